@@ -1,0 +1,73 @@
+"""The reference run: a classic U-Net on the simulated data set, minutes on two cores."""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    """Every hyperparameter once, with its unit."""
+    config = ConfigDict()
+    config.seed = 0
+
+    # Data: ultrasound_nerve/phantom, /kaggle, /usgra or /folder.
+    config.dataset = "ultrasound_nerve/phantom"
+    config.data_dir = ""  # prepared records; "" for tfds's own folder
+    config.manual_dir = ""  # the raw files; the phantom has none
+    config.num_subjects = 36  # phantom only
+    config.frames_per_subject = 24  # phantom only
+    config.phantom_seed = 0
+    config.image_size = (96, 128)  # height and width in px while training
+
+    # Cross-validation.
+    config.num_folds = 5
+    config.folds = (0,)  # those that this run trains
+
+    # Model.
+    config.widths = (16, 32, 64, 128, 256)  # channels of each level, finest first
+    config.blocks_per_level = 1  # of two 3x3 convolutions
+    config.block = "classic"  # or residual
+    config.num_groups = 8  # of every group norm
+    config.dropout_rate = 0.0  # of the deepest features
+    config.deep_supervision = False
+    config.presence_head = True
+    config.compute_dtype = "float32"  # or bfloat16
+
+    # Loss.
+    config.loss = "bce_dice"  # or focal_tversky
+    config.presence_weight = 0.1
+    config.coarse_weight = 0.5  # with deep supervision
+
+    # Optimiser.
+    config.batch_size = 8  # frames a step, over all devices
+    config.accumulate_steps = 1  # parts that a batch is worked off in
+    config.num_train_steps = 600
+    config.learning_rate = 2e-3  # at its peak
+    config.warmup_steps = 50
+    config.weight_decay = 0.05
+    config.clip_norm = 1.0
+    config.ema_decay = 0.99  # of the averaged weights, with which frames are predicted
+    config.steps_per_call = 0  # 0: one on a CPU, 20 on an accelerator
+    config.eval_every_steps = 150  # validate and save
+
+    # Decision.
+    config.threshold = 0.5  # probability from which a pixel is nerve
+    config.presence_threshold = 0.5  # probability below which a frame has no nerve
+
+    # Augmentation; 0 switches one off.
+    config.augment = ConfigDict(
+        {
+            "flip_prob": 0.5,
+            "rotation_degrees": 12.0,
+            "scale_fraction": 0.15,
+            "shift_fraction": 0.08,
+            "elastic_fraction": 0.01,  # of the frame's height
+            "elastic_cells": 5,  # across the frame
+            "gain_fraction": 0.2,
+            "gamma_fraction": 0.25,
+            "contrast_fraction": 0.2,
+            "speckle_fraction": 0.1,
+            "shadow_prob": 0.2,
+            "shadow_strength": 0.6,
+            "attenuation_fraction": 0.3,
+        }
+    )
+    return config

@@ -1,0 +1,50 @@
+"""Train, evaluate and use a nerve segmentation model; see README.md."""
+
+import sys
+import warnings
+from pathlib import Path
+
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file.")
+WORKDIR = flags.DEFINE_string(
+    "workdir", "", "Run folder; default runs/<config's stem>."
+)
+MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate", "predict"], "Command.")
+SPLIT = flags.DEFINE_string("split", "train", "evaluate: split of the data set.")
+INPUT = flags.DEFINE_string("input", "", "predict: folder of frames.")
+OUTPUT = flags.DEFINE_string("output", "", "predict: folder of masks and tables.")
+SUBMISSION = flags.DEFINE_bool("submission", False, "predict: write the Kaggle file.")
+
+
+def main(argv: list[str]) -> None:
+    """Do what --mode says."""
+    from nerve_jax import errors, modes
+
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.ERROR)  # Orbax tells of each file it writes
+    if argv[1:]:
+        raise app.UsageError(f"what is {argv[1]!r}? Flags begin with --")
+    warnings.showwarning = lambda message, *_: print(f"warning: {message}")
+    given = flags.FLAGS["config"].config_filename if CONFIG.value else ""
+    try:
+        modes.run(
+            MODE.value,
+            config=CONFIG.value,
+            workdir=WORKDIR.value or (f"runs/{Path(given).stem}" if given else ""),
+            split=SPLIT.value,
+            input_dir=INPUT.value,
+            output_dir=OUTPUT.value,
+            submission=SUBMISSION.value,
+        )
+    except errors.InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except errors.RunError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    app.run(main)

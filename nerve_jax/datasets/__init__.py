@@ -1,0 +1,1 @@
+"""Data sets as tfds builders, one folder each."""

@@ -1,0 +1,189 @@
+"""All frames of a data set in memory: resized once for training, truth kept whole."""
+
+import contextlib
+import dataclasses
+import hashlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import tensorflow_datasets as tfds
+from absl import logging
+from jaxtyping import Bool, Float, Int, UInt8
+from PIL import Image
+
+from nerve_jax import rle
+from nerve_jax.datasets.ultrasound_nerve import Builder, PhantomConfig, SourceConfig
+from nerve_jax.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """Frames of one split, in order of their ids.
+
+    Attributes:
+      images: grey values at training size.
+      masks: share of each pixel that is nerve, 0 to 255; 0 where unlabelled.
+      sizes: original height and width in px.
+      truths: the original masks as run lengths (`rle`).
+      frames: ids, unique.
+      subjects: the person of each frame.
+      labelled: whether the frame has a truth.
+      spacing_mm: height and width of an original pixel, NaN where unknown.
+      digests: a hash of each original image; equal for equal images.
+      fingerprint: name of the prepared records, which says what went into them.
+    """
+
+    images: UInt8[np.ndarray, "frames height width"]
+    masks: UInt8[np.ndarray, "frames height width"]
+    sizes: Int[np.ndarray, "frames 2"]
+    truths: tuple[str, ...]
+    frames: tuple[str, ...]
+    subjects: tuple[str, ...]
+    labelled: Bool[np.ndarray, " frames"]
+    spacing_mm: Float[np.ndarray, "frames 2"]
+    digests: tuple[str, ...]
+    fingerprint: str
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    @property
+    def presence(self) -> Bool[np.ndarray, " frames"]:
+        """Whether there is a nerve in the frame's truth."""
+        return np.array([bool(runs) for runs in self.truths], bool)
+
+    def truth(self, index: int) -> Bool[np.ndarray, "height width"]:
+        """The mask of a frame at its original size; empty where unlabelled."""
+        height, width = self.sizes[index]
+        return rle.decode(self.truths[index], int(height), int(width))
+
+    def positions(self, frames: Sequence[str]) -> Int[np.ndarray, " chosen"]:
+        """Where the given frame ids stand."""
+        where = {frame: i for i, frame in enumerate(self.frames)}
+        return np.array([where[frame] for frame in frames], np.int64)
+
+
+def create_builder(
+    dataset: str,
+    *,
+    data_dir: str = "",
+    manual_dir: str = "",
+    num_subjects: int = 36,
+    frames_per_subject: int = 24,
+    seed: int = 0,
+) -> Builder:
+    """Create the tfds builder of a data set.
+
+    Args:
+      dataset: "ultrasound_nerve/phantom", "/kaggle", "/usgra" or "/folder".
+      data_dir: folder of prepared records, "" for tfds's own.
+      manual_dir: folder of the raw files; the phantom has none.
+      num_subjects: phantom only, how many people.
+      frames_per_subject: phantom only.
+      seed: phantom only.
+
+    Raises:
+      InputError: an unknown data set, or raw files that cannot be used.
+    """
+    name, _, kind = dataset.partition("/")
+    if name != "ultrasound_nerve":
+        raise InputError(f"dataset={dataset!r}: the data set is ultrasound_nerve/…")
+    if kind == "phantom":
+        config = PhantomConfig(
+            name=kind,
+            num_subjects=num_subjects,
+            frames_per_subject=frames_per_subject,
+            seed=seed,
+        )
+    elif kind in {c.name for c in Builder.BUILDER_CONFIGS}:
+        config = SourceConfig(name=kind, manual_dir=manual_dir)
+    else:
+        config = kind  # the builder's error lists the right names
+    with _quiet_tfds():
+        return Builder(config=config, data_dir=data_dir or None)
+
+
+def load_examples(
+    builder: Builder, split: str, image_size: tuple[int, int]
+) -> Examples:
+    """Prepare the records if need be, decode every frame of a split and resize it.
+
+    Args:
+      builder: of `create_builder`.
+      split: "train" or, where the data set has one, "test".
+      image_size: training height and width in px.
+
+    Raises:
+      InputError: no such split, or raw files that cannot be used.
+    """
+    if not builder.data_path.exists():
+        print(f"preparing {builder.info.full_name}, once", flush=True)
+    with _quiet_tfds():
+        builder.download_and_prepare()
+        if split not in builder.info.splits:
+            names = ", ".join(builder.info.splits)
+            raise InputError(
+                f"{builder.info.full_name} has no split {split!r}; it has {names}"
+            )
+        records = sorted(
+            (_read_record(r, image_size) for r in builder.as_data_source(split=split)),
+            key=lambda record: record["frames"],
+        )
+    columns = {key: [record[key] for record in records] for key in records[0]}
+    arrays = {"images", "masks", "sizes", "labelled", "spacing_mm"}
+    return Examples(
+        **{k: np.stack(v) if k in arrays else tuple(v) for k, v in columns.items()},
+        fingerprint=builder.info.full_name,
+    )
+
+
+def _read_record(record: dict, image_size: tuple[int, int]) -> dict:
+    image, mask = record["image"][..., 0], record["mask"][..., 0]
+    return {
+        "images": resize_image(image, image_size),
+        "masks": resize_image(mask * np.uint8(255), image_size),
+        "sizes": np.array(image.shape, np.int64),
+        "truths": rle.encode(mask.astype(bool)),
+        "frames": record["frame"].decode(),
+        "subjects": record["subject"].decode(),
+        "labelled": np.bool_(record["labelled"]),
+        "spacing_mm": np.asarray(record["spacing_mm"], np.float32),
+        "digests": compute_digest(image),
+    }
+
+
+def compute_digest(image: UInt8[np.ndarray, "height width"]) -> str:
+    """Hash the pixels and size of an image, 16 hex digits."""
+    content = repr(image.shape).encode() + np.ascontiguousarray(image).tobytes()
+    return hashlib.blake2b(content, digest_size=8).hexdigest()
+
+
+def resize_image(
+    image: UInt8[np.ndarray, "height width"], size: tuple[int, int]
+) -> UInt8[np.ndarray, "new_height new_width"]:
+    """Resize bilinearly; smaller images are averaged over the area of a new pixel."""
+    height, width = size
+    resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(resized)
+
+
+def resize_probs(
+    probs: Float[np.ndarray, "height width"], size: tuple[int, int]
+) -> Float[np.ndarray, "new_height new_width"]:
+    """Bring probabilities, float32 in [0, 1], to a frame's original size, bilinearly."""
+    height, width = size
+    picture = Image.fromarray(np.asarray(probs, np.float32))
+    return np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR))
+
+
+@contextlib.contextmanager
+def _quiet_tfds() -> Iterator[None]:
+    """Keep tfds from printing bars and warnings that say nothing to a user here."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    tfds.disable_progress_bar()
+    try:
+        with contextlib.redirect_stdout(None):
+            yield
+    finally:
+        logging.set_verbosity(verbosity)

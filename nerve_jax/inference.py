@@ -1,0 +1,171 @@
+"""Use of a trained run: the commands `--mode=predict` and `--mode=evaluate`."""
+
+import functools
+from pathlib import Path
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from nerve_jax import checkpoints, metrics, parallel, report, workdirs
+from nerve_jax.cross_validation import (
+    create_model_from,
+    decision,
+    eval_batch,
+    load_examples_from,
+)
+from nerve_jax.errors import InputError
+from nerve_jax.evaluate import count_frames, write_scores
+from nerve_jax.files import write_json
+from nerve_jax.predict import make_predict_batch, predict_folder, predict_probs
+
+DATA_FIELDS = (
+    "dataset",
+    "data_dir",
+    "manual_dir",
+    "num_subjects",
+    "frames_per_subject",
+    "phantom_seed",
+)
+FRAMES_IN_MEMORY = 64
+
+
+def load_members(workdir: Path) -> dict[int, dict[str, jax.Array]]:
+    """Load the last averaged parameters of every finished fold, by fold.
+
+    Raises:
+      InputError: no fold is finished there.
+    """
+    config = workdirs.load_config(workdir)
+    _, init = create_model_from(config)
+    shapes = jax.eval_shape(init, jax.random.key(0))
+    same = parallel.replicated(parallel.create_mesh())
+    shapes = jax.tree.map(lambda x: x.update(sharding=same), shapes)
+    folds = workdirs.finished_folds(workdir)
+    if not folds:
+        raise InputError(
+            f"{workdir}: no fold is trained to its end there; run --mode=train first"
+        )
+    return {
+        fold: checkpoints.load_average(
+            workdirs.fold_dir(workdir, fold) / "checkpoints", shapes
+        )
+        for fold in folds
+    }
+
+
+def create_predictor(config: ConfigDict):
+    """Return `predict(members, images) -> (probs, presence_probs)`."""
+    mesh = parallel.create_mesh()
+    parallel.check_batch_size(mesh, config.batch_size, config.accumulate_steps)
+    by_batch = parallel.split_axis(mesh)
+    apply, _ = create_model_from(config)
+    predict_batch = jax.jit(
+        make_predict_batch(apply),
+        in_shardings=(parallel.replicated(mesh), by_batch),
+        out_shardings=by_batch,
+    )
+    return functools.partial(
+        predict_probs, predict_batch, batch_size=eval_batch(config)
+    )
+
+
+def predict(
+    workdir: Path, input_dir: Path, output_dir: Path, *, submission: bool
+) -> int:
+    """Segment a folder of frames with the average of all finished folds.
+
+    See `predict.predict_folder` for what is written and raised.
+
+    Returns:
+      How many frames were done.
+    """
+    config = workdirs.load_config(workdir)
+    members = load_members(workdir)
+    predictor = create_predictor(config)
+    count = predict_folder(
+        input_dir,
+        output_dir,
+        lambda images: predictor(list(members.values()), images),
+        image_size=tuple(config.image_size),
+        **decision(config),
+        chunk_size=FRAMES_IN_MEMORY,
+        submission=submission,
+    )
+    print(
+        f"{count} frames by {len(members)} fold(s); wrote {output_dir}/predictions.csv"
+    )
+    print("  masks/ and overlays/" + (", submission.csv" if submission else ""))
+    return count
+
+
+def evaluate(workdir: Path, data: ConfigDict | None, split: str) -> dict:
+    """Score a labelled split; each frame only by folds that were not trained on it.
+
+    A fold counts as trained on a frame when it was trained on one of the same pixels,
+    whatever data set and name that came under.
+
+    Args:
+      workdir: of a run with finished folds.
+      data: a configuration that names another data set; None for the run's own.
+      split: "train" or "test".
+
+    Returns:
+      The content of evaluation.json; evaluation.csv has a row a frame.
+
+    Raises:
+      InputError: no labelled frames there, or all of them were trained on by all folds.
+    """
+    config = workdirs.load_config(workdir)
+    for field in DATA_FIELDS if data is not None else ():
+        config[field] = data[field]
+    members = load_members(workdir)
+    examples = load_examples_from(config, split)
+    seen = {fold: workdirs.trained_digests(workdir, fold) for fold in members}
+    judges = [
+        tuple(fold for fold in members if examples.digests[i] not in seen[fold])
+        for i in range(len(examples))
+    ]
+    positions = np.array(
+        [i for i in np.flatnonzero(examples.labelled) if judges[i]], np.int64
+    )
+    if not positions.size:
+        raise InputError(
+            f"{examples.fingerprint}, split {split}: no frame to score; "
+            f"{int(examples.labelled.sum())} of {len(examples)} are labelled, and every "
+            "fold was trained on those"
+        )
+    probs, presence = _predict_by_judges(
+        create_predictor(config), members, examples.images, positions, judges
+    )
+    counts = count_frames(examples, positions, probs, presence, **decision(config))
+    scores = metrics.compute_scores(counts)
+    content = {
+        **scores,
+        "split": split,
+        "dataset": examples.fingerprint,
+        "folds": list(members),
+        "num_frames_left_out": int(examples.labelled.sum()) - len(positions),
+        **report.describe_environment(),
+    }
+    write_scores(workdir / "evaluation.csv", examples, positions, counts, presence)
+    write_json(workdir / "evaluation.json", content)
+    title = f"{examples.fingerprint}, split {split}, {len(positions)} frames"
+    report.print_scores(scores, title=title)
+    if content["num_frames_left_out"]:
+        print(
+            f"{content['num_frames_left_out']} frames left out: all folds trained on them"
+        )
+    print(f"wrote {workdir / 'evaluation.json'} and evaluation.csv")
+    return content
+
+
+def _predict_by_judges(predictor, members, images, positions, judges):
+    """Predict frames in groups that share the same folds; rows as in `positions`."""
+    probs = np.zeros((len(positions), *images.shape[1:]), np.float32)
+    presence = np.zeros(len(positions), np.float32)
+    for group in sorted({judges[i] for i in positions}):
+        rows = np.array([r for r, i in enumerate(positions) if judges[i] == group])
+        chosen = [members[fold] for fold in group]
+        probs[rows], presence[rows] = predictor(chosen, images[positions[rows]])
+    return probs, presence

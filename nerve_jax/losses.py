@@ -1,0 +1,116 @@
+"""Losses of segmentation, one value a frame, in float32.
+
+Overlap losses are smoothed by a share of the frame's pixels. With the usual smoothing
+of one pixel a frame without nerve costs nearly 1 whatever is predicted and so teaches
+nothing; smoothed like this its cost falls towards 0 as the predicted area does.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from nerve_jax.errors import InputError
+from nerve_jax.models import Outputs, pad_to
+
+Logits = Float[Array, "batch height width 1"]
+Masks = Float[Array, "batch height width 1"]
+PerFrame = Float[Array, " batch"]
+
+
+def compute_binary_cross_entropy(logits: Logits, masks: Masks) -> PerFrame:
+    """Mean over pixels of -y log p - (1 - y) log(1 - p); y may lie between 0 and 1."""
+    return optax.losses.sigmoid_binary_cross_entropy(logits, masks).mean((1, 2, 3))
+
+
+def compute_soft_dice_loss(
+    logits: Logits, masks: Masks, smoothing: float = 0.003
+) -> PerFrame:
+    """One minus the soft Dice of probabilities p and truth y (Milletari et al. 2016).
+
+    1 - (2 sum(p y) + s) / (sum(p) + sum(y) + s), where s is `smoothing` times the
+    number of pixels. In [0, 1]; for an empty truth sum(p) / (sum(p) + s): 0 when
+    nothing is predicted, 1/2 when s pixels are.
+    """
+    probs = jax.nn.sigmoid(logits)
+    smooth_px = smoothing * (logits.shape[1] * logits.shape[2])
+    overlap = (probs * masks).sum((1, 2, 3))
+    total = probs.sum((1, 2, 3)) + masks.sum((1, 2, 3))
+    return 1.0 - (2.0 * overlap + smooth_px) / (total + smooth_px)
+
+
+def compute_focal_tversky_loss(
+    logits: Logits,
+    masks: Masks,
+    smoothing: float = 0.003,
+    miss_weight: float = 0.7,
+    gamma: float = 0.75,
+) -> PerFrame:
+    """(1 - T)^gamma with the Tversky index T (Abraham & Khan 2018, arXiv:1810.07842).
+
+    T = (TP + s) / (TP + a FN + (1 - a) FP + s) from soft counts, a = `miss_weight`, s as
+    in `compute_soft_dice_loss`. In [0, 1]; near 0 for an empty truth when nothing is
+    predicted. 1 - T is kept above 1e-6, where the power's slope has no bound.
+    """
+    probs = jax.nn.sigmoid(logits)
+    smooth_px = smoothing * (logits.shape[1] * logits.shape[2])
+    hit = (probs * masks).sum((1, 2, 3))
+    missed = ((1.0 - probs) * masks).sum((1, 2, 3))
+    false = (probs * (1.0 - masks)).sum((1, 2, 3))
+    wrong = miss_weight * missed + (1.0 - miss_weight) * false
+    return jnp.maximum(wrong / (hit + wrong + smooth_px), 1e-6) ** gamma
+
+
+def _bce_dice(logits: Logits, masks: Masks) -> PerFrame:
+    bce = compute_binary_cross_entropy(logits, masks)
+    return bce + compute_soft_dice_loss(logits, masks)
+
+
+LOSSES: dict[str, Callable[[Logits, Masks], PerFrame]] = {
+    "bce_dice": _bce_dice,
+    "focal_tversky": compute_focal_tversky_loss,
+}
+
+
+def make_loss(
+    name: str, *, presence_weight: float, coarse_weight: float
+) -> Callable[[Outputs, Masks], PerFrame]:
+    """Return the loss of a model's whole output, one value a frame.
+
+    Args:
+      name: of the pixel loss, a key of `LOSSES`.
+      presence_weight: of the presence head's cross-entropy, if there is a head. A frame
+        counts as holding a nerve when at least half a pixel of its mask does.
+      coarse_weight: of all coarser levels together, if there are any; their truth is
+        the mask averaged over each coarse pixel.
+
+    Raises:
+      InputError: a name that is not there.
+    """
+    if name not in LOSSES:
+        raise InputError(f"loss={name!r} is not one of: {', '.join(LOSSES)}")
+    pixel_loss = LOSSES[name]
+
+    def _coarse_loss(coarse_logits, masks):
+        if not coarse_logits:
+            return jnp.zeros(masks.shape[0], jnp.float32)
+        finest = coarse_logits[-1].shape[1:3]  # half the padded frame
+        padded, _ = pad_to(masks, [2 * size for size in finest])
+        each = [
+            pixel_loss(logits, jax.image.resize(padded, logits.shape, "linear"))
+            for logits in coarse_logits
+        ]
+        return jnp.stack(each).mean(0)
+
+    def loss(outputs: Outputs, masks: Masks) -> PerFrame:
+        total = pixel_loss(outputs.logits, masks)
+        if outputs.presence_logits is not None:
+            present = (masks.max((1, 2, 3)) >= 0.5).astype(jnp.float32)
+            total += presence_weight * optax.losses.sigmoid_binary_cross_entropy(
+                outputs.presence_logits, present
+            )
+        return total + coarse_weight * _coarse_loss(outputs.coarse_logits, masks)
+
+    return loss

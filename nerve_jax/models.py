@@ -1,0 +1,272 @@
+"""The U-Net (Ronneberger et al. 2015, arXiv:1505.04597) as a Flax NNX module.
+
+`create_model` gives a pure function and a flat dictionary of parameters by name, e.g.
+"encoder/0/0/conv_a/kernel"; nothing else of NNX is seen outside this file.
+"""
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from nerve_jax import ops
+from nerve_jax.errors import InputError
+
+Params = dict[str, jax.Array]
+COMPUTE_DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+INITIAL_LOGIT = -3.0  # most pixels are not nerve: start from 5 %
+
+
+class Outputs(NamedTuple):
+    """What the model says of a batch, all float32.
+
+    Attributes:
+      logits: of nerve against not, [batch height width 1], the size of the input.
+      presence_logits: of a nerve anywhere in the frame, [batch]; None without the head.
+      coarse_logits: of coarser decoder levels for deep supervision, each
+        [batch height/2^k width/2^k 1] of the padded input; () without.
+    """
+
+    logits: Float[Array, "batch height width 1"]
+    presence_logits: Float[Array, " batch"] | None
+    coarse_logits: tuple[Float[Array, "batch _ _ 1"], ...]
+
+
+class GroupNorm(nnx.Module):
+    """Group norm with a learned scale and bias per channel."""
+
+    def __init__(self, channels: int, num_groups: int):
+        self.num_groups = min(num_groups, channels)
+        if channels % self.num_groups:
+            raise InputError(
+                f"a width of {channels} does not divide into {num_groups} groups: "
+                "change --config.widths or --config.num_groups"
+            )
+        self.scale = nnx.Param(jnp.ones(channels, jnp.float32))
+        self.bias = nnx.Param(jnp.zeros(channels, jnp.float32))
+
+    def __call__(self, x: Float[Array, "batch height width channels"]):
+        return ops.group_norm(x, self.scale[...], self.bias[...], self.num_groups)
+
+
+class Upsample(nnx.Module):
+    """A 2x2 transposed convolution of stride 2."""
+
+    def __init__(self, channels: int, features: int, dtype, rngs: nnx.Rngs):
+        initial = nnx.initializers.he_normal(in_axis=2, out_axis=3)
+        shape = (2, 2, channels, features)
+        self.kernel = nnx.Param(initial(rngs.params(), shape, jnp.float32) * 2.0)
+        self.bias = nnx.Param(jnp.zeros(features, jnp.float32))
+        self.dtype = dtype
+
+    def __call__(self, x: Float[Array, "batch height width channels"]):
+        kernel, bias = self.kernel[...], self.bias[...]
+        return ops.upsample_2x2(x, kernel.astype(self.dtype), bias.astype(self.dtype))
+
+
+class ConvBlock(nnx.Module):
+    """Two 3x3 convolutions, each with group norm and ReLU; with a shortcut or not."""
+
+    def __init__(self, channels, features, *, residual, num_groups, dtype, rngs):
+        def conv(inputs, size):
+            return nnx.Conv(
+                inputs,
+                features,
+                (size, size),
+                use_bias=False,
+                dtype=dtype,
+                kernel_init=nnx.initializers.he_normal(),
+                rngs=rngs,
+            )
+
+        self.conv_a, self.conv_b = conv(channels, 3), conv(features, 3)
+        self.norm_a = GroupNorm(features, num_groups)
+        self.norm_b = GroupNorm(features, num_groups)
+        self.residual = residual
+        if residual and channels != features:
+            self.shortcut = conv(channels, 1)
+            self.norm_shortcut = GroupNorm(features, num_groups)
+
+    def __call__(self, x: Float[Array, "batch height width channels"]):
+        y = nnx.relu(self.norm_a(self.conv_a(x)))
+        y = self.norm_b(self.conv_b(y))
+        if self.residual:
+            same = x.shape == y.shape
+            y = y + (x if same else self.norm_shortcut(self.shortcut(x)))
+        return nnx.relu(y)
+
+
+BLOCKS = {"classic": False, "residual": True}  # name -> with a shortcut
+
+
+class UNet(nnx.Module):
+    """Encoder, decoder and the skips between them, for frames of any size."""
+
+    def __init__(
+        self,
+        *,
+        widths: tuple[int, ...],
+        blocks_per_level: int,
+        residual: bool,
+        num_groups: int,
+        dropout_rate: float,
+        deep_supervision: bool,
+        presence_head: bool,
+        dtype: jnp.dtype,
+        rngs: nnx.Rngs,
+    ):
+        def level(channels, features):
+            inputs = [channels] + [features] * (blocks_per_level - 1)
+            options = {"residual": residual, "num_groups": num_groups}
+            return nnx.List(
+                ConvBlock(c, features, **options, dtype=dtype, rngs=rngs)
+                for c in inputs
+            )
+
+        def head(channels):
+            return nnx.Linear(channels, 1, rngs=rngs, bias_init=_initial_logit)
+
+        upwards = list(itertools.pairwise(widths))[::-1]
+        self.encoder = nnx.List(map(level, (1, *widths[:-1]), widths))
+        self.upsample = nnx.List(Upsample(b, a, dtype, rngs) for a, b in upwards)
+        self.decoder = nnx.List(level(2 * a, a) for a, _ in upwards)
+        self.head = head(widths[0])
+        self.coarse_heads = nnx.List()
+        if deep_supervision:
+            self.coarse_heads.extend(head(w) for w in widths[-2:0:-1])
+        self.dropout = nnx.Dropout(dropout_rate)
+        self.presence = (
+            nnx.Linear(2 * widths[-1], 1, rngs=rngs) if presence_head else None
+        )
+        self.dtype, self.multiple = dtype, 2 ** (len(widths) - 1)
+
+    def __call__(
+        self, images: Float[Array, "batch height width 1"], dropout_key=None
+    ) -> Outputs:
+        """Segment frames of grey values in [0, 1]; a `dropout_key` turns dropout on."""
+        height, width = images.shape[1:3]
+        padded = [size + -size % self.multiple for size in (height, width)]
+        x, (top, left) = pad_to(standardise(images), padded)
+        x = x.astype(self.dtype)
+        skips = []
+        for number, blocks in enumerate(self.encoder):
+            x = ops.max_pool_2x2(x) if number else x
+            for block in blocks:
+                x = block(x)
+            skips.append(x)
+        deepest = self.dropout(x, deterministic=dropout_key is None, rngs=dropout_key)
+        x, coarse = deepest, []
+        for number, (upsample, blocks) in enumerate(
+            zip(self.upsample, self.decoder, strict=True)
+        ):
+            x = jnp.concatenate([upsample(x), skips[-2 - number]], axis=-1)
+            for block in blocks:
+                x = block(x)
+            if number < len(self.coarse_heads):
+                coarse.append(self.coarse_heads[number](x.astype(jnp.float32)))
+        logits = self.head(x.astype(jnp.float32))
+        logits = logits[:, top : top + height, left : left + width]
+        return Outputs(logits, self._presence_logits(deepest), tuple(coarse))
+
+    def _presence_logits(self, x) -> Float[Array, " batch"] | None:
+        if self.presence is None:
+            return None
+        x = x.astype(jnp.float32)
+        pooled = jnp.concatenate([x.mean((1, 2)), x.max((1, 2))], axis=-1)
+        return self.presence(pooled)[:, 0]
+
+
+def create_model(
+    *,
+    widths: tuple[int, ...],
+    blocks_per_level: int = 1,
+    block: str = "classic",
+    num_groups: int = 8,
+    dropout_rate: float = 0.0,
+    deep_supervision: bool = False,
+    presence_head: bool = True,
+    compute_dtype: str = "float32",
+) -> tuple[Callable[..., Outputs], Callable[[jax.Array], Params]]:
+    """Create a U-Net as two pure functions.
+
+    Args:
+      widths: channels of each level, finest first; at least one.
+      blocks_per_level: blocks (of two convolutions) in each level, at least 1.
+      block: "classic" or "residual".
+      num_groups: groups of every group norm, at most one a channel.
+      dropout_rate: share of deepest features dropped while training, in [0, 1).
+      deep_supervision: give logits at coarser decoder levels too.
+      presence_head: give a logit for "a nerve is in the frame".
+      compute_dtype: "float32" or "bfloat16"; parameters are float32 either way.
+
+    Returns:
+      `apply(params, images, dropout_key=None) -> Outputs` and `init(key) -> params`.
+
+    Raises:
+      InputError: a block or dtype of another name, widths that do not fit num_groups.
+    """
+    if block not in BLOCKS:
+        raise InputError(f"block={block!r} is not one of: {', '.join(BLOCKS)}")
+    if compute_dtype not in COMPUTE_DTYPES:
+        names = ", ".join(COMPUTE_DTYPES)
+        raise InputError(f"compute_dtype={compute_dtype!r} is not one of: {names}")
+    if not widths or min(widths) < 1 or blocks_per_level < 1:
+        raise InputError(
+            f"widths={tuple(widths)} and blocks_per_level={blocks_per_level}: at least "
+            "one level of at least one channel and one block"
+        )
+
+    def build(key):
+        return nnx.split(
+            UNet(
+                widths=tuple(widths),
+                blocks_per_level=blocks_per_level,
+                residual=BLOCKS[block],
+                num_groups=num_groups,
+                dropout_rate=dropout_rate,
+                deep_supervision=deep_supervision,
+                presence_head=presence_head,
+                dtype=COMPUTE_DTYPES[compute_dtype],
+                rngs=nnx.Rngs(params=key),
+            )
+        )
+
+    graphdef, abstract = nnx.eval_shape(build, jax.random.key(0))
+    names = {"/".join(map(str, path)): path for path, _ in nnx.to_flat_state(abstract)}
+
+    def init(key) -> Params:
+        flat = dict(nnx.to_flat_state(build(key)[1]))
+        return {name: flat[path][...] for name, path in names.items()}
+
+    def apply(params: Params, images, dropout_key=None) -> Outputs:
+        state = [(path, nnx.Param(params[name])) for name, path in names.items()]
+        model = nnx.merge(graphdef, nnx.from_flat_state(state))
+        return model(images, dropout_key)
+
+    return apply, jax.jit(init)
+
+
+def standardise(
+    images: Float[Array, "batch height width 1"],
+) -> Float[Array, "batch height width 1"]:
+    """Bring every frame to zero mean and unit deviation; a flat frame becomes 0."""
+    mean = images.mean((1, 2, 3), keepdims=True)
+    deviation = jnp.sqrt(jnp.square(images - mean).mean((1, 2, 3), keepdims=True))
+    return (images - mean) / (deviation + 1e-3)
+
+
+def pad_to(x: Float[Array, "batch height width channels"], sizes: Sequence[int]):
+    """Repeat the edges evenly up to `sizes`; return that and the (top, left) added."""
+    missing = [new - old for new, old in zip(sizes, x.shape[1:3], strict=True)]
+    before = [m // 2 for m in missing]
+    pads = [(b, m - b) for b, m in zip(before, missing, strict=True)]
+    return jnp.pad(x, ((0, 0), *pads, (0, 0)), mode="edge"), before
+
+
+def _initial_logit(key, shape, dtype=jnp.float32, out_sharding=None):
+    del key, out_sharding
+    return jnp.full(shape, INITIAL_LOGIT, dtype)

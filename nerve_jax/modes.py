@@ -1,0 +1,46 @@
+"""What each --mode needs, and what it runs."""
+
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from nerve_jax import parallel, workdirs
+from nerve_jax.errors import InputError
+
+
+def run(
+    mode: str,
+    *,
+    config: ConfigDict | None,
+    workdir: str,
+    split: str,
+    input_dir: str,
+    output_dir: str,
+    submission: bool,
+) -> None:
+    """Run one command of `main.py`.
+
+    Raises:
+      InputError: a flag is missing or does not fit.
+      RunError: the command could not be finished.
+    """
+    if not workdir:
+        raise InputError("name a configuration (--config=configs/unet.py) or --workdir")
+    folder = Path(workdir)
+    if mode == "train":
+        if config is None:
+            raise InputError("training needs a configuration: --config=configs/unet.py")
+        parallel.use_cpu_cores(config.batch_size)
+        from nerve_jax.cross_validation import cross_validate
+
+        cross_validate(config, folder)
+        return
+    parallel.use_cpu_cores(workdirs.load_config(folder).batch_size)
+    from nerve_jax import inference
+
+    if mode == "evaluate":
+        inference.evaluate(folder, config, split)
+        return
+    if not input_dir or not output_dir:
+        raise InputError("predicting needs --input=FOLDER and --output=FOLDER")
+    inference.predict(folder, Path(input_dir), Path(output_dir), submission=submission)

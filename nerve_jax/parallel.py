@@ -1,0 +1,60 @@
+"""Devices: one mesh axis "batch", over which frames are shared out.
+
+The training step is written for one device; these shardings say the rest. This is what
+replaces `pmap`, which JAX keeps in maintenance only.
+"""
+
+import os
+
+import jax
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from nerve_jax.errors import InputError
+
+
+def use_cpu_cores(batch_size: int) -> None:
+    """On a CPU, make one simulated device a core, as many as divide the batch.
+
+    Must come before JAX looks for devices. Does nothing to accelerators, nor where
+    JAX_NUM_CPU_DEVICES or XLA_FLAGS already say how many.
+    """
+    chosen = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    if chosen or "JAX_NUM_CPU_DEVICES" in os.environ:
+        return
+    known = hasattr(os, "sched_getaffinity")  # not on macOS
+    cores = len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
+    count = max(n for n in range(1, cores + 1) if batch_size % n == 0)
+    jax.config.update("jax_num_cpu_devices", count)
+
+
+def create_mesh() -> Mesh:
+    """All devices of the default backend in a row, axis "batch"."""
+    devices = jax.devices()
+    return jax.make_mesh((len(devices),), ("batch",), (AxisType.Auto,), devices=devices)
+
+
+def check_batch_size(mesh: Mesh, batch_size: int, accumulate_steps: int) -> None:
+    """Raise `InputError` unless each micro-batch can be shared out over the devices."""
+    count = mesh.size
+    if batch_size < 1 or accumulate_steps < 1 or batch_size % accumulate_steps:
+        raise InputError(
+            f"batch_size={batch_size} must be a multiple of "
+            f"accumulate_steps={accumulate_steps}, both at least 1"
+        )
+    if batch_size // accumulate_steps % count:
+        raise InputError(
+            f"{batch_size // accumulate_steps} frames at a time (batch_size="
+            f"{batch_size}, accumulate_steps={accumulate_steps}) cannot be shared out "
+            f"over {count} devices: choose a multiple of {count * accumulate_steps}, "
+            f"or fewer devices (JAX_NUM_CPU_DEVICES, CUDA_VISIBLE_DEVICES)"
+        )
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """The same on every device."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def split_axis(mesh: Mesh, axis: int = 0) -> NamedSharding:
+    """The given axis shared out over the devices."""
+    return NamedSharding(mesh, PartitionSpec(*[None] * axis, "batch"))

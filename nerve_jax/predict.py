@@ -1,0 +1,195 @@
+"""From frames to probabilities, and from a folder of frames to masks and a table."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, UInt8
+
+from nerve_jax import rle
+from nerve_jax.batches import padded_batches
+from nerve_jax.decide import decide
+from nerve_jax.errors import InputError, RunError
+from nerve_jax.examples import resize_image, resize_probs
+from nerve_jax.files import read_table, write_png, write_table
+from nerve_jax.frames import IMAGE_SUFFIXES, outline, read_image
+from nerve_jax.models import Params
+
+Probs = Float[np.ndarray, "frames height width"]
+PresenceProbs = Float[np.ndarray, " frames"]
+
+
+def make_predict_batch(apply: Callable) -> Callable:
+    """Return `predict_batch(params, images uint8 [b h w]) -> (probs, presence_probs)`.
+
+    Both float32, [batch height width] and [batch]. Without a presence head the largest
+    probability of a pixel stands for presence.
+    """
+
+    def predict_batch(params: Params, images: UInt8[Array, "batch height width"]):
+        outputs = apply(params, images.astype(jnp.float32)[..., None] / 255.0)
+        probs = jax.nn.sigmoid(outputs.logits[..., 0])
+        if outputs.presence_logits is None:
+            return probs, probs.max((1, 2))
+        return probs, jax.nn.sigmoid(outputs.presence_logits)
+
+    return predict_batch
+
+
+def predict_probs(
+    predict_batch: Callable,
+    members: Sequence[Params],
+    images: UInt8[np.ndarray, "frames height width"],
+    batch_size: int,
+) -> tuple[Probs, PresenceProbs]:
+    """Predict frames with every member and average.
+
+    Args:
+      predict_batch: compiled `make_predict_batch`.
+      members: parameters of one fold or more.
+      images: at training size.
+      batch_size: frames at a time; the last batch is filled up.
+
+    Returns:
+      Probabilities of nerve at training size and of presence, float32.
+    """
+    probs = np.zeros(images.shape, np.float32)
+    presence = np.zeros(len(images), np.float32)
+    for params in members:
+        for places, real in padded_batches(len(images), batch_size):
+            batch = jax.device_get(predict_batch(params, images[places]))
+            probs[places[real]] += batch[0][real] / len(members)
+            presence[places[real]] += batch[1][real] / len(members)
+    return probs, presence
+
+
+def predict_folder(
+    input_dir: Path,
+    output_dir: Path,
+    predict_images: Callable[[np.ndarray], tuple[Probs, PresenceProbs]],
+    *,
+    image_size: tuple[int, int],
+    threshold: float,
+    presence_threshold: float,
+    chunk_size: int,
+    submission: bool,
+    on_frame: Callable[[], None] = lambda: None,
+) -> int:
+    """Segment every frame of a folder.
+
+    Writes `masks/<stem>.png` (0 or 255, the frame's own size), `overlays/<stem>.png`,
+    `predictions.csv` and, if asked, `submission.csv`. A frame that cannot be read is
+    listed in `errors.csv` and keeps none of the others from being done.
+
+    Args:
+      input_dir: folder of PNG, TIFF, JPEG or BMP frames.
+      output_dir: made if it is not there.
+      predict_images: frames at training size -> probabilities.
+      image_size: training height and width.
+      threshold: see `decide`.
+      presence_threshold: see `decide`.
+      chunk_size: frames held in memory at a time.
+      submission: write the Kaggle file too.
+      on_frame: told after each frame.
+
+    Returns:
+      How many frames were done.
+
+    Raises:
+      InputError: no frames there, or two of one name.
+      RunError: some frames could not be read; all others are done.
+    """
+    paths = list_frames(input_dir)
+    for folder in ("masks", "overlays"):
+        (output_dir / folder).mkdir(parents=True, exist_ok=True)
+    rows, errors = [], []
+    for start in range(0, len(paths), chunk_size):
+        readable = []
+        for path in paths[start : start + chunk_size]:
+            try:
+                readable.append((path, read_image(path.read_bytes())))
+            except (OSError, ValueError) as error:
+                errors.append((path.name, str(error)))
+        if not readable:
+            continue
+        small = np.stack([resize_image(image, image_size) for _, image in readable])
+        for (path, image), probs, presence in zip(
+            readable, *predict_images(small), strict=True
+        ):
+            full = resize_probs(probs, image.shape)
+            pred = decide(
+                full,
+                float(presence),
+                threshold=threshold,
+                presence_threshold=presence_threshold,
+            )
+            rows.append(_write_frame(output_dir, path, image, pred, full, presence))
+            on_frame()
+    write_table(
+        output_dir / "predictions.csv",
+        ("frame", "presence", "area_px", "probability", "height_px", "width_px"),
+        [row[:-1] for row in rows],
+    )
+    if submission:
+        write_submission(output_dir / "submission.csv", rows)
+    if errors:
+        write_table(output_dir / "errors.csv", ("file", "error"), errors)
+        listing = "\n".join(f"  - {name}: {error}" for name, error in errors)
+        raise RunError(
+            f"{len(errors)} of {len(paths)} frames could not be read; the others are "
+            f"done:\n{listing}\nListed in {output_dir / 'errors.csv'}"
+        )
+    (output_dir / "errors.csv").unlink(missing_ok=True)
+    return len(rows)
+
+
+def list_frames(input_dir: Path) -> list[Path]:
+    """Frames of a folder, or of its images/, in order of name; numbers by value."""
+    folder = input_dir / "images" if (input_dir / "images").is_dir() else input_dir
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder (--input)")
+    paths = [
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.name[0] != "."
+    ]
+    if not paths:
+        kinds = ", ".join(IMAGE_SUFFIXES)
+        raise InputError(f"{folder}: no frames ({kinds}) there (--input)")
+    stems: dict[str, Path] = {}
+    for path in paths:
+        if path.stem in stems:
+            raise InputError(f"{path} and {stems[path.stem]} would share one mask file")
+        stems[path.stem] = path
+    number = {s: int(s) if s.isdecimal() else 0 for s in stems}
+    return sorted(paths, key=lambda p: (not p.stem.isdecimal(), number[p.stem], p.stem))
+
+
+def _write_frame(output_dir, path, image, pred, full, presence) -> tuple:
+    name = f"{path.stem}.png"
+    write_png(output_dir / "masks" / name, pred.astype(np.uint8) * 255)
+    overlay = outline(image, prediction=pred)
+    write_png(output_dir / "overlays" / name, overlay)
+    area = int(pred.sum())
+    found = (path.stem, int(area > 0), area, f"{float(presence):.6f}")
+    return (*found, *image.shape, pred)
+
+
+def write_submission(path: Path, rows: Sequence[tuple]) -> None:
+    """Write the Kaggle file `img,pixels`, and check it by decoding it again.
+
+    Args:
+      path: of the CSV file.
+      rows: tuples that begin with the frame's name and end with its mask, bool.
+
+    Raises:
+      RunError: a row decodes to another mask than it was made from.
+    """
+    write_table(
+        path, ("img", "pixels"), [(row[0], rle.encode(row[-1])) for row in rows]
+    )
+    for row, read in zip(rows, read_table(path), strict=True):
+        if not np.array_equal(rle.decode(read["pixels"], *row[-1].shape), row[-1]):
+            raise RunError(f"{path}: frame {row[0]} does not decode to its mask")

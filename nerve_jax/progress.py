@@ -1,0 +1,70 @@
+"""The progress bar of training."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+
+class TrainingBar:
+    """Steps, loss, validation Dice, images per second and time left.
+
+    On a terminal it is one line that moves; elsewhere one line an evaluation.
+    """
+
+    def __init__(self, fold: int, num_steps: int, batch_size: int, console: Console):
+        self.batch_size, self.num_steps, self.fold = batch_size, num_steps, fold
+        self.console = console
+        self.bar = Progress(
+            TextColumn("fold {task.fields[fold]}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn(
+                "loss {task.fields[loss]}  Dice {task.fields[dice]}  "
+                "{task.fields[rate]} img/s"
+            ),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self.task = self.bar.add_task(
+            "", total=num_steps, fold=fold, loss="–", dice="–", rate="–"
+        )
+
+    def start_at(self, step: int) -> None:
+        """Show the step that training goes on from."""
+        self.bar.update(self.task, completed=step)
+        if step:
+            self.console.print(f"fold {self.fold}: going on from step {step}")
+
+    def show_step(self, step: int, loss: float) -> None:
+        """Show progress within an interval."""
+        speed = self.bar.tasks[0].speed
+        rate = f"{speed * self.batch_size:.0f}" if speed else "–"
+        self.bar.update(self.task, completed=step, loss=f"{loss:.3f}", rate=rate)
+
+    def show_eval(self, row: dict) -> None:
+        """Show scores after an evaluation."""
+        self.bar.update(self.task, dice=f"{row['dice']:.3f}")
+        if not self.console.is_terminal:
+            self.console.print(
+                f"fold {self.fold}  step {row['step']}/{self.num_steps}  "
+                f"loss {row['loss']:.3f}  Dice {row['dice']:.3f}  "
+                f"{row['images_per_second']:.1f} img/s"
+            )
+
+
+@contextmanager
+def training_bar(fold: int, num_steps: int, batch_size: int) -> Iterator[TrainingBar]:
+    """Show a bar for as long as the context lasts."""
+    bar = TrainingBar(fold, num_steps, batch_size, Console(file=sys.stdout))
+    with bar.bar:
+        yield bar
