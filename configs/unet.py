@@ -12,8 +12,8 @@ def get_config() -> ConfigDict:
     config.dataset = "ultrasound_nerve/phantom"
     config.data_dir = ""  # prepared records; "" for tfds's own folder
     config.manual_dir = ""  # the raw files; the phantom has none
-    config.num_subjects = 36  # phantom only
-    config.frames_per_subject = 24  # phantom only
+    config.num_subjects = 47  # phantom only
+    config.frames_per_subject = 18  # phantom only
     config.phantom_seed = 0
     config.image_size = (96, 128)  # height and width in px while training
 
@@ -39,18 +39,18 @@ def get_config() -> ConfigDict:
     # Optimiser.
     config.batch_size = 8  # frames a step, over all devices
     config.accumulate_steps = 1  # parts that a batch is worked off in
-    config.num_train_steps = 600
+    config.num_train_steps = 500
     config.learning_rate = 2e-3  # at its peak
     config.warmup_steps = 50
     config.weight_decay = 0.05
     config.clip_norm = 1.0
     config.ema_decay = 0.99  # of the averaged weights, with which frames are predicted
     config.steps_per_call = 0  # 0: one on a CPU, 20 on an accelerator
-    config.eval_every_steps = 150  # validate and save
+    config.eval_every_steps = 125  # validate and save
 
     # Decision.
     config.threshold = 0.5  # probability from which a pixel is nerve
-    config.presence_threshold = 0.5  # probability below which a frame has no nerve
+    config.presence_threshold = 0.0  # presence below which a mask is emptied; 0: never
 
     # Augmentation; 0 switches one off.
     config.augment = ConfigDict(

@@ -54,9 +54,10 @@ def make_augment(
     """
 
     def augment_one(image: Picture, mask: Picture, key) -> tuple[Picture, Picture]:
-        shape_key, look_key = jax.random.split(key)
-        points = draw_points(
-            shape_key,
+        draw, elastic_key, speckle_key = _draw(key)
+        points = locate_pixels(
+            draw,
+            elastic_key,
             image.shape,
             flip_prob=flip_prob,
             rotation_degrees=rotation_degrees,
@@ -67,21 +68,19 @@ def make_augment(
         )
         if points is not None:
             image, mask = resample(image, points), resample(mask, points)
-        keys = jax.random.split(look_key, 6)
         image = _change_tone(
-            image, keys[:3], gain_fraction, gamma_fraction, contrast_fraction
+            image, draw, gain_fraction, gamma_fraction, contrast_fraction
         )
         if speckle_fraction:
-            noise = jax.random.normal(keys[3], image.shape)
+            noise = jax.random.normal(speckle_key, image.shape)
             image = image * (1.0 + speckle_fraction * noise)
         if shadow_prob:
-            image = image * _draw_shadow(
-                keys[4], image.shape, shadow_prob, shadow_strength
+            image = image * _cast_shadow(
+                draw, image.shape, shadow_prob, shadow_strength
             )
         if attenuation_fraction:
-            slope = attenuation_fraction * _symmetric(keys[5])
             depth = jnp.linspace(0.0, 1.0, image.shape[0]).reshape(-1, 1)
-            image = image * (1.0 + slope * depth)
+            image = image * (1.0 + attenuation_fraction * draw["attenuation"] * depth)
         return jnp.clip(image, 0.0, 1.0), mask
 
     def augment(
@@ -97,8 +96,24 @@ def make_augment(
     return augment
 
 
-def draw_points(
-    key,
+# One uniform number in [-1, 1) a frame for each; drawn together, they compile fast.
+DRAWS = (
+    *("flip", "turn", "scale", "shift_y", "shift_x"),
+    *("gamma", "contrast", "gain", "attenuation"),
+    *("shadow", "shadow_x", "shadow_width", "shadow_top", "shadow_depth"),
+)
+
+
+def _draw(key):
+    """Return the numbers of `DRAWS` by name and two keys, for elastic and speckle."""
+    numbers_key, elastic_key, speckle_key = jax.random.split(key, 3)
+    numbers = jax.random.uniform(numbers_key, (len(DRAWS),), minval=-1.0)
+    return dict(zip(DRAWS, numbers, strict=True)), elastic_key, speckle_key
+
+
+def locate_pixels(
+    draw: dict,
+    elastic_key,
     shape: tuple[int, int],
     *,
     flip_prob: float,
@@ -108,7 +123,7 @@ def draw_points(
     elastic_fraction: float,
     elastic_cells: int,
 ) -> Float[Array, "2 height width"] | None:
-    """Draw where each pixel of the new frame comes from, (y, x) in px.
+    """Say where each pixel of the new frame comes from, (y, x) in px.
 
     Returns None where every strength is 0: nothing moves.
     """
@@ -116,26 +131,27 @@ def draw_points(
     if not any((*affine, elastic_fraction)):
         return None
     height, width = shape
-    flip_key, turn_key, scale_key, shift_key, elastic_key = jax.random.split(key, 5)
-    centre = jnp.array([(height - 1) / 2, (width - 1) / 2]).reshape(2, 1, 1)
-    grid = jnp.stack(
-        jnp.meshgrid(jnp.arange(height), jnp.arange(width), indexing="ij")
-    ).astype(jnp.float32)
-    offset = grid - centre
-    flip = jnp.where(jax.random.bernoulli(flip_key, flip_prob), -1.0, 1.0)
-    angle = jnp.deg2rad(rotation_degrees) * _symmetric(turn_key)
-    scale = (1.0 + scale_fraction) ** _symmetric(scale_key)
+    y, x = jnp.meshgrid(
+        jnp.arange(height, dtype=jnp.float32) - (height - 1) / 2,
+        jnp.arange(width, dtype=jnp.float32) - (width - 1) / 2,
+        indexing="ij",
+    )
+    angle = jnp.deg2rad(rotation_degrees) * draw["turn"]
+    scale = (1.0 + scale_fraction) ** draw["scale"]
     sine, cosine = jnp.sin(angle) / scale, jnp.cos(angle) / scale
-    y = cosine * offset[0] - sine * offset[1]
-    x = flip * (sine * offset[0] + cosine * offset[1])
-    extent = jnp.array([height, width], jnp.float32)
-    shift = shift_fraction * extent * jax.random.uniform(shift_key, (2,), minval=-1.0)
-    points = jnp.stack([y, x]) + centre + shift.reshape(2, 1, 1)
+    flip = jnp.where(_with_prob(flip_prob, draw["flip"]), -1.0, 1.0)
+    points = jnp.stack(
+        [
+            cosine * y - sine * x + height * (0.5 + shift_fraction * draw["shift_y"]),
+            flip * (sine * y + cosine * x)
+            + width * (0.5 + shift_fraction * draw["shift_x"]),
+        ]
+    )
     if elastic_fraction:
         coarse = jax.random.normal(elastic_key, (2, elastic_cells, elastic_cells))
         smooth = jax.image.resize(coarse, (2, height, width), "cubic")
         points = points + elastic_fraction * height * smooth
-    return points
+    return points - 0.5
 
 
 def resample(picture: Picture, points: Float[Array, "2 height width"]) -> Picture:
@@ -143,31 +159,34 @@ def resample(picture: Picture, points: Float[Array, "2 height width"]) -> Pictur
     return map_coordinates(picture, list(points), order=1, mode="constant", cval=0.0)
 
 
-def _change_tone(image: Picture, keys, gain, gamma, contrast) -> Picture:
+def _change_tone(image: Picture, draw: dict, gain, gamma, contrast) -> Picture:
     if gamma:
-        power = (1.0 + gamma) ** _symmetric(keys[0])
-        image = jnp.maximum(image, 1e-6) ** power
+        image = jnp.maximum(image, 1e-6) ** ((1.0 + gamma) ** draw["gamma"])
     if contrast:
         mean = image.mean()
-        image = mean + (image - mean) * (1.0 + contrast) ** _symmetric(keys[1])
+        image = mean + (image - mean) * (1.0 + contrast) ** draw["contrast"]
     if gain:
-        image = image * (1.0 + gain) ** _symmetric(keys[2])
+        image = image * (1.0 + gain) ** draw["gain"]
     return image
 
 
-def _draw_shadow(key, shape, prob, strength) -> Picture:
+def _cast_shadow(draw: dict, shape, prob, strength) -> Picture:
     """Transmission through a band of poor contact or bone, in [1 - strength, 1]."""
-    there_key, place_key, width_key, top_key, depth_key = jax.random.split(key, 5)
     y = jnp.linspace(0.0, 1.0, shape[0]).reshape(-1, 1)
     x = jnp.linspace(0.0, 1.0, shape[1]).reshape(1, -1)
-    centre = jax.random.uniform(place_key)
-    half_width = jax.random.uniform(width_key, minval=0.03, maxval=0.15)
-    top = jax.random.uniform(top_key, minval=0.0, maxval=0.7)
+    centre = _between(0.0, 1.0, draw["shadow_x"])
+    half_width = _between(0.03, 0.15, draw["shadow_width"])
+    top = _between(0.0, 0.7, draw["shadow_top"])
     band = jax.nn.sigmoid((half_width - jnp.abs(x - centre)) * 60.0)
     below = jax.nn.sigmoid((y - top) * 40.0)
-    there = jax.random.bernoulli(there_key, prob).astype(jnp.float32)
-    return 1.0 - there * strength * jax.random.uniform(depth_key) * band * below
+    depth = strength * _between(0.0, 1.0, draw["shadow_depth"])
+    there = _with_prob(prob, draw["shadow"]).astype(jnp.float32)
+    return 1.0 - there * depth * band * below
 
 
-def _symmetric(key) -> Float[Array, ""]:
-    return jax.random.uniform(key, minval=-1.0, maxval=1.0)
+def _between(low: float, high: float, number):
+    return low + (high - low) * (number + 1.0) / 2.0
+
+
+def _with_prob(prob: float, number):
+    return number < 2.0 * prob - 1.0

@@ -102,12 +102,16 @@ def load_average(directory: epath.PathLike, shapes):
     if not steps:
         raise RunError(f"{directory}: no checkpoint there; train the fold again")
     path = epath.Path(directory).absolute() / str(max(steps))
-    options = ocp.options.PyTreeOptions(
-        loading=ocp.options.PyTreeOptions.Loading(partial_load=True)
-    )
+    context = ocp.Context()
+    context.pytree.loading.partial_load = True
     try:
-        with ocp.Context(pytree_options=options):
-            return ocp.load(path, {"ema_params": shapes})["ema_params"]
+        with context:
+            average = ocp.load(path, {"ema_params": shapes})["ema_params"]
+        # Of what it does not find, Orbax hands back the shape that was asked for.
+        absent = [n for n, leaf in average.items() if not isinstance(leaf, jax.Array)]
+        if absent:
+            raise KeyError(f"no parameters {', '.join(absent[:5])}")
+        return average
     except (ValueError, KeyError, OSError, ocp.errors.InvalidLayoutError) as error:
         raise RunError(
             f"checkpoint {path} cannot be loaded ({type(error).__name__}: {error})"

@@ -38,7 +38,7 @@ def count_frames(
     """
     counts = np.zeros((len(positions), 4), np.int64)
     for row, position in enumerate(positions):
-        truth = examples.truth(position)
+        truth = examples.truth(int(position))
         pred = decide(
             resize_probs(probs[row], truth.shape),
             float(presence_probs[row]),

@@ -68,8 +68,8 @@ def create_builder(
     *,
     data_dir: str = "",
     manual_dir: str = "",
-    num_subjects: int = 36,
-    frames_per_subject: int = 24,
+    num_subjects: int = 47,
+    frames_per_subject: int = 18,
     seed: int = 0,
 ) -> Builder:
     """Create the tfds builder of a data set.

@@ -93,15 +93,12 @@ def make_loss(
         raise InputError(f"loss={name!r} is not one of: {', '.join(LOSSES)}")
     pixel_loss = LOSSES[name]
 
-    def _coarse_loss(coarse_logits, masks):
+    def coarse_loss(coarse_logits, masks):
         if not coarse_logits:
             return jnp.zeros(masks.shape[0], jnp.float32)
         finest = coarse_logits[-1].shape[1:3]  # half the padded frame
         padded, _ = pad_to(masks, [2 * size for size in finest])
-        each = [
-            pixel_loss(logits, jax.image.resize(padded, logits.shape, "linear"))
-            for logits in coarse_logits
-        ]
+        each = [pixel_loss(z, _average_to(padded, z.shape)) for z in coarse_logits]
         return jnp.stack(each).mean(0)
 
     def loss(outputs: Outputs, masks: Masks) -> PerFrame:
@@ -111,6 +108,16 @@ def make_loss(
             total += presence_weight * optax.losses.sigmoid_binary_cross_entropy(
                 outputs.presence_logits, present
             )
-        return total + coarse_weight * _coarse_loss(outputs.coarse_logits, masks)
+        return total + coarse_weight * coarse_loss(outputs.coarse_logits, masks)
 
     return loss
+
+
+def _average_to(
+    masks: Masks, shape
+) -> Float[Array, "batch coarse_height coarse_width 1"]:
+    """Average masks over the pixels of a coarser grid that divides theirs."""
+    batch, height, width, _ = shape
+    factors = masks.shape[1] // height, masks.shape[2] // width
+    cells = masks.reshape(batch, height, factors[0], width, factors[1], 1)
+    return cells.mean((2, 4))

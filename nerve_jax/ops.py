@@ -26,7 +26,10 @@ def upsample_2x2(
     kernel: Float[Array, "2 2 channels features"],
     bias: Float[Array, " features"],
 ) -> Float[Array, "batch double_height double_width features"]:
-    """Convolve transposed with stride 2: each pixel is painted as a 2x2 patch."""
+    """Convolve transposed with stride 2: each pixel is painted as a 2x2 patch.
+
+    Output pixel (2 y + i, 2 x + j) is x[y, x] times kernel[i, j], plus bias.
+    """
     features = kernel.shape[-1]
     batch, height, width, channels = x.shape
     columns = kernel.transpose(2, 0, 1, 3).reshape(channels, 4 * features)

@@ -62,7 +62,7 @@ def simulate_frames(
     for subject in range(num_subjects):
         rng = np.random.default_rng([seed, 1, subject])
         anatomy, scanner = Anatomy(rng), Scanner(rng)
-        visibility = _visibility(rng, frames_per_subject, presence[subject])
+        visibility = _visibility(rng, frames_per_subject, float(presence[subject]))
         for index in range(frames_per_subject):
             number, position = divmod(index, FRAMES_PER_SWEEP)
             if position == 0:
@@ -70,10 +70,10 @@ def simulate_frames(
             place = position / FRAMES_PER_SWEEP
             frame_rng = np.random.default_rng([seed, 3, subject, index])
             echo_db, pose = draw_echogenicity(
-                anatomy, sweep.motion(place), place, visibility[index]
+                anatomy, sweep.motion(place), place, float(visibility[index])
             )
             image = insonify(echo_db, scanner, sweep, place, frame_rng)
-            mask = _annotate(anatomy, pose, visibility[index], frame_rng)
+            mask = _annotate(anatomy, pose, float(visibility[index]), frame_rng)
             yield PhantomFrame(image, mask, subject, index)
 
 
@@ -103,21 +103,21 @@ def _visibility(rng: np.random.Generator, num_frames: int, rate: float) -> np.nd
     positives = int(np.clip(np.floor(rate * num_frames + rng.uniform()), 0, num_frames))
     above = order[positives - 1] if positives else order[0] + 0.2
     below = order[positives] if positives < num_frames else order[-1] - 0.2
-    return 1 / (1 + np.exp(-6 * (quality - (above + below) / 2)))
+    return 1 / (1 + np.exp(-9 * (quality - (above + below) / 2)))
 
 
 def _annotate(
     anatomy: Anatomy, pose: dict, visibility: float, rng: np.random.Generator
 ) -> np.ndarray:
     """Outline the nerve as an expert would: never twice quite the same way."""
-    place = rng.normal(0, 1.3, 2)
-    size = np.exp(rng.normal(0, 0.10))
+    shift_x, shift_y = rng.normal(0, 1.3), rng.normal(0, 1.3)
+    size = float(np.exp(rng.normal(0, 0.10)))
     hand = pose | {
-        "x": pose["x"] + place[0],
-        "y": pose["y"] + place[1],
+        "x": pose["x"] + shift_x,
+        "y": pose["y"] + shift_y,
         "area": pose["area"] * size,
     }
     shape = anatomy.nerve_shape + rng.normal(0, 0.015, (3, 2))
-    aspect = anatomy.nerve_aspect * np.exp(rng.normal(0, 0.05))
+    aspect = float(anatomy.nerve_aspect * np.exp(rng.normal(0, 0.05)))
     radius, _, _ = nerve_radius(aspect, shape, hand)
     return (radius < 1) & (visibility > 0.5)

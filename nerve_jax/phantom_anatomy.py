@@ -34,12 +34,12 @@ class Anatomy:
         self.nerve_xy = np.array([normal(0.59, 0.075), normal(0.334, 0.06)])
         self.nerve_xy *= (WIDTH_PX, HEIGHT_PX)
         self.nerve_area = 0.0300 * HEIGHT_PX * WIDTH_PX * np.exp(normal(0, 0.17))
-        self.nerve_aspect = np.exp(normal(0.47, 0.13))
+        self.nerve_aspect = float(np.exp(normal(0.47, 0.13)))
         self.nerve_angle = normal(0.4, 0.28) * rng.choice([1, -1], p=[0.75, 0.25])
         self.num_fascicles = rng.integers(3, 6)
         self.fascicle_jitter = normal(0, 0.12, (5, 3))
         self.nerve_shape = normal(0, 0.035, (3, 2))
-        self.nerve_contrast = uniform(0.55, 1.0)
+        self.nerve_contrast = uniform(0.75, 1.0)
         self.vessels = _place_vessels(rng, self.nerve_xy)
         self.lookalikes = _place_lookalikes(rng, self.nerve_xy)
         self.bone = (uniform(0.1, 0.9) * WIDTH_PX, uniform(0.68, 0.9) * HEIGHT_PX)
@@ -73,10 +73,10 @@ def draw_echogenicity(
         squeeze = max(flattening * (1 + 0.08 * motion[3]), 0.2)
         _draw_vessel(echo_db, x + 5 * motion[0], y + 3 * motion[1], radius, squeeze)
     pose = {
-        "x": anatomy.nerve_xy[0] + 9 * motion[2],
-        "y": anatomy.nerve_xy[1] + 5 * motion[1],
-        "area": anatomy.nerve_area * np.exp(0.09 * motion[4]),
-        "angle": anatomy.nerve_angle + 0.08 * motion[5],
+        "x": float(anatomy.nerve_xy[0] + 9 * motion[2]),
+        "y": float(anatomy.nerve_xy[1] + 5 * motion[1]),
+        "area": float(anatomy.nerve_area * np.exp(0.09 * motion[4])),
+        "angle": float(anatomy.nerve_angle + 0.08 * motion[5]),
     }
     _draw_nerve(echo_db, anatomy, pose, visibility)
     if anatomy.has_bone:
@@ -105,7 +105,7 @@ def nerve_radius(
     return distance / half_length / wobble, along, across
 
 
-def _rotate(x: float, y: float, angle: float) -> tuple[np.ndarray, np.ndarray]:
+def _rotate(x, y, angle) -> tuple[np.ndarray, np.ndarray]:
     """Coordinates (along, across) about (x, y), `angle` away from the vertical."""
     dx, dy = X_PX - x, Y_PX - y
     sine, cosine = np.sin(angle), np.cos(angle)
@@ -189,7 +189,7 @@ def _draw_tissue(anatomy: Anatomy, motion: np.ndarray) -> np.ndarray:
 def _draw_nerve(echo_db, anatomy, pose, visibility) -> None:
     """Draw dark fascicles in bright connective tissue and sheath, in place."""
     radius, u, v = nerve_radius(anatomy.nerve_aspect, anatomy.nerve_shape, pose)
-    strength = visibility * anatomy.nerve_contrast
+    strength = np.sqrt(visibility) * anatomy.nerve_contrast
     inside = sigmoid((1 - radius) * 12) * strength
     bright = -10.0 + 0 * radius
     half_length = np.sqrt(pose["area"] / np.pi * anatomy.nerve_aspect)
@@ -266,5 +266,6 @@ def _smooth_noise(rng, shape, sigma) -> np.ndarray:
     return noise / noise.std()
 
 
-def sigmoid(x: np.ndarray) -> np.ndarray:
+def sigmoid(x):
+    """1 / (1 + exp(-x)), without overflow."""
     return 1 / (1 + np.exp(-np.clip(x, -30, 30)))

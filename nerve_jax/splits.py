@@ -34,7 +34,8 @@ def create_splits(
       subjects: the person of each.
       presence: whether each shows a nerve.
       num_folds: at least 2 and at most the number of subjects.
-      seed: of the order in which subjects are dealt.
+      seed: decides among subjects that are equally uneven; those that are most uneven
+        in presence are dealt first.
 
     Returns:
       One {"train", "val"} a fold; every frame is in exactly one val.
@@ -54,6 +55,8 @@ def create_splits(
             "beside images/, or file names subject_frame."
         )
     folds = StratifiedGroupKFold(num_folds, shuffle=True, random_state=seed)
+    if max(np.bincount(presence)) < num_folds:
+        presence = np.zeros_like(presence)  # too few frames to balance anything
     with warnings.catch_warnings():
         # Said when a class has fewer frames than folds; grouping holds all the same.
         warnings.filterwarnings("ignore", message="The least populated class")

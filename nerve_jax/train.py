@@ -65,7 +65,7 @@ def create_optimizer(
         warmup_steps=warmup,
         decay_steps=num_train_steps,
     )
-    return optax.chain(
+    chain = optax.chain(
         optax.clip_by_global_norm(clip_norm),
         optax.adamw(
             schedule,
@@ -73,6 +73,12 @@ def create_optimizer(
             mask=lambda params: {name: name.endswith("kernel") for name in params},
         ),
     )
+
+    def update(gradient, state, params):
+        with jax.numpy_dtype_promotion("standard"):  # optax raises floats to int powers
+            return chain.update(gradient, state, params)
+
+    return optax.GradientTransformation(chain.init, update)
 
 
 def create_state(params: Params, optimizer: optax.GradientTransformation) -> TrainState:
@@ -133,7 +139,7 @@ def make_train_step(
         average = jax.tree.map(
             lambda old, new: decay * old + (1.0 - decay) * new, state.ema_params, params
         )
-        metrics = {"loss": value, "grad_norm": optax.global_norm(gradient)}
+        metrics = {"loss": value, "grad_norm": optax.tree.norm(gradient)}
         return TrainState(state.step + 1, params, average, opt_state), metrics
 
     return train_step

@@ -154,8 +154,9 @@ def _flat(tree: dict, prefix: str = "") -> dict:
 
 
 def _refuse_differences(path: Path, before: dict, now: dict) -> None:
+    absent = "not there"
     differences = [
-        f"  - {key}: {before.get(key, 'not there')} before, {now.get(key, 'not there')}"
+        f"  - {key}: {before.get(key, absent)} before, {now.get(key, absent)} now"
         for key in sorted(before.keys() | now.keys())
         if key not in FREE_FIELDS and before.get(key) != now.get(key)
     ]

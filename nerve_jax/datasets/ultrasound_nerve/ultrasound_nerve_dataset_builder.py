@@ -34,8 +34,8 @@ class PhantomConfig(tfds.core.BuilderConfig):
       seed: of the simulation.
     """
 
-    num_subjects: int = 36
-    frames_per_subject: int = 24
+    num_subjects: int = 47
+    frames_per_subject: int = 18
     seed: int = 0
 
 

@@ -1,0 +1,75 @@
+"""Strictness that holds in all tests: shapes, dtypes, four simulated devices."""
+
+import jax
+from jaxtyping import install_import_hook
+
+jax.config.update("jax_platforms", "cpu")
+jax.config.update("jax_num_cpu_devices", 4)
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+install_import_hook("nerve_jax", "beartype.beartype")
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from absl import flags
+from PIL import Image
+
+flags.FLAGS(sys.argv[:1])  # readers of array_record files want them parsed
+
+REPO = Path(__file__).parents[1]
+USGRA = REPO.parent / "shared" / "data" / "usgra-seg"
+
+
+@pytest.fixture
+def usgra_dir() -> Path:
+    """The open set of real frames, where a copy lies beside the project."""
+    if not USGRA.is_dir():
+        pytest.skip(f"no copy of usgra-seg at {USGRA}")
+    return USGRA
+
+
+@pytest.fixture
+def write_folder(tmp_path):
+    """Return `write(frames, subjects=None) -> folder` that makes a folder data set.
+
+    `frames` maps stems to (image, mask or None), arrays as Pillow takes them.
+    """
+
+    def write(frames, name="frames", subjects=None) -> Path:
+        folder = tmp_path / name
+        for part in ("images", "masks"):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+        for stem, (image, mask) in frames.items():
+            Image.fromarray(image).save(folder / "images" / f"{stem}.png")
+            if mask is not None:
+                Image.fromarray(mask).save(folder / "masks" / f"{stem}.png")
+        if subjects is not None:
+            (folder / "subjects.csv").write_text(subjects)
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def blob_frames():
+    """Return `make(num_subjects, per_subject) -> frames` of a bright disc on noise."""
+
+    def make(num_subjects=4, per_subject=3, size=(40, 56), seed=0):
+        rng = np.random.default_rng(seed)
+        y, x = np.mgrid[: size[0], : size[1]]
+        frames = {}
+        for subject in range(num_subjects):
+            for index in range(per_subject):
+                centre = rng.uniform(0.3, 0.7, 2) * size
+                mask = np.hypot(y - centre[0], x - centre[1]) < 0.2 * size[0]
+                mask &= index > 0  # the first frame of a subject shows no nerve
+                image = rng.integers(0, 90, size) + 120 * mask
+                pair = (image.astype(np.uint8), mask.astype(np.uint8) * 255)
+                frames[f"s{subject}_{index}"] = pair
+        return frames
+
+    return make

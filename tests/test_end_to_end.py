@@ -1,0 +1,332 @@
+"""The real command, from frames to scores, masks and a resumed run."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nerve_jax import rle
+
+REPO = Path(__file__).parents[1]
+SMALL = {
+    "image_size": "(32,48)",
+    "widths": "(8,16)",
+    "batch_size": 4,
+    "num_train_steps": 6,
+    "eval_every_steps": 2,
+    "num_folds": 3,
+    "num_subjects": 4,
+    "frames_per_subject": 4,
+}
+REPORTED = {
+    "dice",
+    "dice_nerve_present",
+    "dice_empty_baseline",
+    "pixel_accuracy",
+    "num_frames",
+    "train_seconds",
+    "images_per_second",
+    "wall_seconds",
+}
+
+
+def command(*words, **overrides):
+    flags = [f"--config.{name}={value}" for name, value in overrides.items()]
+    return [sys.executable, "main.py", *map(str, words), *flags]
+
+
+def environment():
+    """This one, with programs compiled by one command kept for the next."""
+    cache = Path(tempfile.gettempdir()) / f"nerve_jax_test_{os.getpid()}"
+    kept = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
+    return kept | {"JAX_PLATFORMS": "cpu", "JAX_COMPILATION_CACHE_DIR": str(cache)}
+
+
+def run(*words, expect=0, **overrides):
+    done = subprocess.run(
+        command(*words, **overrides),
+        cwd=REPO,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == expect, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """A folder of prepared records and of one whole cross-validation."""
+    folder = tmp_path_factory.mktemp("runs")
+    said = run(
+        "--config=configs/unet.py",
+        f"--workdir={folder / 'whole'}",
+        data_dir=folder / "records",
+        folds="(0,1,2)",
+        **SMALL,
+    )
+    return folder, said
+
+
+def report(workdir):
+    return json.loads((workdir / "report.json").read_text())
+
+
+def checkpoint_arrays(workdir, fold=0):
+    """The averaged weights of a fold's last checkpoint, by name."""
+    from nerve_jax import inference
+
+    return inference.load_members(workdir)[fold]
+
+
+def test_cross_validation_scores_every_frame_once_and_says_so(shared):
+    folder, said = shared
+    content = report(folder / "whole")
+    assert REPORTED <= content.keys()
+    assert content["num_frames"] == 16
+    assert content["folds"] == [0, 1, 2]
+    scored = []
+    for fold in range(3):
+        with (folder / "whole" / f"fold_{fold}" / "scores.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        probs = np.load(folder / "whole" / f"fold_{fold}" / "val_probs.npy")
+        assert probs.shape == (len(rows), 32, 48)
+        assert probs.dtype == np.float16
+        scored += [row["frame"] for row in rows]
+    assert len(scored) == len(set(scored)) == 16
+    by_fold = [row["dice"] * row["num_frames"] for row in content["by_fold"]]
+    assert sum(by_fold) / 16 == pytest.approx(content["dice"])
+    assert content["over_folds"]["std"]["dice"] >= 0
+    for part in ("predicting nothing", "pixel accuracy", "by fold", "report.json"):
+        assert part in said
+
+
+def test_scores_come_from_the_last_step_and_the_best_is_labelled(shared):
+    folder, _ = shared
+    summary = json.loads((folder / "whole" / "fold_0" / "summary.json").read_text())
+    rows = (folder / "whole" / "metrics.jsonl").read_text().splitlines()
+    rows = [row for row in map(json.loads, rows) if row["fold"] == 0]
+    assert [row["step"] for row in rows] == [2, 4, 6]
+    content = report(folder / "whole")
+    assert content["by_fold"][0]["dice"] == pytest.approx(rows[-1]["dice"])
+    best = max(rows, key=lambda row: (row["dice"], row["step"]))
+    assert summary["best_step"] == best["step"]
+    assert summary["dice_of_best_step_selected_on_these_frames"] == best["dice"]
+
+
+def test_a_finished_run_is_not_trained_again(shared):
+    folder, _ = shared
+    before = report(folder / "whole")
+    run(
+        "--config=configs/unet.py",
+        f"--workdir={folder / 'whole'}",
+        data_dir=folder / "records",
+        folds="(0,1,2)",
+        **SMALL,
+    )
+    after = report(folder / "whole")
+    for key in ("dice", "train_seconds", "wall_seconds"):
+        assert before[key] == after[key]
+
+
+def test_a_killed_run_goes_on_and_ends_bit_for_bit_the_same(shared):
+    folder, _ = shared
+    workdir = folder / "killed"
+    words = ("--config=configs/unet.py", f"--workdir={workdir}")
+    options = {"data_dir": folder / "records", **SMALL}
+    with subprocess.Popen(
+        command(*words, **options),
+        cwd=REPO,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        deadline = time.monotonic() + 240
+        while not list(workdir.glob("fold_0/checkpoints/[24]")):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+    assert not (workdir / "report.json").exists()
+    said = run(*words, **options)
+    assert "going on from step" in said
+    rows = (workdir / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(row)["step"] for row in rows] == [2, 4, 6]
+    resumed, whole = checkpoint_arrays(workdir), checkpoint_arrays(folder / "whole")
+    assert resumed.keys() == whole.keys()
+    for name in whole:
+        np.testing.assert_array_equal(resumed[name], whole[name], err_msg=name)
+
+
+def test_predict_writes_masks_overlays_tables_and_a_submission(shared, tmp_path):
+    folder, _ = shared
+    (tmp_path / "in").mkdir()
+    sizes = {"1": (50, 70), "2": (64, 48), "3": (33, 33)}
+    rng = np.random.default_rng(0)
+    for stem, size in sizes.items():
+        image = rng.integers(0, 256, size, dtype=np.uint8)
+        Image.fromarray(image).save(tmp_path / "in" / f"{stem}.tif")
+    said = run(
+        "--mode=predict",
+        f"--workdir={folder / 'whole'}",
+        f"--input={tmp_path / 'in'}",
+        f"--output={tmp_path / 'out'}",
+        "--submission",
+    )
+    assert "3 frames by 3 fold(s)" in said
+    with (tmp_path / "out" / "submission.csv").open() as file:
+        pixels = {row["img"]: row["pixels"] for row in csv.DictReader(file)}
+    with (tmp_path / "out" / "predictions.csv").open() as file:
+        assert [row["frame"] for row in csv.DictReader(file)] == list(sizes)
+    for stem, size in sizes.items():
+        mask = np.asarray(Image.open(tmp_path / "out" / "masks" / f"{stem}.png"))
+        assert mask.shape == size
+        np.testing.assert_array_equal(rle.decode(pixels[stem], *size), mask > 0)
+        assert (tmp_path / "out" / "overlays" / f"{stem}.png").exists()
+
+
+def test_a_bad_frame_is_listed_and_the_exit_code_says_so(shared, tmp_path):
+    folder, _ = shared
+    (tmp_path / "in").mkdir()
+    Image.fromarray(np.zeros((40, 50), np.uint8)).save(tmp_path / "in" / "good.png")
+    (tmp_path / "in" / "bad.png").write_bytes(b"broken")
+    said = run(
+        "--mode=predict",
+        f"--workdir={folder / 'whole'}",
+        f"--input={tmp_path / 'in'}",
+        f"--output={tmp_path / 'out'}",
+        expect=1,
+    )
+    assert "bad.png" in said
+    assert (tmp_path / "out" / "masks" / "good.png").exists()
+
+
+def test_evaluate_scores_a_frame_by_folds_that_did_not_train_on_it(shared):
+    """On its own data set that is the out-of-fold score; on another, all folds vote."""
+    folder, _ = shared
+    run("--mode=evaluate", f"--workdir={folder / 'whole'}")
+    own = json.loads((folder / "whole" / "evaluation.json").read_text())
+    content = report(folder / "whole")
+    assert own["num_frames"] == 16
+    for key in ("dice", "iou", "pixel_accuracy"):
+        assert own[key] == pytest.approx(content[key], abs=1e-4)
+    run(
+        "--mode=evaluate",
+        "--config=configs/unet.py",
+        f"--workdir={folder / 'whole'}",
+        data_dir=folder / "records",
+        phantom_seed=5,
+        num_subjects=2,
+        frames_per_subject=3,
+    )
+    other = json.loads((folder / "whole" / "evaluation.json").read_text())
+    assert other["num_frames"] == 6
+    assert report(folder / "whole") == content
+
+
+def test_evaluate_leaves_out_what_all_folds_trained_on(shared, tmp_path):
+    folder, _ = shared
+    run(
+        "--config=configs/unet.py",
+        f"--workdir={tmp_path / 'one'}",
+        data_dir=folder / "records",
+        **SMALL,
+    )
+    said = run("--mode=evaluate", f"--workdir={tmp_path / 'one'}")
+    content = json.loads((tmp_path / "one" / "evaluation.json").read_text())
+    assert content["num_frames"] == report(tmp_path / "one")["num_frames"] < 16
+    assert content["num_frames_left_out"] == 16 - content["num_frames"]
+    assert "left out" in said
+
+
+def test_a_folder_of_ones_own_trains_and_an_unlabelled_one_only_predicts(
+    tmp_path, write_folder, blob_frames
+):
+    frames = blob_frames(4, 3)
+    options = SMALL | {"dataset": "ultrasound_nerve/folder", "num_train_steps": 1}
+    options["data_dir"] = tmp_path / "records"
+    workdir = tmp_path / "run"
+    run(
+        "--config=configs/unet.py",
+        f"--workdir={workdir}",
+        **options,
+        manual_dir=write_folder(frames),
+    )
+    assert report(workdir)["num_frames"] > 0
+    bare = {stem: (image, None) for stem, (image, _) in frames.items()}
+    bare = write_folder(bare, name="bare")
+    said = run(
+        "--config=configs/unet.py",
+        f"--workdir={tmp_path / 'refused'}",
+        **options,
+        manual_dir=bare,
+        expect=2,
+    )
+    assert "none of 12 frames has a mask" in said
+    assert not (tmp_path / "refused").exists()
+    run(
+        "--mode=predict",
+        f"--workdir={workdir}",
+        f"--input={bare}",
+        f"--output={tmp_path / 'out'}",
+    )
+    assert len(list((tmp_path / "out" / "masks").iterdir())) == 12
+
+
+@pytest.mark.parametrize(
+    ("words", "overrides", "message"),
+    [
+        ((), {}, "name a configuration"),
+        (("--mode=predict", "--workdir=nowhere"), {}, "nothing was|no config.json"),
+        (("--config=configs/unet.py",), {"folds": "()"}, "folds=()"),
+        (("--config=configs/unet.py",), {"num_train_steps": 0}, "at least 1"),
+        (("--config=configs/unet.py",), {"dataset": "ultrasound_nerve/cat"}, "phantom"),
+    ],
+)
+def test_wrong_commands_are_answered_in_a_sentence(tmp_path, words, overrides, message):
+    import re
+
+    place = (
+        ()
+        if "--workdir=nowhere" in words or not words
+        else (f"--workdir={tmp_path}/x",)
+    )
+    said = run(*words, *place, **overrides, expect=2)
+    assert re.search(re.escape(message).replace(r"\|", "|"), said)
+    assert not (tmp_path / "x").exists()
+
+
+def test_real_frames_are_trained_on_evaluated_and_predicted(tmp_path, usgra_dir):
+    options = SMALL | {
+        "dataset": "ultrasound_nerve/usgra",
+        "manual_dir": usgra_dir,
+        "data_dir": tmp_path / "records",
+        "num_train_steps": 4,
+    }
+    workdir = tmp_path / "run"
+    run("--config=configs/unet.py", f"--workdir={workdir}", **options)
+    content = report(workdir)
+    assert content["dice_empty_baseline"] == 0.0
+    assert content["num_frames"] == pytest.approx(204 / 3, abs=3)
+    run("--mode=evaluate", "--split=test", f"--workdir={workdir}")
+    scores = json.loads((workdir / "evaluation.json").read_text())
+    assert scores["num_frames"] == 40
+    run(
+        "--mode=predict",
+        f"--workdir={workdir}",
+        f"--input={usgra_dir / 'test' / 'images'}",
+        f"--output={tmp_path / 'out'}",
+    )
+    for path in (usgra_dir / "test" / "images").iterdir():
+        mask = Image.open(tmp_path / "out" / "masks" / f"{path.stem}.png")
+        assert mask.size == Image.open(path).size

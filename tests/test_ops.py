@@ -1,0 +1,76 @@
+"""Every fast form equals the plain definition, in values and in gradients."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from nerve_jax import ops
+
+
+def normal(seed, *shape):
+    return jax.random.normal(jax.random.key(seed), shape)
+
+
+def assert_same(fast, plain, *arguments):
+    weights = normal(9, *fast(*arguments).shape)
+    for function in (
+        lambda f: f,
+        lambda f: jax.grad(
+            lambda *a: (f(*a) * weights).sum(), argnums=tuple(range(len(arguments)))
+        ),
+    ):
+        for ours, theirs in zip(
+            jax.tree.leaves(function(fast)(*arguments)),
+            jax.tree.leaves(function(plain)(*arguments)),
+            strict=True,
+        ):
+            np.testing.assert_allclose(ours, theirs, atol=2e-4, rtol=2e-4)
+
+
+def test_max_pool():
+    assert_same(
+        ops.max_pool_2x2,
+        lambda x: nnx.max_pool(x, (2, 2), strides=(2, 2)),
+        normal(0, 2, 6, 8, 3),
+    )
+
+
+def test_upsample():
+    def plain(x, kernel, bias):
+        # lax correlates with the kernel: it is turned round first
+        y = jax.lax.conv_transpose(
+            x,
+            kernel[::-1, ::-1],
+            (2, 2),
+            "VALID",
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )
+        return y + bias.reshape(1, 1, 1, -1)
+
+    x, kernel, bias = normal(0, 2, 3, 5, 4), normal(1, 2, 2, 4, 3), normal(2, 3)
+    assert_same(ops.upsample_2x2, plain, x, kernel, bias)
+
+
+@pytest.mark.parametrize("num_groups", [1, 2, 6])
+def test_group_norm(num_groups):
+    def plain(x, scale, bias):
+        grouped = x.reshape(*x.shape[:-1], num_groups, -1)
+        mean = grouped.mean((1, 2, 4), keepdims=True)
+        variance = grouped.var((1, 2, 4), keepdims=True)
+        normed = ((grouped - mean) / jnp.sqrt(variance + 1e-5)).reshape(x.shape)
+        return normed * scale.reshape(1, 1, 1, -1) + bias.reshape(1, 1, 1, -1)
+
+    x = normal(0, 2, 5, 7, 6) * 3 + 1
+    assert_same(
+        lambda *a: ops.group_norm(*a, num_groups), plain, x, normal(1, 6), normal(2, 6)
+    )
+
+
+def test_group_norm_keeps_the_dtype_and_takes_statistics_in_float32():
+    x = (normal(0, 1, 16, 16, 4) + 100).astype(jnp.bfloat16)
+    normed = ops.group_norm(x, jnp.ones(4), jnp.zeros(4), 2)
+    assert normed.dtype == jnp.bfloat16
+    assert abs(normed.astype(jnp.float32).mean()) < 0.02
+    assert abs(normed.astype(jnp.float32).std() - 1) < 0.02

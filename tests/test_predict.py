@@ -1,0 +1,147 @@
+import csv
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from nerve_jax import predict, rle
+from nerve_jax.decide import decide
+from nerve_jax.errors import InputError, RunError
+from nerve_jax.models import Outputs
+
+SIZE = (24, 32)
+
+
+def bright(images):
+    """A model that takes bright pixels for nerve."""
+    probs = (np.asarray(images) > 128).astype(np.float32)
+    return probs, probs.max((1, 2))
+
+
+def run(folder, output, model=bright, **options):
+    return predict.predict_folder(
+        folder,
+        output,
+        model,
+        **{
+            "image_size": SIZE,
+            "threshold": 0.5,
+            "presence_threshold": 0.5,
+            "chunk_size": 2,
+            "submission": False,
+        }
+        | options,
+    )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number, size in (("2", (48, 64)), ("10", (60, 40)), ("1", (24, 32))):
+        image = np.full(size, 20, np.uint8)
+        if number != "1":
+            image[size[0] // 4 : size[0] // 2, size[1] // 4 : size[1] // 2] = 230
+        Image.fromarray(image).save(folder / f"{number}.png")
+    return folder
+
+
+def test_masks_have_the_frames_own_size_and_the_table_says_what_is_in_them(
+    tmp_path, folder
+):
+    assert run(folder, tmp_path / "out") == 3
+    with (tmp_path / "out" / "predictions.csv").open() as file:
+        rows = {row["frame"]: row for row in csv.DictReader(file)}
+    assert list(rows) == ["1", "2", "10"]  # numbers by value
+    for stem, row in rows.items():
+        mask = np.asarray(Image.open(tmp_path / "out" / "masks" / f"{stem}.png"))
+        image = np.asarray(Image.open(folder / f"{stem}.png"))
+        assert mask.shape == image.shape
+        assert set(np.unique(mask)) <= {0, 255}
+        assert int(row["area_px"]) == (mask == 255).sum()
+        assert row["presence"] == str(int(mask.any()))
+        truth = image > 128
+        if truth.any():
+            assert (
+                2 * (truth & (mask > 0)).sum() / (truth.sum() + (mask > 0).sum()) > 0.9
+            )
+        overlay = np.asarray(Image.open(tmp_path / "out" / "overlays" / f"{stem}.png"))
+        assert overlay.shape == (*image.shape, 3)
+    assert rows["1"]["presence"] == "0"
+    assert float(rows["1"]["probability"]) == 0.0
+
+
+def test_the_submission_decodes_to_the_masks(tmp_path, folder):
+    run(folder, tmp_path / "out", submission=True)
+    with (tmp_path / "out" / "submission.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["img"] for row in rows] == ["1", "2", "10"]
+    for row in rows:
+        mask = np.asarray(Image.open(tmp_path / "out" / "masks" / f"{row['img']}.png"))
+        np.testing.assert_array_equal(rle.decode(row["pixels"], *mask.shape), mask > 0)
+    assert rows[0]["pixels"] == ""
+
+
+def test_a_submission_that_does_not_decode_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(predict.rle, "encode", lambda mask: "1 1")
+    with pytest.raises(RunError, match="frame x does not decode"):
+        predict.write_submission(tmp_path / "s.csv", [("x", np.zeros((3, 3), bool))])
+
+
+def test_a_bad_frame_keeps_no_good_one_from_being_done(tmp_path, folder):
+    (folder / "3.png").write_bytes(b"broken")
+    with pytest.raises(RunError, match=r"1 of 4[\s\S]*3\.png: cannot be decoded"):
+        run(folder, tmp_path / "out")
+    assert len(list((tmp_path / "out" / "masks").iterdir())) == 3
+    assert "3.png" in (tmp_path / "out" / "errors.csv").read_text()
+    (folder / "3.png").unlink()
+    run(folder, tmp_path / "out")
+    assert not (tmp_path / "out" / "errors.csv").exists()
+
+
+def test_folders_without_frames_and_twins_are_refused(tmp_path, folder):
+    with pytest.raises(InputError, match="no such folder"):
+        run(tmp_path / "absent", tmp_path / "out")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no frames"):
+        run(tmp_path / "empty", tmp_path / "out")
+    Image.open(folder / "2.png").save(folder / "2.bmp")
+    with pytest.raises(InputError, match="share one mask"):
+        run(folder, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_members_are_averaged_and_the_last_batch_is_filled_up():
+    seen = []
+
+    def predict_batch(params, images):
+        seen.append(len(images))
+        value = jnp.full(images.shape, params["level"])
+        return value, value.max((1, 2))
+
+    images = np.zeros((5, *SIZE), np.uint8)
+    members = [{"level": jnp.float32(0.2)}, {"level": jnp.float32(0.6)}]
+    probs, presence = predict.predict_probs(predict_batch, members, images, 4)
+    assert seen == [4] * 4
+    np.testing.assert_allclose(probs, 0.4, rtol=1e-6)
+    np.testing.assert_allclose(presence, 0.4, rtol=1e-6)
+
+
+def test_without_a_presence_head_the_surest_pixel_decides():
+    def apply(params, images):
+        return Outputs(images * 8.0 - 4.0, None, ())
+
+    images = jnp.zeros((2, 4, 4), jnp.uint8).at[1, 2, 2].set(255)
+    probs, presence = predict.make_predict_batch(apply)({}, images)
+    np.testing.assert_allclose(presence, probs.max((1, 2)))
+    assert presence[0] < 0.02
+    assert presence[1] > 0.98
+
+
+def test_decide_cuts_or_empties():
+    probs = np.array([[0.2, 0.5], [0.7, 0.4]], np.float32)
+    kept = decide(probs, 0.6, threshold=0.5, presence_threshold=0.5)
+    np.testing.assert_array_equal(kept, [[False, True], [True, False]])
+    assert not decide(probs, 0.4, threshold=0.5, presence_threshold=0.5).any()
+    assert decide(probs, 0.0, threshold=0.5, presence_threshold=0.0).any()

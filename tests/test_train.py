@@ -1,0 +1,309 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, Mesh
+
+from nerve_jax import checkpoints, parallel, train
+from nerve_jax.augment import make_augment
+from nerve_jax.errors import InputError, RunError
+from nerve_jax.losses import make_loss
+from nerve_jax.models import create_model
+
+KEY = jax.random.key(7)
+STRONG = {
+    "flip_prob": 0.5,
+    "rotation_degrees": 20.0,
+    "scale_fraction": 0.2,
+    "shift_fraction": 0.1,
+    "elastic_fraction": 0.02,
+    "elastic_cells": 4,
+    "gain_fraction": 0.2,
+    "gamma_fraction": 0.2,
+    "contrast_fraction": 0.2,
+    "speckle_fraction": 0.1,
+    "shadow_prob": 0.5,
+    "shadow_strength": 0.5,
+    "attenuation_fraction": 0.2,
+}
+
+
+def mesh_of(count) -> Mesh:
+    devices = jax.devices()[:count]
+    return jax.make_mesh((count,), ("batch",), (AxisType.Auto,), devices=devices)
+
+
+def frames(count=12):
+    rng = np.random.default_rng(0)
+    masks = np.zeros((count, 16, 24), np.uint8)
+    masks[1:, 5:11, 8:16] = 255
+    images = (rng.integers(0, 90, masks.shape) + masks // 2).astype(np.uint8)
+    return train.Frames(images, masks)
+
+
+@functools.cache
+def setup(num_devices=1, accumulate_steps=1, learning_rate=3e-3, dropout_rate=0.0):
+    """Everything `train_interval` needs, as the cross-validation puts it together."""
+    mesh = mesh_of(num_devices)
+    same, by_row = parallel.replicated(mesh), parallel.split_axis(mesh, 1)
+    apply, init = create_model(widths=(8, 16), dropout_rate=dropout_rate)
+    optimizer = train.create_optimizer(
+        learning_rate=learning_rate,
+        num_train_steps=20,
+        warmup_steps=5,
+        weight_decay=0.01,
+        clip_norm=1.0,
+    )
+    step = train.make_train_step(
+        apply,
+        make_loss("bce_dice", presence_weight=0.1, coarse_weight=0.0),
+        make_augment(**STRONG),
+        optimizer,
+        ema_decay=0.99,
+        accumulate_steps=accumulate_steps,
+        constrain=lambda batch: jax.lax.with_sharding_constraint(
+            batch, parallel.split_axis(mesh)
+        ),
+    )
+    steps = jax.jit(
+        train.make_train_steps(step),
+        in_shardings=(same, same, by_row, same),
+        out_shardings=same,
+    )
+    placed = jax.device_put(frames(), same)
+    state = jax.device_put(train.create_state(init(KEY), optimizer), same)
+
+    def run(state, rows):
+        return steps(state, placed, jax.device_put(rows, by_row), KEY)
+
+    return state, run
+
+
+def positions(step, batch_size=8):
+    return (np.arange(batch_size) + 3 * step).astype(np.int32) % 12
+
+
+def losses_of(num_steps=6, steps_per_call=1, **options):
+    state, run = setup(**options)
+    seen = []
+    done = train.train_interval(
+        state,
+        run,
+        positions,
+        first_step=0,
+        last_step=num_steps,
+        steps_per_call=steps_per_call,
+        on_step=lambda step, loss: seen.append((step, loss)),
+    )
+    return done, seen
+
+
+def assert_equal_trees(ours, theirs, **tolerance):
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        np.testing.assert_allclose(a, b, **tolerance)
+
+
+def test_training_learns():
+    done, seen = losses_of(20)
+    assert [step for step, _ in seen] == list(range(1, 21))
+    early, late = (
+        np.mean([loss for _, loss in part]) for part in (seen[:5], seen[-5:])
+    )
+    assert late < 0.9 * early
+    assert done.loss == pytest.approx(np.mean([loss for _, loss in seen]))
+    assert done.seconds > 0
+
+
+def test_one_and_four_devices_give_the_same_losses():
+    one, ones = losses_of(num_devices=1, dropout_rate=0.2)
+    four, fours = losses_of(num_devices=4, dropout_rate=0.2)
+    np.testing.assert_allclose(
+        [loss for _, loss in ones], [loss for _, loss in fours], atol=1e-5
+    )
+    assert_equal_trees(one.state.params, four.state.params, atol=2e-3)
+
+
+def test_steps_in_a_scan_equal_single_steps():
+    single, singles = losses_of(7)
+    scanned, pairs = losses_of(7, steps_per_call=3)
+    assert [step for step, _ in pairs] == [3, 6, 7]
+    assert int(scanned.state.step) == 7
+    assert scanned.loss == pytest.approx(single.loss, abs=1e-5)
+    np.testing.assert_allclose(pairs[-1][1], singles[-1][1], atol=1e-5)
+
+
+@pytest.mark.parametrize("num_devices", [1, 2])
+def test_gradient_accumulation_equals_the_whole_batch(num_devices):
+    _, whole = losses_of(4, num_devices=num_devices)
+    _, parts = losses_of(4, num_devices=num_devices, accumulate_steps=4)
+    np.testing.assert_allclose(
+        [loss for _, loss in whole], [loss for _, loss in parts], atol=1e-5
+    )
+
+
+def test_the_same_run_twice_is_bit_for_bit_the_same():
+    first, again = losses_of(5)[0].state, losses_of(5)[0].state
+    for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(again), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_short_runs_are_not_averaged_with_their_initial_weights():
+    """At step t the average keeps min(0.99, (1 + t) / (10 + t)) of itself."""
+    state, run = setup()
+    average = dict(state.ema_params)
+    for t in range(4):
+        state, _ = run(state, positions(t)[None])
+        decay = (1 + t) / (10 + t)
+        average = {
+            name: decay * average[name] + (1 - decay) * value
+            for name, value in state.params.items()
+        }
+    assert_equal_trees(state.ema_params, average, atol=1e-6)
+
+
+@pytest.mark.parametrize("num_train_steps", [1, 2, 9, 100])
+def test_any_number_of_steps_has_a_schedule(num_train_steps):
+    optimizer = train.create_optimizer(
+        learning_rate=1.0,
+        num_train_steps=num_train_steps,
+        warmup_steps=50,
+        weight_decay=0.0,
+        clip_norm=1e9,
+    )
+    params = {"a/kernel": jnp.ones(3)}
+    state = optimizer.init(params)
+    sizes = []
+    for _ in range(num_train_steps):
+        updates, state = optimizer.update(params, state, params)
+        sizes.append(float(jnp.abs(updates["a/kernel"]).max()))
+    assert min(sizes) > 0
+    assert max(sizes) == pytest.approx(1.0, abs=0.01)
+    assert sizes[-1] <= sizes[0] or num_train_steps > 20
+
+
+def test_norms_and_biases_do_not_decay():
+    optimizer = train.create_optimizer(
+        learning_rate=0.1,
+        num_train_steps=5,
+        warmup_steps=0,
+        weight_decay=0.5,
+        clip_norm=1.0,
+    )
+    _, init = create_model(widths=(8, 16), block="residual")
+    params = {name: jnp.ones_like(p) for name, p in init(KEY).items()}
+    nothing = jax.tree.map(jnp.zeros_like, params)
+    updates, _ = jax.jit(optimizer.update)(nothing, optimizer.init(params), params)
+    decayed = {name.rsplit("/", 1)[1] for name, u in updates.items() if u.any()}
+    assert decayed == {"kernel"}
+
+
+def test_a_loss_that_is_not_finite_stops_with_its_step():
+    state, run = setup()
+
+    def poisoned(state, rows):
+        state, measured = run(state, rows)
+        bad = state.step == 3
+        return state, measured | {"loss": jnp.where(bad, jnp.nan, measured["loss"])}
+
+    with pytest.raises(RunError, match="step 3: loss nan"):
+        train.train_interval(
+            state,
+            poisoned,
+            positions,
+            first_step=0,
+            last_step=6,
+            steps_per_call=1,
+            on_step=lambda *_: None,
+        )
+
+
+def fold(directory, run, state, *, num_train_steps=8, stop_after=None):
+    """Train a fold to its end, or until `stop_after` evaluations have been saved."""
+    evaluations = []
+
+    def on_eval(row):
+        evaluations.append(row)
+
+    def validate(params):
+        if stop_after is not None and len(evaluations) == stop_after:
+            raise KeyboardInterrupt
+        return {"dice": float(params["head/bias"][0])}
+
+    with checkpoints.open_checkpoints(directory) as checkpointer:
+        state, seconds = train.train_fold(
+            state,
+            run,
+            positions,
+            validate,
+            checkpointer,
+            num_train_steps=num_train_steps,
+            eval_every_steps=3,
+            steps_per_call=1,
+            started=0.0,
+            on_resume=lambda step: evaluations.append({"step": step}) if step else None,
+            on_step=lambda *_: None,
+            on_eval=on_eval,
+        )
+    return state, seconds, [row["step"] for row in evaluations]
+
+
+def test_a_resumed_fold_equals_the_uninterrupted_one_bit_for_bit(tmp_path):
+    state, run = setup(num_devices=4)
+    whole, _, steps = fold(tmp_path / "whole", run, state)
+    assert steps == [3, 6, 8]
+    with pytest.raises(KeyboardInterrupt):
+        fold(tmp_path / "cut", run, state, stop_after=1)
+    resumed, seconds, steps = fold(tmp_path / "cut", run, state)
+    assert steps == [3, 6, 8]  # went on from 3
+    assert seconds["train"] > 0
+    for a, b in zip(jax.tree.leaves(whole), jax.tree.leaves(resumed), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_run_that_diverges_names_the_last_good_checkpoint(tmp_path):
+    state, run = setup()
+
+    def poisoned(state, rows):
+        state, measured = run(state, rows)
+        late = state.step >= 5
+        return state, measured | {"grad_norm": jnp.where(late, jnp.inf, 1.0)[None]}
+
+    with pytest.raises(RunError, match=r"step 5: .*inf.*checkpoint: .*checkpoints/3$"):
+        fold(tmp_path / "checkpoints", poisoned, state)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "accumulate_steps", "message"),
+    [
+        (6, 1, "over 4 devices: choose a multiple of 4"),
+        (8, 3, "multiple of"),
+        (0, 1, "at least 1"),
+        (8, 4, "multiple of 16"),
+    ],
+)
+def test_a_batch_that_cannot_be_shared_out_is_refused(
+    batch_size, accumulate_steps, message
+):
+    with pytest.raises(InputError, match=message):
+        parallel.check_batch_size(mesh_of(4), batch_size, accumulate_steps)
+
+
+def test_cores_are_used_unless_the_environment_says_otherwise(monkeypatch):
+    chosen = []
+    monkeypatch.setattr(parallel.jax.config, "update", lambda _, n: chosen.append(n))
+    monkeypatch.setattr(
+        parallel.os, "sched_getaffinity", lambda _: range(6), raising=False
+    )
+    monkeypatch.delenv("JAX_NUM_CPU_DEVICES", raising=False)
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    for batch_size in (8, 9, 5, 7, 1):
+        parallel.use_cpu_cores(batch_size)
+    assert chosen == [4, 3, 5, 1, 1]
+    monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "2")
+    parallel.use_cpu_cores(8)
+    monkeypatch.delenv("JAX_NUM_CPU_DEVICES")
+    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=3")
+    parallel.use_cpu_cores(8)
+    assert len(chosen) == 5

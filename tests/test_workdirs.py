@@ -1,0 +1,80 @@
+import json
+
+import pytest
+from ml_collections import ConfigDict
+
+from nerve_jax import workdirs
+from nerve_jax.errors import InputError
+
+
+def config(**changes):
+    fields = {
+        "seed": 0,
+        "widths": (8, 16),
+        "folds": (0,),
+        "augment": {"flip_prob": 0.5},
+    }
+    return ConfigDict(fields | changes)
+
+
+def test_config_comes_back_as_it_was(tmp_path):
+    workdirs.save_config(tmp_path, config())
+    loaded = workdirs.load_config(tmp_path)
+    assert loaded.widths == (8, 16)
+    assert loaded.augment.flip_prob == 0.5
+    assert workdirs.to_plain(loaded) == workdirs.to_plain(config())
+
+
+def test_another_configuration_is_refused_with_every_difference(tmp_path):
+    workdirs.save_config(tmp_path, config())
+    before = (tmp_path / "config.json").read_text()
+    with pytest.raises(InputError) as caught:
+        workdirs.save_config(
+            tmp_path, config(seed=3, augment={"flip_prob": 0.1}, extra=1)
+        )
+    for part in (
+        "seed: 0 before, 3 now",
+        "augment.flip_prob: 0.5 before, 0.1 now",
+        "extra: not there before, 1 now",
+        "--workdir",
+    ):
+        assert part in str(caught.value)
+    assert (tmp_path / "config.json").read_text() == before
+
+
+def test_folds_and_places_of_files_may_change(tmp_path):
+    workdirs.save_config(tmp_path, config(data_dir="/here"))
+    workdirs.save_config(tmp_path, config(data_dir="/there", folds=(1, 2)))
+    assert workdirs.load_config(tmp_path).folds == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(None, "no config.json"), ("{", "not JSON")]
+)
+def test_a_folder_without_a_run_is_named(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "config.json").write_text(content)
+    with pytest.raises(InputError, match=message):
+        workdirs.load_config(tmp_path)
+
+
+def test_finished_folds_are_those_with_a_summary(tmp_path):
+    for fold in (0, 2, 10):
+        workdirs.fold_dir(tmp_path, fold).mkdir()
+    for fold in (10, 2):
+        (workdirs.fold_dir(tmp_path, fold) / "summary.json").write_text("{}")
+    assert workdirs.finished_folds(tmp_path) == [2, 10]
+
+
+def test_the_log_forgets_what_a_resumed_fold_does_again(tmp_path):
+    log = workdirs.MetricsLog(tmp_path)
+    log.rewind(0, 0)
+    for fold, step in ((0, 5), (1, 5), (1, 10)):
+        log.write({"fold": fold, "step": step})
+    with log.path.open("a") as file:
+        file.write('{"fold": 1, "st')  # cut short by a kill
+    log.rewind(1, 5)
+    log.write({"fold": 1, "step": 10, "again": True})
+    rows = [json.loads(line) for line in log.path.read_text().splitlines()]
+    assert [(r["fold"], r["step"]) for r in rows] == [(0, 5), (1, 5), (1, 10)]
+    assert rows[-1]["again"]
