@@ -29,6 +29,7 @@ def get_config() -> ConfigDict:
     config.dropout_rate = 0.0  # of the deepest features
     config.deep_supervision = False
     config.presence_head = True
+    config.stem_stride = 1  # 2: fold 2x2 px into channels before the first level
     config.compute_dtype = "float32"  # or bfloat16
 
     # Loss.

@@ -14,9 +14,9 @@ from nerve_jax import checkpoints, metrics, parallel, report, workdirs
 from nerve_jax.augment import make_augment
 from nerve_jax.batches import batch_positions
 from nerve_jax.errors import InputError
-from nerve_jax.evaluate import count_frames, read_counts, write_scores
+from nerve_jax.evaluate import count_frames, draw_scored, read_counts, write_scores
 from nerve_jax.examples import Examples, create_builder, load_examples
-from nerve_jax.files import write_array, write_json
+from nerve_jax.files import write_array, write_json, write_png
 from nerve_jax.losses import make_loss
 from nerve_jax.models import create_model
 from nerve_jax.predict import make_predict_batch, predict_probs
@@ -62,6 +62,7 @@ def create_model_from(config: ConfigDict):
         dropout_rate=config.dropout_rate,
         deep_supervision=config.deep_supervision,
         presence_head=config.presence_head,
+        stem_stride=config.stem_stride,
         compute_dtype=config.compute_dtype,
     )
 
@@ -129,7 +130,7 @@ def cross_validate(config: ConfigDict, workdir: Path) -> dict:
     print(
         f"wrote {workdir / 'report.json'}, metrics.jsonl, splits.json, and in fold_k/"
     )
-    print("  checkpoints/, scores.csv (a row a frame) and val_probs.npy")
+    print("  checkpoints/, scores.csv (a row a frame), val_probs.npy and examples.png")
     return content
 
 
@@ -279,6 +280,8 @@ def _run_fold(
     probs, presence, counts = validate(state.ema_params)
     write_array(directory / "val_probs.npy", probs)
     write_scores(directory / "scores.csv", examples, val, counts, presence)
+    sheet = draw_scored(examples, val, probs, presence, counts, **decision(config))
+    write_png(directory / "examples.png", sheet)
     write_json(
         directory / "summary.json",  # last: it says that the fold is finished
         {

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 
 from nerve_jax.decide import decide
 from nerve_jax.examples import Examples, resize_probs
 from nerve_jax.files import read_table, write_table
 from nerve_jax.metrics import compute_counts, compute_dice
+from nerve_jax.pictures import choose_from_worst_to_best, draw_sheet
 
 COLUMNS = ("frame", "subject", "tp", "fp", "fn", "tn", "dice", "presence_prob")
 
@@ -19,9 +20,7 @@ def count_frames(
     positions: Int[np.ndarray, " chosen"],
     probs: Float[np.ndarray, "chosen height width"],
     presence_probs: Float[np.ndarray, " chosen"],
-    *,
-    threshold: float,
-    presence_threshold: float,
+    **decision: float,
 ) -> Int[np.ndarray, "chosen 4"]:
     """Decide each frame at its original size and count its pixels.
 
@@ -30,8 +29,7 @@ def count_frames(
       positions: which of its frames were predicted.
       probs: at training size, float32 or float16.
       presence_probs: that each holds a nerve.
-      threshold: see `decide`.
-      presence_threshold: see `decide`.
+      **decision: thresholds, as `decide` takes them.
 
     Returns:
       (tp, fp, fn, tn) of each frame.
@@ -42,11 +40,34 @@ def count_frames(
         pred = decide(
             resize_probs(probs[row], truth.shape),
             float(presence_probs[row]),
-            threshold=threshold,
-            presence_threshold=presence_threshold,
+            **decision,
         )
         counts[row] = compute_counts(pred, truth)
     return counts
+
+
+def draw_scored(
+    examples: Examples,
+    positions: Int[np.ndarray, " chosen"],
+    probs: Float[np.ndarray, "chosen height width"],
+    presence_probs: Float[np.ndarray, " chosen"],
+    counts: Int[np.ndarray, "chosen 4"],
+    num_frames: int = 6,
+    **decision: float,
+) -> UInt8[np.ndarray, "height width 3"]:
+    """Draw frames from the worst scored to the best; arguments as in `count_frames`."""
+    dice, presence = compute_dice(counts), counts[:, 0] + counts[:, 2] > 0
+    columns = []
+    for row in choose_from_worst_to_best(dice, presence, num_frames):
+        image = examples.original(int(positions[row]))
+        pred = decide(
+            resize_probs(probs[row], image.shape),
+            float(presence_probs[row]),
+            **decision,
+        )
+        caption = f"{examples.frames[positions[row]]}  Dice {dice[row]:.2f}"
+        columns.append((image, examples.truth(int(positions[row])), pred, caption))
+    return draw_sheet(columns)
 
 
 def write_scores(

@@ -31,6 +31,8 @@ class Examples:
       spacing_mm: height and width of an original pixel, NaN where unknown.
       digests: a hash of each original image; equal for equal images.
       fingerprint: name of the prepared records, which says what went into them.
+      source: the prepared records, read again where an original image is wanted.
+      records: where in `source` each frame stands.
     """
 
     images: UInt8[np.ndarray, "frames height width"]
@@ -43,6 +45,8 @@ class Examples:
     spacing_mm: Float[np.ndarray, "frames 2"]
     digests: tuple[str, ...]
     fingerprint: str
+    source: Sequence[dict]
+    records: Int[np.ndarray, " frames"]
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -56,6 +60,10 @@ class Examples:
         """The mask of a frame at its original size; empty where unlabelled."""
         height, width = self.sizes[index]
         return rle.decode(self.truths[index], int(height), int(width))
+
+    def original(self, index: int) -> UInt8[np.ndarray, "height width"]:
+        """The image of a frame at its original size."""
+        return self.source[int(self.records[index])]["image"][..., 0]
 
     def positions(self, frames: Sequence[str]) -> Int[np.ndarray, " chosen"]:
         """Where the given frame ids stand."""
@@ -125,15 +133,20 @@ def load_examples(
             raise InputError(
                 f"{builder.info.full_name} has no split {split!r}; it has {names}"
             )
+        source = builder.as_data_source(split=split)
         records = sorted(
-            (_read_record(r, image_size) for r in builder.as_data_source(split=split)),
+            (
+                _read_record(source[i], image_size) | {"records": np.int64(i)}
+                for i in range(len(source))
+            ),
             key=lambda record: record["frames"],
         )
     columns = {key: [record[key] for record in records] for key in records[0]}
-    arrays = {"images", "masks", "sizes", "labelled", "spacing_mm"}
+    arrays = {"images", "masks", "sizes", "labelled", "spacing_mm", "records"}
     return Examples(
         **{k: np.stack(v) if k in arrays else tuple(v) for k, v in columns.items()},
         fingerprint=builder.info.full_name,
+        source=source,
     )
 
 

@@ -15,8 +15,8 @@ from nerve_jax.cross_validation import (
     load_examples_from,
 )
 from nerve_jax.errors import InputError
-from nerve_jax.evaluate import count_frames, write_scores
-from nerve_jax.files import write_json
+from nerve_jax.evaluate import count_frames, draw_scored, write_scores
+from nerve_jax.files import write_json, write_png
 from nerve_jax.predict import make_predict_batch, predict_folder, predict_probs
 
 DATA_FIELDS = (
@@ -111,7 +111,8 @@ def evaluate(workdir: Path, data: ConfigDict | None, split: str) -> dict:
       split: "train" or "test".
 
     Returns:
-      The content of evaluation.json; evaluation.csv has a row a frame.
+      The content of evaluation.json; evaluation.csv has a row a frame, and
+      evaluation.png shows frames from the worst scored to the best.
 
     Raises:
       InputError: no labelled frames there, or all of them were trained on by all folds.
@@ -149,6 +150,10 @@ def evaluate(workdir: Path, data: ConfigDict | None, split: str) -> dict:
         **report.describe_environment(),
     }
     write_scores(workdir / "evaluation.csv", examples, positions, counts, presence)
+    sheet = draw_scored(
+        examples, positions, probs, presence, counts, **decision(config)
+    )
+    write_png(workdir / "evaluation.png", sheet)
     write_json(workdir / "evaluation.json", content)
     title = f"{examples.fingerprint}, split {split}, {len(positions)} frames"
     report.print_scores(scores, title=title)
@@ -156,7 +161,7 @@ def evaluate(workdir: Path, data: ConfigDict | None, split: str) -> dict:
         print(
             f"{content['num_frames_left_out']} frames left out: all folds trained on them"
         )
-    print(f"wrote {workdir / 'evaluation.json'} and evaluation.csv")
+    print(f"wrote {workdir / 'evaluation.json'}, evaluation.csv and evaluation.png")
     return content
 
 

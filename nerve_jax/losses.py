@@ -13,7 +13,7 @@ import optax
 from jaxtyping import Array, Float
 
 from nerve_jax.errors import InputError
-from nerve_jax.models import Outputs, pad_to
+from nerve_jax.models import Outputs
 
 Logits = Float[Array, "batch height width 1"]
 Masks = Float[Array, "batch height width 1"]
@@ -83,8 +83,7 @@ def make_loss(
       name: of the pixel loss, a key of `LOSSES`.
       presence_weight: of the presence head's cross-entropy, if there is a head. A frame
         counts as holding a nerve when at least half a pixel of its mask does.
-      coarse_weight: of all coarser levels together, if there are any; their truth is
-        the mask averaged over each coarse pixel.
+      coarse_weight: of all coarser levels together, if there are any.
 
     Raises:
       InputError: a name that is not there.
@@ -93,14 +92,6 @@ def make_loss(
         raise InputError(f"loss={name!r} is not one of: {', '.join(LOSSES)}")
     pixel_loss = LOSSES[name]
 
-    def coarse_loss(coarse_logits, masks):
-        if not coarse_logits:
-            return jnp.zeros(masks.shape[0], jnp.float32)
-        finest = coarse_logits[-1].shape[1:3]  # half the padded frame
-        padded, _ = pad_to(masks, [2 * size for size in finest])
-        each = [pixel_loss(z, _average_to(padded, z.shape)) for z in coarse_logits]
-        return jnp.stack(each).mean(0)
-
     def loss(outputs: Outputs, masks: Masks) -> PerFrame:
         total = pixel_loss(outputs.logits, masks)
         if outputs.presence_logits is not None:
@@ -108,16 +99,9 @@ def make_loss(
             total += presence_weight * optax.losses.sigmoid_binary_cross_entropy(
                 outputs.presence_logits, present
             )
-        return total + coarse_weight * coarse_loss(outputs.coarse_logits, masks)
+        for logits in outputs.coarse_logits:
+            share = coarse_weight / len(outputs.coarse_logits)
+            total += share * pixel_loss(logits, masks)
+        return total
 
     return loss
-
-
-def _average_to(
-    masks: Masks, shape
-) -> Float[Array, "batch coarse_height coarse_width 1"]:
-    """Average masks over the pixels of a coarser grid that divides theirs."""
-    batch, height, width, _ = shape
-    factors = masks.shape[1] // height, masks.shape[2] // width
-    cells = masks.reshape(batch, height, factors[0], width, factors[1], 1)
-    return cells.mean((2, 4))

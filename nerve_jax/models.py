@@ -28,13 +28,13 @@ class Outputs(NamedTuple):
     Attributes:
       logits: of nerve against not, [batch height width 1], the size of the input.
       presence_logits: of a nerve anywhere in the frame, [batch]; None without the head.
-      coarse_logits: of coarser decoder levels for deep supervision, each
-        [batch height/2^k width/2^k 1] of the padded input; () without.
+      coarse_logits: of coarser decoder levels for deep supervision, coarsest first, each
+        repeated to [batch height width 1]; () without.
     """
 
     logits: Float[Array, "batch height width 1"]
     presence_logits: Float[Array, " batch"] | None
-    coarse_logits: tuple[Float[Array, "batch _ _ 1"], ...]
+    coarse_logits: tuple[Float[Array, "batch height width 1"], ...]
 
 
 class GroupNorm(nnx.Module):
@@ -117,6 +117,7 @@ class UNet(nnx.Module):
         dropout_rate: float,
         deep_supervision: bool,
         presence_head: bool,
+        stem_stride: int,
         dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
@@ -128,14 +129,15 @@ class UNet(nnx.Module):
                 for c in inputs
             )
 
-        def head(channels):
-            return nnx.Linear(channels, 1, rngs=rngs, bias_init=_initial_logit)
+        def head(channels, features=1):
+            return nnx.Linear(channels, features, rngs=rngs, bias_init=_initial_logit)
 
         upwards = list(itertools.pairwise(widths))[::-1]
-        self.encoder = nnx.List(map(level, (1, *widths[:-1]), widths))
+        inputs = (stem_stride**2, *widths[:-1])
+        self.encoder = nnx.List(map(level, inputs, widths))
         self.upsample = nnx.List(Upsample(b, a, dtype, rngs) for a, b in upwards)
         self.decoder = nnx.List(level(2 * a, a) for a, _ in upwards)
-        self.head = head(widths[0])
+        self.head = head(widths[0], stem_stride**2)
         self.coarse_heads = nnx.List()
         if deep_supervision:
             self.coarse_heads.extend(head(w) for w in widths[-2:0:-1])
@@ -143,7 +145,8 @@ class UNet(nnx.Module):
         self.presence = (
             nnx.Linear(2 * widths[-1], 1, rngs=rngs) if presence_head else None
         )
-        self.dtype, self.multiple = dtype, 2 ** (len(widths) - 1)
+        self.dtype, self.stem_stride = dtype, stem_stride
+        self.multiple = stem_stride * 2 ** (len(widths) - 1)
 
     def __call__(
         self, images: Float[Array, "batch height width 1"], dropout_key=None
@@ -152,7 +155,7 @@ class UNet(nnx.Module):
         height, width = images.shape[1:3]
         padded = [size + -size % self.multiple for size in (height, width)]
         x, (top, left) = pad_to(standardise(images), padded)
-        x = x.astype(self.dtype)
+        x = ops.space_to_depth(x, self.stem_stride).astype(self.dtype)
         skips = []
         for number, blocks in enumerate(self.encoder):
             x = ops.max_pool_2x2(x) if number else x
@@ -169,9 +172,16 @@ class UNet(nnx.Module):
                 x = block(x)
             if number < len(self.coarse_heads):
                 coarse.append(self.coarse_heads[number](x.astype(jnp.float32)))
-        logits = self.head(x.astype(jnp.float32))
-        logits = logits[:, top : top + height, left : left + width]
-        return Outputs(logits, self._presence_logits(deepest), tuple(coarse))
+
+        def crop(y):
+            return y[:, top : top + height, left : left + width]
+
+        logits = ops.depth_to_space(self.head(x.astype(jnp.float32)), self.stem_stride)
+        return Outputs(
+            crop(logits),
+            self._presence_logits(deepest),
+            tuple(crop(ops.repeat_pixels(c, padded[0] // c.shape[1])) for c in coarse),
+        )
 
     def _presence_logits(self, x) -> Float[Array, " batch"] | None:
         if self.presence is None:
@@ -190,6 +200,7 @@ def create_model(
     dropout_rate: float = 0.0,
     deep_supervision: bool = False,
     presence_head: bool = True,
+    stem_stride: int = 1,
     compute_dtype: str = "float32",
 ) -> tuple[Callable[..., Outputs], Callable[[jax.Array], Params]]:
     """Create a U-Net as two pure functions.
@@ -202,6 +213,8 @@ def create_model(
       dropout_rate: share of deepest features dropped while training, in [0, 1).
       deep_supervision: give logits at coarser decoder levels too.
       presence_head: give a logit for "a nerve is in the frame".
+      stem_stride: 2 folds every 2x2 pixels into channels first and unfolds logits last,
+        so that the costly finest level is left out; 1 does not.
       compute_dtype: "float32" or "bfloat16"; parameters are float32 either way.
 
     Returns:
@@ -215,10 +228,10 @@ def create_model(
     if compute_dtype not in COMPUTE_DTYPES:
         names = ", ".join(COMPUTE_DTYPES)
         raise InputError(f"compute_dtype={compute_dtype!r} is not one of: {names}")
-    if not widths or min(widths) < 1 or blocks_per_level < 1:
+    if not widths or min(*widths, blocks_per_level, stem_stride) < 1:
         raise InputError(
-            f"widths={tuple(widths)} and blocks_per_level={blocks_per_level}: at least "
-            "one level of at least one channel and one block"
+            f"widths={tuple(widths)}, blocks_per_level={blocks_per_level}, stem_stride="
+            f"{stem_stride}: one level at least, and no number below 1"
         )
 
     def build(key):
@@ -231,6 +244,7 @@ def create_model(
                 dropout_rate=dropout_rate,
                 deep_supervision=deep_supervision,
                 presence_head=presence_head,
+                stem_stride=stem_stride,
                 dtype=COMPUTE_DTYPES[compute_dtype],
                 rngs=nnx.Rngs(params=key),
             )

@@ -1,8 +1,8 @@
-"""Three layers of a U-Net written so that XLA runs them fast.
+"""Layers of a U-Net written so that XLA runs them fast.
 
 Each equals the plain definition, values and gradients: a 2x2 max pool without
-select-and-scatter, a 2x2 transposed convolution as one matrix product, and group norm
-that reads its input once.
+select-and-scatter, a 2x2 transposed convolution as one matrix product, group norm that
+reads its input once, and the moves between space and channels.
 """
 
 import jax
@@ -30,13 +30,38 @@ def upsample_2x2(
 
     Output pixel (2 y + i, 2 x + j) is x[y, x] times kernel[i, j], plus bias.
     """
-    features = kernel.shape[-1]
-    batch, height, width, channels = x.shape
+    channels, features = kernel.shape[2:]
     columns = kernel.transpose(2, 0, 1, 3).reshape(channels, 4 * features)
-    patches = (x @ columns).reshape(batch, height, width, 2, 2, features)
-    painted = patches.transpose(0, 1, 3, 2, 4, 5)
-    painted = painted.reshape(batch, 2 * height, 2 * width, features)
-    return painted + bias.reshape(1, 1, 1, features)
+    return depth_to_space(x @ columns, 2) + bias.reshape(1, 1, 1, features)
+
+
+def space_to_depth(
+    x: Float[Array, "batch height width channels"], stride: int
+) -> Float[Array, "batch coarse_height coarse_width more_channels"]:
+    """Fold every stride x stride pixels into the channels of one; sizes must divide."""
+    batch, height, width, channels = x.shape
+    rows, columns = height // stride, width // stride
+    cells = x.reshape(batch, rows, stride, columns, stride, channels)
+    cells = cells.transpose(0, 1, 3, 2, 4, 5)
+    return cells.reshape(batch, rows, columns, stride * stride * channels)
+
+
+def depth_to_space(
+    x: Float[Array, "batch height width channels"], stride: int
+) -> Float[Array, "batch fine_height fine_width fewer_channels"]:
+    """Unfold channels into stride x stride pixels: undoes `space_to_depth`."""
+    batch, rows, columns, channels = x.shape
+    features = channels // stride**2
+    cells = x.reshape(batch, rows, columns, stride, stride, features)
+    cells = cells.transpose(0, 1, 3, 2, 4, 5)
+    return cells.reshape(batch, rows * stride, columns * stride, features)
+
+
+def repeat_pixels(
+    x: Float[Array, "batch height width channels"], times: int
+) -> Float[Array, "batch fine_height fine_width channels"]:
+    """Show every pixel as times x times equal ones."""
+    return jnp.repeat(jnp.repeat(x, times, axis=1), times, axis=2)
 
 
 def group_norm(

@@ -71,11 +71,9 @@ def predict_folder(
     predict_images: Callable[[np.ndarray], tuple[Probs, PresenceProbs]],
     *,
     image_size: tuple[int, int],
-    threshold: float,
-    presence_threshold: float,
     chunk_size: int,
     submission: bool,
-    on_frame: Callable[[], None] = lambda: None,
+    **decision: float,
 ) -> int:
     """Segment every frame of a folder.
 
@@ -88,11 +86,9 @@ def predict_folder(
       output_dir: made if it is not there.
       predict_images: frames at training size -> probabilities.
       image_size: training height and width.
-      threshold: see `decide`.
-      presence_threshold: see `decide`.
       chunk_size: frames held in memory at a time.
       submission: write the Kaggle file too.
-      on_frame: told after each frame.
+      **decision: thresholds, as `decide` takes them.
 
     Returns:
       How many frames were done.
@@ -119,14 +115,8 @@ def predict_folder(
             readable, *predict_images(small), strict=True
         ):
             full = resize_probs(probs, image.shape)
-            pred = decide(
-                full,
-                float(presence),
-                threshold=threshold,
-                presence_threshold=presence_threshold,
-            )
-            rows.append(_write_frame(output_dir, path, image, pred, full, presence))
-            on_frame()
+            pred = decide(full, float(presence), **decision)
+            rows.append(_write_frame(output_dir, path, image, pred, presence))
     write_table(
         output_dir / "predictions.csv",
         ("frame", "presence", "area_px", "probability", "height_px", "width_px"),
@@ -167,7 +157,7 @@ def list_frames(input_dir: Path) -> list[Path]:
     return sorted(paths, key=lambda p: (not p.stem.isdecimal(), number[p.stem], p.stem))
 
 
-def _write_frame(output_dir, path, image, pred, full, presence) -> tuple:
+def _write_frame(output_dir, path, image, pred, presence) -> tuple:
     name = f"{path.stem}.png"
     write_png(output_dir / "masks" / name, pred.astype(np.uint8) * 255)
     overlay = outline(image, prediction=pred)

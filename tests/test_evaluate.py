@@ -30,6 +30,8 @@ def examples():
         spacing_mm=np.full((3, 2), np.nan, np.float32),
         digests=("1", "2", "3"),
         fingerprint="made",
+        source=[{"image": np.full((*size, 1), 90, np.uint8)} for size in sizes],
+        records=np.arange(3),
     )
 
 

@@ -55,10 +55,23 @@ def test_a_network_of_exact_size_is_not_padded():
 
 
 @pytest.mark.parametrize("block", ["classic", "residual"])
-def test_deep_supervision_gives_coarser_logits_of_the_padded_frame(block):
+@pytest.mark.parametrize("stem_stride", [1, 2])
+def test_deep_supervision_gives_coarser_logits_of_the_frame(block, stem_stride):
     options = {"widths": (8, 8, 16, 16), "block": block, "deep_supervision": True}
-    outputs = run(options, images(2, 30, 41))
-    assert [c.shape for c in outputs.coarse_logits] == [(2, 8, 12, 1), (2, 16, 24, 1)]
+    outputs = run(options | {"stem_stride": stem_stride}, images(2, 30, 44))
+    assert [c.shape for c in outputs.coarse_logits] == [(2, 30, 44, 1)] * 2
+    for logits, side in zip(outputs.coarse_logits, (4, 2), strict=True):
+        side *= stem_stride
+        whole = logits[:, side - 1 : 31 - side, ::]  # padded by one row at the top
+        cells = whole[:, : side * (whole.shape[1] // side)]
+        cells = cells.reshape(2, -1, side, *cells.shape[2:])
+        assert np.ptp(cells, axis=2).max() == 0  # equal within a coarse pixel
+
+
+@pytest.mark.parametrize("size", [(32, 48), (31, 45)])
+def test_a_strided_stem_keeps_the_size(size):
+    outputs = run({"widths": (8, 16), "stem_stride": 2}, images(2, *size))
+    assert outputs.logits.shape == (2, *size, 1)
 
 
 def test_options_add_what_they_say():
@@ -121,7 +134,8 @@ def test_same_key_same_parameters():
         ({"block": "dense"}, "classic, residual"),
         ({"compute_dtype": "float16"}, "float32, bfloat16"),
         ({"widths": (12,)}, "12 does not divide into 8"),
-        ({"widths": ()}, "at least one level"),
+        ({"widths": ()}, "one level at least"),
+        ({"stem_stride": 0}, "no number below 1"),
     ],
 )
 def test_wrong_options_are_named(options, message):

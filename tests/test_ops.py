@@ -74,3 +74,19 @@ def test_group_norm_keeps_the_dtype_and_takes_statistics_in_float32():
     assert normed.dtype == jnp.bfloat16
     assert abs(normed.astype(jnp.float32).mean()) < 0.02
     assert abs(normed.astype(jnp.float32).std() - 1) < 0.02
+
+
+def test_space_and_depth_undo_each_other():
+    x = normal(0, 2, 6, 9, 4)
+    folded = ops.space_to_depth(x, 3)
+    assert folded.shape == (2, 2, 3, 36)
+    np.testing.assert_array_equal(folded[0, 1, 2, :4], x[0, 3, 6])
+    np.testing.assert_array_equal(folded[0, 1, 2, 4:8], x[0, 3, 7])
+    np.testing.assert_array_equal(ops.depth_to_space(folded, 3), x)
+
+
+def test_repeated_pixels_are_equal():
+    x = normal(0, 1, 2, 3, 2)
+    np.testing.assert_array_equal(
+        ops.repeat_pixels(x, 4), np.kron(x, np.ones((1, 4, 4, 1)))
+    )

@@ -1,0 +1,29 @@
+"""The real-length run on the Kaggle frames: five folds, for one accelerator or many.
+
+    python main.py --config=configs/kaggle.py --config.manual_dir=FOLDER
+
+Score and time are not yet measured: neither the data nor an accelerator was at hand.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import unet
+
+
+def get_config() -> ConfigDict:
+    """The reference with a wider net, larger frames and 60 epochs a fold."""
+    config = unet.get_config()
+    config.dataset = "ultrasound_nerve/kaggle"
+    config.folds = (0, 1, 2, 3, 4)
+    config.image_size = (208, 288)
+    config.widths = (32, 64, 128, 256, 512)
+    config.block = "residual"
+    config.deep_supervision = True
+    config.dropout_rate = 0.1
+    config.compute_dtype = "bfloat16"
+    config.batch_size = 32
+    config.num_train_steps = 8500  # 60 epochs of 4,500 frames
+    config.warmup_steps = 300
+    config.ema_decay = 0.999
+    config.eval_every_steps = 850
+    return config

@@ -1,0 +1,49 @@
+"""Every configuration fits the code and can be overridden on the command line."""
+
+import importlib
+import inspect
+from pathlib import Path
+
+import pytest
+from ml_collections import ConfigDict
+
+from nerve_jax.augment import make_augment
+from nerve_jax.cross_validation import create_model_from
+from nerve_jax.losses import make_loss
+
+CONFIGS = sorted(
+    path.stem for path in (Path(__file__).parents[1] / "configs").glob("[!_]*.py")
+)
+NAMES_SCRIPTS_RELY_ON = {
+    *("dataset", "data_dir", "manual_dir", "image_size", "batch_size"),
+    *("num_train_steps", "eval_every_steps", "seed", "num_folds", "folds"),
+    *("learning_rate", "weight_decay", "widths", "compute_dtype"),
+    *("num_subjects", "frames_per_subject"),
+}
+
+
+@pytest.fixture(params=CONFIGS)
+def config(request) -> ConfigDict:
+    return importlib.import_module(f"configs.{request.param}").get_config()
+
+
+def test_fields_that_scripts_rely_on_are_there(config):
+    assert NAMES_SCRIPTS_RELY_ON <= set(config.keys())
+
+
+def test_no_field_is_none_since_none_cannot_be_overridden(config):
+    for value in [*config.values(), *config.augment.values()]:
+        assert value is not None
+
+
+def test_names_and_strengths_are_those_of_the_code(config):
+    create_model_from(config)
+    make_loss(config.loss, presence_weight=0.1, coarse_weight=0.1)
+    assert set(config.augment) == set(inspect.signature(make_augment).parameters)
+
+
+def test_a_variant_changes_values_of_the_reference_and_adds_none(config):
+    reference = importlib.import_module("configs.unet").get_config()
+    assert set(config.keys()) == set(reference.keys())
+    for key, value in config.items():
+        assert type(value) is type(reference[key]), key
