@@ -27,11 +27,13 @@ def main(argv: list[str]) -> None:
     if argv[1:]:
         raise app.UsageError(f"what is {argv[1]!r}? Flags begin with --")
     warnings.showwarning = lambda message, *_: print(f"warning: {message}")
-    given = flags.FLAGS["config"].config_filename if CONFIG.value else ""
+    flag = flags.FLAGS["config"]
+    given = config_flags.get_config_filename(flag) if CONFIG.value else ""
     try:
         modes.run(
             MODE.value,
             config=CONFIG.value,
+            overrides=config_flags.get_override_values(flag) if given else {},
             workdir=WORKDIR.value or (f"runs/{Path(given).stem}" if given else ""),
             split=SPLIT.value,
             input_dir=INPUT.value,

@@ -54,7 +54,12 @@ def read_table(path: Path) -> list[dict[str, str]]:
 
 def write_json(path: Path, content) -> None:
     """Write JSON, indented; a number that is not finite becomes null."""
-    write_whole(path, json.dumps(_finite(content), indent=2, allow_nan=False) + "\n")
+    write_whole(path, to_json(content, indent=2) + "\n")
+
+
+def to_json(content, indent: int | None = None) -> str:
+    """Encode as JSON; a number that is not finite becomes null."""
+    return json.dumps(_finite(content), indent=indent, allow_nan=False)
 
 
 def _finite(content):

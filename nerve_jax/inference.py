@@ -1,23 +1,21 @@
 """Use of a trained run: the commands `--mode=predict` and `--mode=evaluate`."""
 
-import functools
 from pathlib import Path
 
 import jax
 import numpy as np
-from ml_collections import ConfigDict
 
 from nerve_jax import checkpoints, metrics, parallel, report, workdirs
-from nerve_jax.cross_validation import (
-    create_model_from,
-    decision,
-    eval_batch,
-    load_examples_from,
-)
 from nerve_jax.errors import InputError
 from nerve_jax.evaluate import count_frames, draw_scored, write_scores
 from nerve_jax.files import write_json, write_png
-from nerve_jax.predict import make_predict_batch, predict_folder, predict_probs
+from nerve_jax.predict import predict_folder
+from nerve_jax.programs import (
+    create_model_from,
+    create_predictor,
+    decision,
+    load_examples_from,
+)
 
 DATA_FIELDS = (
     "dataset",
@@ -54,22 +52,6 @@ def load_members(workdir: Path) -> dict[int, dict[str, jax.Array]]:
     }
 
 
-def create_predictor(config: ConfigDict):
-    """Return `predict(members, images) -> (probs, presence_probs)`."""
-    mesh = parallel.create_mesh()
-    parallel.check_batch_size(mesh, config.batch_size, config.accumulate_steps)
-    by_batch = parallel.split_axis(mesh)
-    apply, _ = create_model_from(config)
-    predict_batch = jax.jit(
-        make_predict_batch(apply),
-        in_shardings=(parallel.replicated(mesh), by_batch),
-        out_shardings=by_batch,
-    )
-    return functools.partial(
-        predict_probs, predict_batch, batch_size=eval_batch(config)
-    )
-
-
 def predict(
     workdir: Path, input_dir: Path, output_dir: Path, *, submission: bool
 ) -> int:
@@ -99,7 +81,7 @@ def predict(
     return count
 
 
-def evaluate(workdir: Path, data: ConfigDict | None, split: str) -> dict:
+def evaluate(workdir: Path, overrides: dict, split: str) -> dict:
     """Score a labelled split; each frame only by folds that were not trained on it.
 
     A fold counts as trained on a frame when it was trained on one of the same pixels,
@@ -107,7 +89,8 @@ def evaluate(workdir: Path, data: ConfigDict | None, split: str) -> dict:
 
     Args:
       workdir: of a run with finished folds.
-      data: a configuration that names another data set; None for the run's own.
+      overrides: fields of the run's configuration to set anew; of `DATA_FIELDS` only,
+        so that another data set is scored with the run's own model.
       split: "train" or "test".
 
     Returns:
@@ -118,8 +101,7 @@ def evaluate(workdir: Path, data: ConfigDict | None, split: str) -> dict:
       InputError: no labelled frames there, or all of them were trained on by all folds.
     """
     config = workdirs.load_config(workdir)
-    for field in DATA_FIELDS if data is not None else ():
-        config[field] = data[field]
+    config.update({k: v for k, v in overrides.items() if k in DATA_FIELDS})
     members = load_members(workdir)
     examples = load_examples_from(config, split)
     seen = {fold: workdirs.trained_digests(workdir, fold) for fold in members}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from nerve_jax import parallel, workdirs
+from nerve_jax import cross_validation, inference, parallel, workdirs
 from nerve_jax.errors import InputError
 
 
@@ -12,13 +12,14 @@ def run(
     mode: str,
     *,
     config: ConfigDict | None,
+    overrides: dict,
     workdir: str,
     split: str,
     input_dir: str,
     output_dir: str,
     submission: bool,
 ) -> None:
-    """Run one command of `main.py`.
+    """Run one command of `main.py`; `overrides` are the fields given by --config.name=.
 
     Raises:
       InputError: a flag is missing or does not fit.
@@ -30,16 +31,13 @@ def run(
     if mode == "train":
         if config is None:
             raise InputError("training needs a configuration: --config=configs/unet.py")
-        parallel.use_cpu_cores(config.batch_size)
-        from nerve_jax.cross_validation import cross_validate
-
-        cross_validate(config, folder)
+        parallel.use_cpu_cores(config.batch_size, config.accumulate_steps)
+        cross_validation.cross_validate(config, folder)
         return
-    parallel.use_cpu_cores(workdirs.load_config(folder).batch_size)
-    from nerve_jax import inference
-
+    trained = workdirs.load_config(folder)
+    parallel.use_cpu_cores(trained.batch_size, trained.accumulate_steps)
     if mode == "evaluate":
-        inference.evaluate(folder, config, split)
+        inference.evaluate(folder, overrides, split)
         return
     if not input_dir or not output_dir:
         raise InputError("predicting needs --input=FOLDER and --output=FOLDER")

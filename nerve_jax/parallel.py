@@ -12,8 +12,8 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from nerve_jax.errors import InputError
 
 
-def use_cpu_cores(batch_size: int) -> None:
-    """On a CPU, make one simulated device a core, as many as divide the batch.
+def use_cpu_cores(batch_size: int, accumulate_steps: int) -> None:
+    """On a CPU, make one simulated device a core, as many as divide a micro-batch.
 
     Must come before JAX looks for devices. Does nothing to accelerators, nor where
     JAX_NUM_CPU_DEVICES or XLA_FLAGS already say how many.
@@ -23,7 +23,8 @@ def use_cpu_cores(batch_size: int) -> None:
         return
     known = hasattr(os, "sched_getaffinity")  # not on macOS
     cores = len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
-    count = max(n for n in range(1, cores + 1) if batch_size % n == 0)
+    frames = batch_size // max(accumulate_steps, 1)
+    count = max(n for n in range(1, cores + 1) if frames % n == 0)
     jax.config.update("jax_num_cpu_devices", count)
 
 

@@ -119,7 +119,7 @@ def predict_folder(
             rows.append(_write_frame(output_dir, path, image, pred, presence))
     write_table(
         output_dir / "predictions.csv",
-        ("frame", "presence", "area_px", "probability", "height_px", "width_px"),
+        ("frame", "presence", "area", "probability"),
         [row[:-1] for row in rows],
     )
     if submission:
@@ -163,8 +163,7 @@ def _write_frame(output_dir, path, image, pred, presence) -> tuple:
     overlay = outline(image, prediction=pred)
     write_png(output_dir / "overlays" / name, overlay)
     area = int(pred.sum())
-    found = (path.stem, int(area > 0), area, f"{float(presence):.6f}")
-    return (*found, *image.shape, pred)
+    return path.stem, int(area > 0), area, f"{float(presence):.6f}", pred
 
 
 def write_submission(path: Path, rows: Sequence[tuple]) -> None:

@@ -16,7 +16,13 @@ import ml_collections
 
 from nerve_jax.errors import InputError
 from nerve_jax.examples import Examples
-from nerve_jax.files import read_table, write_json, write_table, write_whole
+from nerve_jax.files import (
+    read_table,
+    to_json,
+    write_json,
+    write_table,
+    write_whole,
+)
 
 # What may change from one command to the next in the same folder: which folds it trains,
 # and where the files lie (their content has its own fingerprint).
@@ -121,12 +127,12 @@ class MetricsLog:
             return
         rows = [_parse_row(line) for line in self.path.read_text().splitlines()]
         kept = [r for r in rows if r and not (r["fold"] == fold and r["step"] > step)]
-        write_whole(self.path, "".join(json.dumps(row) + "\n" for row in kept))
+        write_whole(self.path, "".join(to_json(row) + "\n" for row in kept))
 
     def write(self, row: dict) -> None:
         """Append a row; it is on disk when this returns."""
         with self.path.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+            file.write(to_json(row) + "\n")
 
 
 def _parse_row(line: str) -> dict | None:

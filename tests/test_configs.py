@@ -8,8 +8,8 @@ import pytest
 from ml_collections import ConfigDict
 
 from nerve_jax.augment import make_augment
-from nerve_jax.cross_validation import create_model_from
 from nerve_jax.losses import make_loss
+from nerve_jax.programs import create_model_from
 
 CONFIGS = sorted(
     path.stem for path in (Path(__file__).parents[1] / "configs").glob("[!_]*.py")

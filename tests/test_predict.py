@@ -59,7 +59,7 @@ def test_masks_have_the_frames_own_size_and_the_table_says_what_is_in_them(
         image = np.asarray(Image.open(folder / f"{stem}.png"))
         assert mask.shape == image.shape
         assert set(np.unique(mask)) <= {0, 255}
-        assert int(row["area_px"]) == (mask == 255).sum()
+        assert int(row["area"]) == (mask == 255).sum()
         assert row["presence"] == str(int(mask.any()))
         truth = image > 128
         if truth.any():

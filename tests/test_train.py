@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, Mesh
 
-from nerve_jax import checkpoints, parallel, train
+from nerve_jax import checkpoints, parallel, train, train_step
 from nerve_jax.augment import make_augment
 from nerve_jax.errors import InputError, RunError
 from nerve_jax.losses import make_loss
@@ -40,7 +40,7 @@ def frames(count=12):
     masks = np.zeros((count, 16, 24), np.uint8)
     masks[1:, 5:11, 8:16] = 255
     images = (rng.integers(0, 90, masks.shape) + masks // 2).astype(np.uint8)
-    return train.Frames(images, masks)
+    return train_step.Frames(images, masks)
 
 
 @functools.cache
@@ -49,14 +49,14 @@ def setup(num_devices=1, accumulate_steps=1, learning_rate=3e-3, dropout_rate=0.
     mesh = mesh_of(num_devices)
     same, by_row = parallel.replicated(mesh), parallel.split_axis(mesh, 1)
     apply, init = create_model(widths=(8, 16), dropout_rate=dropout_rate)
-    optimizer = train.create_optimizer(
+    optimizer = train_step.create_optimizer(
         learning_rate=learning_rate,
         num_train_steps=20,
         warmup_steps=5,
         weight_decay=0.01,
         clip_norm=1.0,
     )
-    step = train.make_train_step(
+    step = train_step.make_train_step(
         apply,
         make_loss("bce_dice", presence_weight=0.1, coarse_weight=0.0),
         make_augment(**STRONG),
@@ -68,12 +68,12 @@ def setup(num_devices=1, accumulate_steps=1, learning_rate=3e-3, dropout_rate=0.
         ),
     )
     steps = jax.jit(
-        train.make_train_steps(step),
+        train_step.make_train_steps(step),
         in_shardings=(same, same, by_row, same),
         out_shardings=same,
     )
     placed = jax.device_put(frames(), same)
-    state = jax.device_put(train.create_state(init(KEY), optimizer), same)
+    state = jax.device_put(train_step.create_state(init(KEY), optimizer), same)
 
     def run(state, rows):
         return steps(state, placed, jax.device_put(rows, by_row), KEY)
@@ -165,7 +165,7 @@ def test_short_runs_are_not_averaged_with_their_initial_weights():
 
 @pytest.mark.parametrize("num_train_steps", [1, 2, 9, 100])
 def test_any_number_of_steps_has_a_schedule(num_train_steps):
-    optimizer = train.create_optimizer(
+    optimizer = train_step.create_optimizer(
         learning_rate=1.0,
         num_train_steps=num_train_steps,
         warmup_steps=50,
@@ -184,7 +184,7 @@ def test_any_number_of_steps_has_a_schedule(num_train_steps):
 
 
 def test_norms_and_biases_do_not_decay():
-    optimizer = train.create_optimizer(
+    optimizer = train_step.create_optimizer(
         learning_rate=0.1,
         num_train_steps=5,
         warmup_steps=0,
@@ -299,11 +299,12 @@ def test_cores_are_used_unless_the_environment_says_otherwise(monkeypatch):
     monkeypatch.delenv("JAX_NUM_CPU_DEVICES", raising=False)
     monkeypatch.delenv("XLA_FLAGS", raising=False)
     for batch_size in (8, 9, 5, 7, 1):
-        parallel.use_cpu_cores(batch_size)
-    assert chosen == [4, 3, 5, 1, 1]
+        parallel.use_cpu_cores(batch_size, 1)
+    parallel.use_cpu_cores(24, 8)
+    assert chosen == [4, 3, 5, 1, 1, 3]
     monkeypatch.setenv("JAX_NUM_CPU_DEVICES", "2")
-    parallel.use_cpu_cores(8)
+    parallel.use_cpu_cores(8, 1)
     monkeypatch.delenv("JAX_NUM_CPU_DEVICES")
     monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=3")
-    parallel.use_cpu_cores(8)
-    assert len(chosen) == 5
+    parallel.use_cpu_cores(8, 1)
+    assert len(chosen) == 6

@@ -74,7 +74,8 @@ def test_the_log_forgets_what_a_resumed_fold_does_again(tmp_path):
     with log.path.open("a") as file:
         file.write('{"fold": 1, "st')  # cut short by a kill
     log.rewind(1, 5)
-    log.write({"fold": 1, "step": 10, "again": True})
+    log.write({"fold": 1, "step": 10, "again": True, "dice": float("nan")})
     rows = [json.loads(line) for line in log.path.read_text().splitlines()]
     assert [(r["fold"], r["step"]) for r in rows] == [(0, 5), (1, 5), (1, 10)]
     assert rows[-1]["again"]
+    assert rows[-1]["dice"] is None

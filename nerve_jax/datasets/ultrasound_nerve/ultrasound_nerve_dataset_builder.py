@@ -18,7 +18,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from nerve_jax import phantom, phantom_anatomy, phantom_scanner
-from nerve_jax.datasets.ultrasound_nerve import sources
+from nerve_jax.datasets.ultrasound_nerve import layouts, sources
 from nerve_jax.errors import InputError
 
 VERSION = "1.0.0"
@@ -177,7 +177,7 @@ def _list_source(config: SourceConfig) -> sources.Splits:
             f"ultrasound_nerve/{config.name} reads your own copy of the files: name its "
             "folder, --config.manual_dir=FOLDER (the README says where to get it)"
         )
-    return sources.LAYOUTS[config.name](Path(config.manual_dir).expanduser().resolve())
+    return layouts.LAYOUTS[config.name](Path(config.manual_dir).expanduser().resolve())
 
 
 def _phantom_fingerprint(config: PhantomConfig) -> str:

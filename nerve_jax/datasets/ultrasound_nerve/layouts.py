@@ -1,0 +1,258 @@
+"""How each data set lays out its files: a folder -> frames by split, from names alone.
+
+Each `list_*` gathers all that is wrong with names and tables before it raises.
+"""
+
+import csv
+import dataclasses
+import io
+import math
+import warnings
+import zipfile
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from nerve_jax.datasets.ultrasound_nerve.sources import (
+    UNKNOWN_SPACING,
+    SourceFile,
+    SourceFrame,
+    Splits,
+    compute_file_digest,
+    open_zip,
+)
+from nerve_jax.errors import InputError, raise_if_any
+from nerve_jax.frames import IMAGE_SUFFIXES
+
+USGRA_CLASSES = (1, 2)  # nerve, vessel
+
+
+def list_kaggle(manual_dir: Path) -> Splits:
+    """List the competition's files: train/, test/ and train_masks.csv, or their zip."""
+    files = _all_files(manual_dir)
+    if any(f.name.parent.name == "train" and not f.member for f in files):
+        files = [f for f in files if not f.member]  # unpacked beside its own zip
+    train = [f for f in files if f.name.parent.name == "train" and _is_image(f)]
+    test = [f for f in files if f.name.parent.name == "test" and _is_image(f)]
+    tables = [f for f in files if f.name.name == "train_masks.csv"]
+    if not train and not test:
+        raise InputError(
+            f"{manual_dir}: no train/*.tif and no test/*.tif, unpacked or in a zip. "
+            "Accept the rules of the Kaggle competition ultrasound-nerve-segmentation, "
+            "download its zip and name its folder: --config.manual_dir=FOLDER"
+        )
+    images = [f for f in train if not f.name.stem.endswith("_mask")]
+    masks = [f for f in train if f.name.stem.endswith("_mask")]
+    odd = [f"{f}: not named subject_image" for f in images if "_" not in f.name.stem]
+    problems = odd + _duplicates(images) + _duplicates(masks) + _duplicates(test)
+    by_stem = {f.name.stem.removesuffix("_mask"): f for f in masks}
+    stems = {f.name.stem for f in images}
+    problems += _orphans(by_stem, stems)
+    runs = _read_runs(tables[0]) if tables else {}
+    problems += [f"{tables[0]}: {s}: no such frame" for s in runs if s not in stems]
+    raise_if_any(problems, f"{manual_dir} cannot be used", "Nothing was written.")
+    frames = [
+        SourceFrame(
+            frame=f.name.stem,
+            subject=f.name.stem.split("_")[0],
+            image=f,
+            mask=by_stem.get(f.name.stem),
+            runs=runs.get(f.name.stem),
+        )
+        for f in images
+    ]
+    unlabelled = [
+        SourceFrame(f.name.stem, f"test-{f.name.stem}", f, None) for f in test
+    ]
+    return {k: v for k, v in {"train": frames, "test": unlabelled}.items() if v}
+
+
+def list_usgra(manual_dir: Path) -> Splits:
+    """List the open usgra-seg set: images/ and masks/, and the same under test/."""
+    if not (manual_dir / "images").is_dir() or not (manual_dir / "test").is_dir():
+        raise InputError(
+            f"{manual_dir}: no images/ and test/ there. Clone the GitHub repository "
+            "tmkand/usgra-seg and name its folder dataset: --config.manual_dir=FOLDER"
+        )
+    problems: list[str] = []
+    splits = {
+        "train": _pair_folders(manual_dir, problems, USGRA_CLASSES),
+        "test": _pair_folders(manual_dir / "test", problems, USGRA_CLASSES),
+    }
+    raise_if_any(problems, f"{manual_dir} cannot be used", "Nothing was written.")
+    return {
+        split: [
+            dataclasses.replace(f, subject=subject)
+            for f, subject in zip(frames, name_subjects(frames), strict=True)
+        ]
+        for split, frames in splits.items()
+    }
+
+
+def list_folder(manual_dir: Path) -> Splits:
+    """List a user's own images/, masks/ and subjects.csv."""
+    if not (manual_dir / "images").is_dir():
+        raise InputError(
+            f"{manual_dir}: no folder images/ there. Put the frames into images/, their "
+            "masks under the same names into masks/: --config.manual_dir=FOLDER"
+        )
+    problems: list[str] = []
+    frames = _pair_folders(manual_dir, problems)
+    table = manual_dir / "subjects.csv"
+    if table.exists():
+        frames = _apply_subjects(frames, table, problems)
+    raise_if_any(problems, f"{manual_dir} cannot be used", "Nothing was written.")
+    if not table.exists():
+        frames = [
+            dataclasses.replace(f, subject=subject)
+            for f, subject in zip(frames, name_subjects(frames, "_"), strict=True)
+        ]
+    return {"train": frames}
+
+
+LAYOUTS: dict[str, Callable[[Path], Splits]] = {
+    "kaggle": list_kaggle,
+    "usgra": list_usgra,
+    "folder": list_folder,
+}
+
+
+def name_subjects(frames: list[SourceFrame], separator: str = "") -> list[str]:
+    """Name each frame's subject where nobody said who it is.
+
+    The subject is the frame's id up to the first `separator`; without one every frame
+    is its own subject, except that byte-identical images share one: they cannot be
+    told apart, so they must not be torn apart by a split.
+    """
+    first_with: dict[bytes, str] = {}
+    alone, subjects = 0, []
+    for f in frames:
+        if separator and separator in f.frame:
+            subjects.append(f.frame.split(separator)[0])
+        else:
+            alone += 1
+            subjects.append(
+                first_with.setdefault(compute_file_digest(f.image), f.frame)
+            )
+    if separator and alone:
+        warnings.warn(
+            f"{alone} of {len(frames)} frames name no subject and count as a person "
+            "each: frames of one person may then be trained on and scored. Write "
+            "subjects.csv (frame,subject) or name files subject_frame.",
+            stacklevel=2,
+        )
+    return subjects
+
+
+def _all_files(folder: Path) -> list[SourceFile]:
+    """Every file below a folder (or zip file), looking into zips, in order of name."""
+    if not folder.exists():
+        raise InputError(f"{folder}: no such folder (--config.manual_dir)")
+    paths = [folder] if folder.is_file() else sorted(folder.rglob("*"))
+    files: list[SourceFile] = []
+    for path in paths:
+        if path.suffix.lower() == ".zip":
+            try:
+                members = sorted(open_zip(path).namelist())
+            except (OSError, zipfile.BadZipFile) as error:
+                raise InputError(f"{path}: not a whole zip file ({error})") from error
+            files += [SourceFile(path, m) for m in members if not m.endswith("/")]
+        elif path.is_file():
+            files.append(SourceFile(path))
+    return [f for f in files if not f.name.name.startswith((".", "._"))]
+
+
+def _is_image(file: SourceFile) -> bool:
+    return file.name.suffix.lower() in IMAGE_SUFFIXES
+
+
+def _list_images(folder: Path) -> list[SourceFile]:
+    paths = sorted(folder.iterdir()) if folder.is_dir() else []
+    files = [SourceFile(p) for p in paths if p.is_file() and p.name[0] != "."]
+    return [f for f in files if _is_image(f)]
+
+
+def _duplicates(files: list[SourceFile]) -> list[str]:
+    counts = Counter(f.name.stem for f in files)
+    return [
+        f"{f}: its name stands for two files" for f in files if counts[f.name.stem] > 1
+    ]
+
+
+def _orphans(masks: dict[str, SourceFile], stems: set[str]) -> list[str]:
+    return [f"{f}: mask without an image" for s, f in masks.items() if s not in stems]
+
+
+def _pair_folders(
+    folder: Path, problems: list[str], classes: tuple[int, ...] = ()
+) -> list[SourceFrame]:
+    images, masks = _list_images(folder / "images"), _list_images(folder / "masks")
+    if not images:
+        problems.append(f"{folder / 'images'}: no {', '.join(IMAGE_SUFFIXES)} there")
+    problems += _duplicates(images) + _duplicates(masks)
+    stems = {f.name.stem for f in images}
+    by_stem = {f.name.stem: f for f in masks}
+    problems += _orphans(by_stem, stems)
+    return [
+        SourceFrame(f.name.stem, "", f, by_stem.get(f.name.stem), classes=classes)
+        for f in images
+    ]
+
+
+def _read_table(file: SourceFile, columns: tuple[str, ...]) -> list[dict[str, str]]:
+    text = file.read().decode("utf-8-sig", errors="replace")
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    missing = [c for c in columns if c not in (reader.fieldnames or [])]
+    if missing:
+        raise InputError(f"{file}: no column {', '.join(missing)} in its first line")
+    return [{k: (v or "").strip() for k, v in row.items() if k} for row in reader]
+
+
+def _read_runs(table: SourceFile) -> dict[str, str]:
+    rows = _read_table(table, ("subject", "img", "pixels"))
+    return {f"{row['subject']}_{row['img']}": row["pixels"] for row in rows}
+
+
+def _apply_subjects(
+    frames: list[SourceFrame], table: Path, problems: list[str]
+) -> list[SourceFrame]:
+    rows = _read_table(SourceFile(table), ("frame", "subject"))
+    names = {f.frame: f.frame for f in frames} | {
+        f.image.name.name: f.frame for f in frames
+    }
+    by_frame: dict[str, tuple[str, tuple[float, float]]] = {}
+    for line, row in enumerate(rows, start=2):
+        where = f"{table}, line {line}"
+        frame = names.get(row["frame"])
+        if frame is None:
+            problems.append(f"{where}: no frame {row['frame']!r} in images/")
+        elif frame in by_frame:
+            problems.append(f"{where}: frame {row['frame']!r} for the second time")
+        elif not row["subject"]:
+            problems.append(f"{where}: no subject")
+        else:
+            spacing = tuple(row.get(f"spacing_{axis}_mm", "") for axis in "yx")
+            by_frame[frame] = (row["subject"], _parse_spacing(spacing, where, problems))
+    problems += [
+        f"{table}: no row for {f.image}" for f in frames if f.frame not in by_frame
+    ]
+    return [
+        dataclasses.replace(
+            f, subject=by_frame[f.frame][0], spacing_mm=by_frame[f.frame][1]
+        )
+        for f in frames
+        if f.frame in by_frame
+    ]
+
+
+def _parse_spacing(texts, where: str, problems: list[str]) -> tuple[float, float]:
+    if texts == ("", ""):
+        return UNKNOWN_SPACING
+    try:
+        spacing = (float(texts[0]), float(texts[1]))
+        if min(spacing) > 0 and max(spacing) < math.inf:
+            return spacing
+    except ValueError:
+        pass
+    problems.append(f"{where}: spacing {texts} is not two positive numbers of mm")
+    return UNKNOWN_SPACING

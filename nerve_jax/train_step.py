@@ -1,0 +1,180 @@
+"""One training step: augment, loss, gradient, update, average; state -> state."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Int, UInt8
+
+from nerve_jax.models import Params
+
+
+class TrainState(NamedTuple):
+    """All that changes while training.
+
+    Attributes:
+      step: steps taken so far, int32.
+      params: parameters by name, float32.
+      ema_params: their exponential moving average, with which frames are predicted.
+      opt_state: of the optimiser.
+    """
+
+    step: Int[Array, ""]
+    params: Params
+    ema_params: Params
+    opt_state: optax.OptState
+
+
+class Frames(NamedTuple):
+    """All frames of the data set on the device, 0 to 255."""
+
+    images: UInt8[Array, "frames height width"]
+    masks: UInt8[Array, "frames height width"]
+
+
+def create_optimizer(
+    *,
+    learning_rate: float,
+    num_train_steps: int,
+    warmup_steps: int,
+    weight_decay: float,
+    clip_norm: float,
+) -> optax.GradientTransformation:
+    """AdamW behind gradient clipping, with linear warm-up and cosine decay to 0.
+
+    Args:
+      learning_rate: at its peak.
+      num_train_steps: at least 1; the rate would be 0 one step later.
+      warmup_steps: at most a tenth of all steps is taken.
+      weight_decay: of kernels; norms and biases have none.
+      clip_norm: largest global norm of the gradient.
+    """
+    warmup = min(warmup_steps, num_train_steps // 10)
+    schedule = optax.warmup_cosine_decay_schedule(
+        init_value=learning_rate / (warmup + 1),
+        peak_value=learning_rate,
+        warmup_steps=warmup,
+        decay_steps=num_train_steps,
+    )
+    chain = optax.chain(
+        optax.clip_by_global_norm(clip_norm),
+        optax.adamw(
+            schedule,
+            weight_decay=weight_decay,
+            mask=lambda params: {name: name.endswith("kernel") for name in params},
+        ),
+    )
+
+    def update(gradient, state, params):
+        with jax.numpy_dtype_promotion("standard"):  # optax raises floats to int powers
+            return chain.update(gradient, state, params)
+
+    return optax.GradientTransformation(chain.init, update)
+
+
+def create_state(params: Params, optimizer: optax.GradientTransformation) -> TrainState:
+    """The state before the first step; the average starts at the initial parameters."""
+    average = jax.tree.map(jnp.copy, params)
+    return TrainState(jnp.int32(0), params, average, optimizer.init(params))
+
+
+def make_train_step(
+    apply: Callable,
+    loss: Callable,
+    augment: Callable,
+    optimizer: optax.GradientTransformation,
+    *,
+    ema_decay: float,
+    accumulate_steps: int,
+    constrain: Callable = lambda batch: batch,
+) -> Callable:
+    """Return `train_step(state, frames, positions, key) -> (state, metrics)`.
+
+    Args:
+      apply: the model, `create_model`.
+      loss: `make_loss`.
+      augment: `make_augment`.
+      optimizer: `create_optimizer`.
+      ema_decay: of the average of the parameters, in [0, 1); short runs use
+        min(ema_decay, (1 + t) / (10 + t)) at step t.
+      accumulate_steps: the batch goes through the model in so many equal parts.
+      constrain: says how the gathered batch is shared out over devices.
+
+    The returned step takes `positions` int32 [batch] into `frames` and the fold's key;
+    its metrics are the mean loss and the gradient's norm before clipping, float32. All
+    its randomness comes from (key, state.step, place in the batch).
+    """
+
+    def compute_loss(params, images, masks, keys):
+        images, masks = augment(images, masks, keys)
+        dropout_key = jax.random.fold_in(keys[0], 1)
+        return loss(apply(params, images, dropout_key), masks).mean()
+
+    def train_step(state: TrainState, frames: Frames, positions, key):
+        batch = positions.shape[0]
+        step_key = jax.random.fold_in(key, state.step)
+        keys = jax.vmap(lambda place: jax.random.fold_in(step_key, place))(
+            jnp.arange(batch)
+        )
+        images, masks = constrain(tuple(_to_unit(array[positions]) for array in frames))
+        value, gradient = _accumulate(
+            jax.value_and_grad(compute_loss),
+            state.params,
+            (images, masks, keys),
+            accumulate_steps,
+        )
+        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        t = state.step.astype(jnp.float32)
+        decay = jnp.minimum(ema_decay, (1.0 + t) / (10.0 + t))
+        average = jax.tree.map(
+            lambda old, new: decay * old + (1.0 - decay) * new, state.ema_params, params
+        )
+        metrics = {"loss": value, "grad_norm": optax.tree.norm(gradient)}
+        return TrainState(state.step + 1, params, average, opt_state), metrics
+
+    return train_step
+
+
+def _to_unit(grey: UInt8[Array, "batch height width"]):
+    return grey.astype(jnp.float32)[..., None] / 255.0
+
+
+def _accumulate(value_and_grad, params, batch, parts: int):
+    """Mean loss and gradient over a batch that is worked off in equal parts."""
+    if parts == 1:
+        return value_and_grad(params, *batch)
+    # Every part takes each `parts`-th frame, so that each stays spread over devices.
+    pieces = jax.tree.map(
+        lambda x: x.reshape(x.shape[0] // parts, parts, *x.shape[1:]).swapaxes(0, 1),
+        batch,
+    )
+
+    def add(total, piece):
+        return jax.tree.map(jnp.add, total, value_and_grad(params, *piece)), None
+
+    zero = (jnp.float32(0), jax.tree.map(jnp.zeros_like, params))
+    # XLA's CPU backend is slow on convolutions inside a loop: there it is unrolled.
+    unroll = parts if jax.default_backend() == "cpu" else 1
+    total, _ = jax.lax.scan(add, zero, pieces, unroll=unroll)
+    return jax.tree.map(lambda x: x / parts, total)
+
+
+def make_train_steps(train_step: Callable) -> Callable:
+    """Return `train_steps(state, frames, positions [steps batch], key)`.
+
+    Takes as many steps as there are rows in one call and gives the metrics of each. One
+    row is the plain step; more ride in a scan, which pays on accelerators.
+    """
+
+    def train_steps(state: TrainState, frames: Frames, positions, key):
+        if positions.shape[0] == 1:
+            state, metrics = train_step(state, frames, positions[0], key)
+            return state, jax.tree.map(lambda m: m[None], metrics)
+        return jax.lax.scan(
+            lambda carried, row: train_step(carried, frames, row, key), state, positions
+        )
+
+    return train_steps
