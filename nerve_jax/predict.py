@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, UInt8
+from rich.progress import track
 
 from nerve_jax import rle
 from nerve_jax.batches import padded_batches
@@ -14,7 +15,7 @@ from nerve_jax.decide import decide
 from nerve_jax.errors import InputError, RunError
 from nerve_jax.examples import resize_image, resize_probs
 from nerve_jax.files import read_table, write_png, write_table
-from nerve_jax.frames import IMAGE_SUFFIXES, outline, read_image
+from nerve_jax.frames import IMAGE_SUFFIXES, outline, read_image, read_mask
 from nerve_jax.models import Params
 
 Probs = Float[np.ndarray, "frames height width"]
@@ -101,7 +102,8 @@ def predict_folder(
     for folder in ("masks", "overlays"):
         (output_dir / folder).mkdir(parents=True, exist_ok=True)
     rows, errors = [], []
-    for start in range(0, len(paths), chunk_size):
+    chunks = range(0, len(paths), chunk_size)
+    for start in track(chunks, "predicting", transient=True):
         readable = []
         for path in paths[start : start + chunk_size]:
             try:
@@ -123,7 +125,8 @@ def predict_folder(
         [row[:-1] for row in rows],
     )
     if submission:
-        write_submission(output_dir / "submission.csv", rows)
+        runs = {row[0]: row[-1] for row in rows}
+        write_submission(output_dir / "submission.csv", runs, output_dir / "masks")
     if errors:
         write_table(output_dir / "errors.csv", ("file", "error"), errors)
         listing = "\n".join(f"  - {name}: {error}" for name, error in errors)
@@ -163,22 +166,22 @@ def _write_frame(output_dir, path, image, pred, presence) -> tuple:
     overlay = outline(image, prediction=pred)
     write_png(output_dir / "overlays" / name, overlay)
     area = int(pred.sum())
-    return path.stem, int(area > 0), area, f"{float(presence):.6f}", pred
+    return path.stem, int(area > 0), area, f"{float(presence):.6f}", rle.encode(pred)
 
 
-def write_submission(path: Path, rows: Sequence[tuple]) -> None:
-    """Write the Kaggle file `img,pixels`, and check it by decoding it again.
+def write_submission(path: Path, runs: dict[str, str], masks_dir: Path) -> None:
+    """Write the Kaggle file `img,pixels`, and check it against the masks on disk.
 
     Args:
       path: of the CSV file.
-      rows: tuples that begin with the frame's name and end with its mask, bool.
+      runs: run lengths of each frame by name.
+      masks_dir: holds `<name>.png` of each, which its row must decode to.
 
     Raises:
-      RunError: a row decodes to another mask than it was made from.
+      RunError: a row decodes to another mask.
     """
-    write_table(
-        path, ("img", "pixels"), [(row[0], rle.encode(row[-1])) for row in rows]
-    )
-    for row, read in zip(rows, read_table(path), strict=True):
-        if not np.array_equal(rle.decode(read["pixels"], *row[-1].shape), row[-1]):
-            raise RunError(f"{path}: frame {row[0]} does not decode to its mask")
+    write_table(path, ("img", "pixels"), list(runs.items()))
+    for row in read_table(path):
+        mask = read_mask((masks_dir / f"{row['img']}.png").read_bytes())
+        if not np.array_equal(rle.decode(row["pixels"], *mask.shape), mask):
+            raise RunError(f"{path}: frame {row['img']} does not decode to its mask")

@@ -83,10 +83,13 @@ def test_the_submission_decodes_to_the_masks(tmp_path, folder):
     assert rows[0]["pixels"] == ""
 
 
-def test_a_submission_that_does_not_decode_is_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(predict.rle, "encode", lambda mask: "1 1")
+def test_a_submission_that_is_not_the_masks_on_disk_is_an_error(tmp_path):
+    mask = np.zeros((3, 4), np.uint8)
+    mask[1, 2] = 255
+    Image.fromarray(mask).save(tmp_path / "x.png")
+    predict.write_submission(tmp_path / "s.csv", {"x": "8 1"}, tmp_path)
     with pytest.raises(RunError, match="frame x does not decode"):
-        predict.write_submission(tmp_path / "s.csv", [("x", np.zeros((3, 3), bool))])
+        predict.write_submission(tmp_path / "s.csv", {"x": "7 1"}, tmp_path)
 
 
 def test_a_bad_frame_keeps_no_good_one_from_being_done(tmp_path, folder):
