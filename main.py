@@ -26,7 +26,9 @@ def main(argv: list[str]) -> None:
         logging.set_verbosity(logging.ERROR)  # Orbax tells of each file it writes
     if argv[1:]:
         raise app.UsageError(f"what is {argv[1]!r}? Flags begin with --")
-    warnings.showwarning = lambda message, *_: print(f"warning: {message}")
+    warnings.showwarning = lambda message, *_: print(
+        f"warning: {message}", file=sys.stderr
+    )
     flag = flags.FLAGS["config"]
     given = config_flags.get_config_filename(flag) if CONFIG.value else ""
     try:

@@ -1,7 +1,7 @@
 """The open set of real frames, usgra-seg, on two CPU cores in ten minutes.
 
-    python main.py --config=configs/usgra.py --config.manual_dir=usgra-seg/dataset
-    python main.py --mode=evaluate --workdir=runs/usgra --split=test
+python main.py --config=configs/usgra.py --config.manual_dir=usgra-seg/dataset
+python main.py --mode=evaluate --workdir=runs/usgra --split=test
 """
 
 from ml_collections import ConfigDict

@@ -12,7 +12,7 @@ from nerve_jax.batches import batch_positions
 from nerve_jax.errors import InputError
 from nerve_jax.evaluate import count_frames, draw_scored, read_counts, write_scores
 from nerve_jax.examples import Examples
-from nerve_jax.files import write_array, write_json, write_png
+from nerve_jax.files import read_table, write_array, write_json, write_png
 from nerve_jax.programs import (
     Programs,
     create_programs,
@@ -20,7 +20,7 @@ from nerve_jax.programs import (
     load_examples_from,
 )
 from nerve_jax.progress import training_bar
-from nerve_jax.splits import load_or_create_splits
+from nerve_jax.splits import group_subjects, load_or_create_splits
 from nerve_jax.train import train_fold
 
 
@@ -47,23 +47,12 @@ def cross_validate(config: ConfigDict, workdir: Path) -> dict:
             f"{examples.fingerprint}: none of {len(examples)} frames has a mask, so "
             "there is nothing to train on (predicting works)"
         )
-    workdir.mkdir(parents=True, exist_ok=True)
+    workdirs.check_config(workdir, config)
+    workdirs.check_dataset(workdir, examples)
+    programs = create_programs(config, mesh, examples)
+    splits = _split(config, workdir, examples, labelled)
     workdirs.save_config(workdir, config)
     workdirs.save_dataset(workdir, examples)
-    splits = load_or_create_splits(
-        workdir / "splits.json",
-        [examples.frames[i] for i in labelled],
-        [examples.subjects[i] for i in labelled],
-        examples.presence[labelled],
-        num_folds=config.num_folds,
-        seed=config.seed,
-    )
-    wrong = [fold for fold in config.folds if not 0 <= fold < len(splits)]
-    if wrong:
-        raise InputError(
-            f"folds={config.folds}: there are folds 0 to {len(splits) - 1}"
-        )
-    programs = create_programs(config, mesh, examples)
     for fold in config.folds:
         if fold not in workdirs.finished_folds(workdir):
             _run_fold(config, workdir, fold, splits[fold], examples, programs, started)
@@ -78,11 +67,46 @@ def cross_validate(config: ConfigDict, workdir: Path) -> dict:
     return content
 
 
+def _split(config: ConfigDict, workdir: Path, examples: Examples, labelled) -> list:
+    """Read or create splits.json; subjects that share a frame count as one."""
+    subjects = [examples.subjects[i] for i in labelled]
+    groups = group_subjects(subjects, [examples.digests[i] for i in labelled])
+    joined = len(set(subjects)) - len(set(groups))
+    if joined:
+        print(f"subjects that share frames are kept together: {joined} fewer groups")
+    path = workdir / "splits.json"
+    made = not path.exists()
+    workdir.mkdir(parents=True, exist_ok=True)
+    splits = load_or_create_splits(
+        path,
+        [examples.frames[i] for i in labelled],
+        groups,
+        examples.presence[labelled],
+        num_folds=config.num_folds,
+        seed=config.seed,
+    )
+    if not made and len(splits) != config.num_folds:
+        print(
+            f"{path} has {len(splits)} folds and is honoured, whatever num_folds says"
+        )
+    wrong = [fold for fold in config.folds if not 0 <= fold < len(splits)]
+    if wrong:
+        raise InputError(
+            f"folds={config.folds}: there are folds 0 to {len(splits) - 1}"
+        )
+    return splits
+
+
 def _check(config: ConfigDict, mesh) -> None:
     parallel.check_batch_size(mesh, config.batch_size, config.accumulate_steps)
     for name in ("num_train_steps", "eval_every_steps"):
         if config[name] < 1:
             raise InputError(f"{name}={config[name]} must be at least 1")
+    if config.seed < 0 or config.steps_per_call < 0:
+        raise InputError(
+            f"seed={config.seed} and steps_per_call={config.steps_per_call} must be at "
+            "least 0"
+        )
     if not config.folds:
         raise InputError('folds=(): name at least one, e.g. --config.folds="(0,)"')
 
@@ -98,7 +122,7 @@ def _run_fold(
 ) -> None:
     """Train one fold, predict its validation frames with the last average, score them."""
     directory = workdirs.fold_dir(workdir, fold)
-    directory.mkdir(exist_ok=True)
+    workdirs.save_split(workdir, fold, split)
     train, val = (examples.positions(split[part]) for part in ("train", "val"))
     key = jax.random.fold_in(jax.random.key(config.seed), fold)
     log = workdirs.MetricsLog(workdir)
@@ -189,15 +213,17 @@ def write_report(workdir: Path, config: ConfigDict, examples: Examples) -> dict:
     num_images = sum(s["num_train_steps"] * s["batch_size"] for s in summaries)
     content = {
         **metrics.compute_scores(read_counts(list(tables.values()))),
+        "num_subjects": len(
+            {row["subject"] for path in tables.values() for row in read_table(path)}
+        ),
         "folds": folds,
-        "num_folds": config.num_folds,
+        "num_folds": len(workdirs.read_json(workdir / "splits.json")),
         "by_fold": rows,
         "over_folds": report.summarise_folds(rows),
         "train_seconds": train_seconds,
         "images_per_second": num_images / train_seconds,
         "wall_seconds": sum(s["wall_seconds"] for s in summaries),
         "dataset": examples.fingerprint,
-        "num_subjects": len(set(examples.subjects)),
         "config": workdirs.to_plain(config),
         **report.describe_environment(),
     }

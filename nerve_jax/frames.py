@@ -45,9 +45,11 @@ def read_mask(
     Raises:
       ValueError: not an image, truncated, coloured, or with other values.
     """
-    values = np.asarray(_decode(content))
+    image = _decode(content)
+    values = np.asarray(image)
     if values.ndim == 3:
-        if not (values[..., :3] == values[..., :1]).all():
+        colours = 1 if image.mode == "LA" else 3
+        if not (values[..., :colours] == values[..., :1]).all():
             raise ValueError("a coloured mask; save it as grey, 0 and 255")
         values = values[..., 0]
     found = set(np.unique(values).tolist())

@@ -1,12 +1,15 @@
 """Use of a trained run: the commands `--mode=predict` and `--mode=evaluate`."""
 
+import functools
+from operator import getitem
 from pathlib import Path
 
 import jax
 import numpy as np
+from ml_collections import ConfigDict
 
 from nerve_jax import checkpoints, metrics, parallel, report, workdirs
-from nerve_jax.errors import InputError
+from nerve_jax.errors import InputError, raise_if_any
 from nerve_jax.evaluate import count_frames, draw_scored, write_scores
 from nerve_jax.files import write_json, write_png
 from nerve_jax.predict import predict_folder
@@ -25,6 +28,7 @@ DATA_FIELDS = (
     "frames_per_subject",
     "phantom_seed",
 )
+DECISION_FIELDS = ("threshold", "presence_threshold")
 FRAMES_IN_MEMORY = 64
 
 
@@ -53,16 +57,22 @@ def load_members(workdir: Path) -> dict[int, dict[str, jax.Array]]:
 
 
 def predict(
-    workdir: Path, input_dir: Path, output_dir: Path, *, submission: bool
+    workdir: Path,
+    overrides: dict,
+    input_dir: Path,
+    output_dir: Path,
+    *,
+    submission: bool,
 ) -> int:
     """Segment a folder of frames with the average of all finished folds.
 
-    See `predict.predict_folder` for what is written and raised.
+    `overrides` may set `DECISION_FIELDS` anew. See `predict.predict_folder` for what is
+    written and raised.
 
     Returns:
       How many frames were done.
     """
-    config = workdirs.load_config(workdir)
+    config = _override(workdir, overrides, DECISION_FIELDS)
     members = load_members(workdir)
     predictor = create_predictor(config)
     count = predict_folder(
@@ -85,12 +95,13 @@ def evaluate(workdir: Path, overrides: dict, split: str) -> dict:
     """Score a labelled split; each frame only by folds that were not trained on it.
 
     A fold counts as trained on a frame when it was trained on one of the same pixels,
-    whatever data set and name that came under.
+    whatever data set and name that came under, and on its own data set also when it was
+    trained on any frame of the same subject.
 
     Args:
       workdir: of a run with finished folds.
-      overrides: fields of the run's configuration to set anew; of `DATA_FIELDS` only,
-        so that another data set is scored with the run's own model.
+      overrides: fields of the run's configuration to set anew: `DATA_FIELDS`, to score
+        another data set, and `DECISION_FIELDS`.
       split: "train" or "test".
 
     Returns:
@@ -100,23 +111,18 @@ def evaluate(workdir: Path, overrides: dict, split: str) -> dict:
     Raises:
       InputError: no labelled frames there, or all of them were trained on by all folds.
     """
-    config = workdirs.load_config(workdir)
-    config.update({k: v for k, v in overrides.items() if k in DATA_FIELDS})
+    config = _override(workdir, overrides, (*DATA_FIELDS, *DECISION_FIELDS))
     members = load_members(workdir)
     examples = load_examples_from(config, split)
-    seen = {fold: workdirs.trained_digests(workdir, fold) for fold in members}
-    judges = [
-        tuple(fold for fold in members if examples.digests[i] not in seen[fold])
-        for i in range(len(examples))
-    ]
+    judges = _choose_judges(workdir, list(members), examples)
     positions = np.array(
         [i for i in np.flatnonzero(examples.labelled) if judges[i]], np.int64
     )
     if not positions.size:
         raise InputError(
-            f"{examples.fingerprint}, split {split}: no frame to score; "
-            f"{int(examples.labelled.sum())} of {len(examples)} are labelled, and every "
-            "fold was trained on those"
+            f"{examples.fingerprint}, split {split}: no frame to score. "
+            f"{int(examples.labelled.sum())} of {len(examples)} frames have a mask"
+            + (", and every fold was trained on those" * bool(examples.labelled.any()))
         )
     probs, presence = _predict_by_judges(
         create_predictor(config), members, examples.images, positions, judges
@@ -145,6 +151,40 @@ def evaluate(workdir: Path, overrides: dict, split: str) -> dict:
         )
     print(f"wrote {workdir / 'evaluation.json'}, evaluation.csv and evaluation.png")
     return content
+
+
+def _choose_judges(workdir: Path, folds: list[int], examples) -> list[tuple[int, ...]]:
+    """Name the folds that may score each frame."""
+    trained = {fold: workdirs.load_trained(workdir, fold) for fold in folds}
+    fingerprint = workdirs.read_json(workdir / "dataset.json")["fingerprint"]
+    own = fingerprint == examples.fingerprint
+    return [
+        tuple(
+            fold
+            for fold, seen in trained.items()
+            if digest not in seen.digests and not (own and subject in seen.subjects)
+        )
+        for digest, subject in zip(examples.digests, examples.subjects, strict=True)
+    ]
+
+
+def _override(workdir: Path, overrides: dict, fields: tuple[str, ...]) -> ConfigDict:
+    """The run's configuration with some fields set anew; no other may differ."""
+    config = workdirs.load_config(workdir)
+    free = (*fields, *workdirs.FREE_FIELDS)
+    wrong = [
+        f"--config.{name}={value}"
+        for name, value in overrides.items()
+        if name not in free
+        and functools.reduce(getitem, name.split("."), config) != value
+    ]
+    raise_if_any(
+        wrong,
+        f"{workdir} was trained with another configuration than",
+        f"Only these can be set anew: {', '.join(fields)}.",
+    )
+    config.update({name: overrides[name] for name in fields if name in overrides})
+    return config
 
 
 def _predict_by_judges(predictor, members, images, positions, judges):

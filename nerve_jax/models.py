@@ -228,10 +228,11 @@ def create_model(
     if compute_dtype not in COMPUTE_DTYPES:
         names = ", ".join(COMPUTE_DTYPES)
         raise InputError(f"compute_dtype={compute_dtype!r} is not one of: {names}")
-    if not widths or min(*widths, blocks_per_level, stem_stride) < 1:
+    if not widths or min(*widths, blocks_per_level, num_groups, stem_stride) < 1:
         raise InputError(
-            f"widths={tuple(widths)}, blocks_per_level={blocks_per_level}, stem_stride="
-            f"{stem_stride}: one level at least, and no number below 1"
+            f"widths={tuple(widths)}, blocks_per_level={blocks_per_level}, num_groups="
+            f"{num_groups}, stem_stride={stem_stride}: one level at least, and no "
+            "number below 1"
         )
 
     def build(key):

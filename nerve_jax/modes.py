@@ -37,8 +37,15 @@ def run(
     trained = workdirs.load_config(folder)
     parallel.use_cpu_cores(trained.batch_size, trained.accumulate_steps)
     if mode == "evaluate":
+        other = config is not None and config.dataset != trained.dataset
+        if other and "dataset" not in overrides:
+            print(
+                f"{folder} has its own data set, {trained.dataset}: that one is scored"
+            )
         inference.evaluate(folder, overrides, split)
         return
     if not input_dir or not output_dir:
         raise InputError("predicting needs --input=FOLDER and --output=FOLDER")
-    inference.predict(folder, Path(input_dir), Path(output_dir), submission=submission)
+    inference.predict(
+        folder, overrides, Path(input_dir), Path(output_dir), submission=submission
+    )

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 from scipy import stats
 
+from nerve_jax.errors import InputError
 from nerve_jax.phantom_anatomy import Anatomy, draw_echogenicity, nerve_radius
 from nerve_jax.phantom_scanner import Scanner, Sweep, insonify
 
@@ -51,10 +52,10 @@ def simulate_frames(
         subject's index and on both counts.
 
     Raises:
-      ValueError: a count below 1 or a negative seed.
+      InputError: a count below 1 or a negative seed.
     """
     if num_subjects < 1 or frames_per_subject < 1 or seed < 0:
-        raise ValueError(
+        raise InputError(
             f"num_subjects={num_subjects} and frames_per_subject={frames_per_subject} "
             f"must be at least 1, seed={seed} at least 0"
         )

@@ -13,9 +13,9 @@ GAP_PX, CAPTION_PX = 6, 18
 INK, PAPER = (235, 235, 235), (24, 24, 24)
 
 Frame = tuple[
-    UInt8[np.ndarray, "height width"],
-    Bool[np.ndarray, "height width"],
-    Bool[np.ndarray, "height width"],
+    UInt8[np.ndarray, "_ _"],
+    Bool[np.ndarray, "_ _"],
+    Bool[np.ndarray, "_ _"],
     str,
 ]
 

@@ -108,9 +108,9 @@ def make_train_step(
     """
 
     def compute_loss(params, images, masks, keys):
-        images, masks = augment(images, masks, keys)
-        dropout_key = jax.random.fold_in(keys[0], 1)
-        return loss(apply(params, images, dropout_key), masks).mean()
+        augment_keys, dropout_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
+        images, masks = augment(images, masks, augment_keys)
+        return loss(apply(params, images, dropout_keys[0]), masks).mean()
 
     def train_step(state: TrainState, frames: Frames, positions, key):
         batch = positions.shape[0]

@@ -5,16 +5,19 @@ dataset.json   name and fingerprint of the prepared records
 splits.json    the folds (see `splits`)
 frames.csv     every frame: id, subject, labelled, presence, digest of its pixels
 metrics.jsonl  a row each time something was measured
-fold_k/        checkpoints/, scores.csv, val_probs.npy, summary.json
+fold_k/        split.json (its frames), checkpoints/, scores.csv (a row a frame),
+               val_probs.npy, examples.png, summary.json
 report.json    scores pooled over all finished folds
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import ml_collections
 
-from nerve_jax.errors import InputError
+from nerve_jax.errors import InputError, raise_if_any
 from nerve_jax.examples import Examples
 from nerve_jax.files import (
     read_table,
@@ -34,17 +37,25 @@ def to_plain(config: ml_collections.ConfigDict) -> dict:
     return json.loads(config.to_json())
 
 
-def save_config(workdir: Path, config: ml_collections.ConfigDict) -> None:
-    """Write config.json, or check that the one there says the same.
+def check_config(workdir: Path, config: ml_collections.ConfigDict) -> None:
+    """Check that what was trained in a folder was trained with this configuration.
 
     Raises:
       InputError: lists every field that differs, but for `FREE_FIELDS`.
     """
     path = workdir / "config.json"
-    plain = to_plain(config)
-    if path.exists():
-        _refuse_differences(path, _flat(read_json(path)), _flat(plain))
-    write_json(path, plain)
+    if path.exists() and any(workdir.glob("fold_*/checkpoints/*")):
+        differences = list_differences(read_json(path), to_plain(config), FREE_FIELDS)
+        raise_if_any(
+            differences,
+            f"{workdir} holds a run of another configuration",
+            "Name another folder (--workdir), or set these back.",
+        )
+
+
+def save_config(workdir: Path, config: ml_collections.ConfigDict) -> None:
+    """Write config.json."""
+    write_json(workdir / "config.json", to_plain(config))
 
 
 def load_config(workdir: Path) -> ml_collections.ConfigDict:
@@ -62,14 +73,14 @@ def load_config(workdir: Path) -> ml_collections.ConfigDict:
     return ml_collections.ConfigDict(_tuples(read_json(path)))
 
 
-def save_dataset(workdir: Path, examples: Examples) -> None:
-    """Write dataset.json and frames.csv, or check that the data set is the same.
+def check_dataset(workdir: Path, examples: Examples) -> None:
+    """Check that what was trained in a folder was trained on this data set.
 
     Raises:
-      InputError: the folder's folds were trained on other frames.
+      InputError: the data set has another fingerprint.
     """
     path = workdir / "dataset.json"
-    if path.exists():
+    if path.exists() and any(workdir.glob("fold_*/checkpoints/*")):
         before = read_json(path)["fingerprint"]
         if before != examples.fingerprint:
             raise InputError(
@@ -77,7 +88,10 @@ def save_dataset(workdir: Path, examples: Examples) -> None:
                 f"{examples.fingerprint}: its frames, masks or subjects have changed. "
                 "Name another folder (--workdir) or bring the old files back."
             )
-        return
+
+
+def save_dataset(workdir: Path, examples: Examples) -> None:
+    """Write dataset.json and frames.csv."""
     write_table(
         workdir / "frames.csv",
         ("frame", "subject", "labelled", "presence", "digest"),
@@ -92,15 +106,27 @@ def save_dataset(workdir: Path, examples: Examples) -> None:
             )
         ),
     )
-    write_json(path, {"fingerprint": examples.fingerprint, "num_frames": len(examples)})
+    content = {"fingerprint": examples.fingerprint, "num_frames": len(examples)}
+    write_json(workdir / "dataset.json", content)
 
 
-def finished_folds(workdir: Path) -> list[int]:
-    """Numbers of the folds that are trained and scored."""
-    return sorted(
-        int(path.parent.name.removeprefix("fold_"))
-        for path in workdir.glob("fold_*/summary.json")
-    )
+def save_split(workdir: Path, fold: int, split: dict[str, list[str]]) -> None:
+    """Write the train and val frames of a fold before it is trained, or check them.
+
+    Raises:
+      InputError: the fold was begun with other frames.
+    """
+    path = fold_dir(workdir, fold) / "split.json"
+    if path.exists() and any((path.parent / "checkpoints").glob("*")):
+        if read_json(path) != split:
+            raise InputError(
+                f"{workdir / 'splits.json'} gives fold {fold} other frames than it was "
+                f"trained with ({path}). Bring the old file back, or name another folder "
+                "(--workdir)."
+            )
+        return
+    path.parent.mkdir(exist_ok=True)
+    write_json(path, split)
 
 
 def fold_dir(workdir: Path, fold: int) -> Path:
@@ -108,11 +134,27 @@ def fold_dir(workdir: Path, fold: int) -> Path:
     return workdir / f"fold_{fold}"
 
 
-def trained_digests(workdir: Path, fold: int) -> set[str]:
-    """Digests of the frames that a fold was trained on."""
-    digest = {row["frame"]: row["digest"] for row in read_table(workdir / "frames.csv")}
-    splits = json.loads((workdir / "splits.json").read_text())
-    return {digest[frame] for frame in splits[fold]["train"]}
+def finished_folds(workdir: Path) -> list[int]:
+    """Numbers of the folds that are trained and scored."""
+    names = [path.parent.name for path in workdir.glob("fold_*/summary.json")]
+    return sorted(int(name[5:]) for name in names if name[5:].isdecimal())
+
+
+class Trained(NamedTuple):
+    """What a fold has seen: digests of its frames, and their subjects."""
+
+    digests: set[str]
+    subjects: set[str]
+
+
+def load_trained(workdir: Path, fold: int) -> Trained:
+    """Read what a fold was trained on."""
+    rows = {row["frame"]: row for row in read_table(workdir / "frames.csv")}
+    train = read_json(fold_dir(workdir, fold) / "split.json")["train"]
+    return Trained(
+        {rows[frame]["digest"] for frame in train},
+        {rows[frame]["subject"] for frame in train},
+    )
 
 
 class MetricsLog:
@@ -159,19 +201,14 @@ def _flat(tree: dict, prefix: str = "") -> dict:
     return flat
 
 
-def _refuse_differences(path: Path, before: dict, now: dict) -> None:
-    absent = "not there"
-    differences = [
-        f"  - {key}: {before.get(key, absent)} before, {now.get(key, absent)} now"
+def list_differences(before: dict, now: dict, leave_out: Sequence[str]) -> list[str]:
+    """Say of every field that differs, nested ones by dotted name, what it was and is."""
+    before, now, absent = _flat(before), _flat(now), "not there"
+    return [
+        f"{key}: {before.get(key, absent)} before, {now.get(key, absent)} now"
         for key in sorted(before.keys() | now.keys())
-        if key not in FREE_FIELDS and before.get(key) != now.get(key)
+        if key not in leave_out and before.get(key) != now.get(key)
     ]
-    if differences:
-        raise InputError(
-            f"{path.parent} holds a run of another configuration:\n"
-            + "\n".join(differences)
-            + "\nName another folder (--workdir), or set these back."
-        )
 
 
 def _tuples(value):

@@ -168,6 +168,7 @@ def test_every_bad_file_is_named_before_anything_is_written(
     Image.fromarray(np.zeros((9, 9), np.uint8)).save(folder / "masks" / "s0_1.png")
     Image.fromarray(np.full((40, 56), 3, np.uint8)).save(folder / "masks" / "s1_1.png")
     (folder / "images" / "s2_2.png").write_text("not an image")
+    (folder / "masks" / "s2_2.png").write_text("not a mask either")
     with pytest.raises(InputError) as caught:
         load(tmp_path, "folder", manual_dir=folder)
     message = str(caught.value)
@@ -176,6 +177,7 @@ def test_every_bad_file_is_named_before_anything_is_written(
         "masks/s0_1.png: mask is 9x9 px, its image 56x40 px",
         "masks/s1_1.png: mask values 3; not [0, 1] or [0, 255]",
         "images/s2_2.png: cannot be decoded",
+        "masks/s2_2.png: cannot be decoded",
         "(4)",
     ):
         assert part in message
@@ -187,6 +189,7 @@ def test_names_that_do_not_fit_are_all_named(tmp_path, write_folder, blob_frames
     mask = folder / "masks" / "s0_1.png"
     shutil.copy(mask, folder / "masks" / "nobody.png")
     Image.open(folder / "images" / "s1_0.png").save(folder / "images" / "s1_0.tif")
+    (folder / "images" / "s1_1.png").write_bytes(b"broken")
     (folder / "subjects.csv").write_text(
         "frame,subject,spacing_y_mm,spacing_x_mm\n"
         "s0_0,a,,\ns0_0,b,,\nghost,c,,\ns0_1,,,\ns1_1,d,-1,2\n"
@@ -203,6 +206,7 @@ def test_names_that_do_not_fit_are_all_named(tmp_path, write_folder, blob_frames
         "line 5: no subject",
         "line 6: spacing ('-1', '2')",
         "no row for",
+        "s1_1.png: cannot be decoded",  # said in the same breath
     ):
         assert part in message
 
@@ -304,6 +308,26 @@ def test_kaggle_mask_without_an_image_is_named(tmp_path, kaggle_dir):
     (kaggle_dir / "train_masks.csv").unlink()
     with pytest.raises(InputError, match=r"1_1_mask\.tif: mask without an image"):
         load(tmp_path, "kaggle", manual_dir=kaggle_dir)
+
+
+def test_kaggle_frame_whose_mask_is_gone_is_named(tmp_path, kaggle_dir):
+    (kaggle_dir / "train" / "1_1_mask.tif").unlink()
+    with pytest.raises(InputError, match=r"1_1\.tif: has a row in train_masks"):
+        load(tmp_path, "kaggle", manual_dir=kaggle_dir)
+
+
+def test_a_damaged_zip_member_is_named(tmp_path, kaggle_dir):
+    path = tmp_path / "zipped" / "k.zip"
+    path.parent.mkdir()
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(kaggle_dir.rglob("*.*")):
+            archive.write(file, file.relative_to(kaggle_dir))
+        place = archive.getinfo("train/2_1.tif").header_offset
+    content = bytearray(path.read_bytes())
+    content[place + 60 : place + 200] = bytes(140)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"k\.zip:train/2_1\.tif"):
+        load(tmp_path, "kaggle", manual_dir=path)
 
 
 def test_a_damaged_zip_is_named(tmp_path, kaggle_dir):

@@ -83,6 +83,15 @@ def report(workdir):
     return json.loads((workdir / "report.json").read_text())
 
 
+def probabilities(workdir, pattern):
+    """Presence probability of each frame, by its id."""
+    return {
+        row["frame"]: row["presence_prob"]
+        for path in workdir.glob(pattern)
+        for row in csv.DictReader(path.read_text().splitlines())
+    }
+
+
 def checkpoint_arrays(workdir, fold=0):
     """The averaged weights of a fold's last checkpoint, by name."""
     from nerve_jax import inference
@@ -218,6 +227,9 @@ def test_evaluate_scores_a_frame_by_folds_that_did_not_train_on_it(shared):
     own = json.loads((folder / "whole" / "evaluation.json").read_text())
     content = report(folder / "whole")
     assert own["num_frames"] == 16
+    assert probabilities(folder / "whole", "evaluation.csv") == probabilities(
+        folder / "whole", "fold_*/scores.csv"
+    )
     for key in ("dice", "iou", "pixel_accuracy"):
         assert own[key] == pytest.approx(content[key], abs=1e-4)
     run(
@@ -263,6 +275,14 @@ def test_a_folder_of_ones_own_trains_and_an_unlabelled_one_only_predicts(
         manual_dir=write_folder(frames),
     )
     assert report(workdir)["num_frames"] > 0
+    twins = dict(zip("abcdef", blob_frames(6, 1).values(), strict=True))
+    said = run(
+        "--config=configs/unet.py",
+        f"--workdir={tmp_path / 'alone'}",
+        **options,
+        manual_dir=write_folder(twins, name="alone"),
+    )
+    assert "warning: 6 of 6 frames name no subject" in said
     bare = {stem: (image, None) for stem, (image, _) in frames.items()}
     bare = write_folder(bare, name="bare")
     said = run(
@@ -291,6 +311,8 @@ def test_a_folder_of_ones_own_trains_and_an_unlabelled_one_only_predicts(
         (("--config=configs/unet.py",), {"folds": "()"}, "folds=()"),
         (("--config=configs/unet.py",), {"num_train_steps": 0}, "at least 1"),
         (("--config=configs/unet.py",), {"dataset": "ultrasound_nerve/cat"}, "phantom"),
+        (("--config=configs/unet.py",), {"num_subjects": 0}, "at least 1"),
+        (("--config=configs/unet.py",), {"seed": -1}, "at least 0"),
     ],
 )
 def test_wrong_commands_are_answered_in_a_sentence(tmp_path, words, overrides, message):
@@ -330,3 +352,30 @@ def test_real_frames_are_trained_on_evaluated_and_predicted(tmp_path, usgra_dir)
     for path in (usgra_dir / "test" / "images").iterdir():
         mask = Image.open(tmp_path / "out" / "masks" / f"{path.stem}.png")
         assert mask.size == Image.open(path).size
+
+
+def test_a_refused_command_does_not_spoil_its_folder(shared, tmp_path):
+    folder, _ = shared
+    words = ("--config=configs/unet.py", f"--workdir={tmp_path / 'run'}")
+    options = SMALL | {"data_dir": folder / "records", "num_train_steps": 1}
+    for wrong in (
+        {"num_folds": 9},
+        {"widths": "(7,)", "num_groups": 3},
+        {"loss": "l2"},
+    ):
+        said = run(*words, **(options | wrong), expect=2)
+        assert "error: " in said
+    run(*words, **options)
+
+
+def test_other_thresholds_may_be_tried_and_another_model_may_not(shared):
+    folder, _ = shared
+    words = ("--mode=evaluate", "--config=configs/unet.py")
+    words += (f"--workdir={folder / 'whole'}",)
+    run(*words, threshold=0.0, **SMALL)
+    scores = json.loads((folder / "whole" / "evaluation.json").read_text())
+    assert scores["presence_sensitivity"] == 1.0
+    assert scores["presence_specificity"] == 0.0
+    said = run(*words, widths="(16,32)", expect=2)
+    assert "--config.widths=(16, 32)" in said
+    assert "threshold" in said

@@ -33,10 +33,10 @@ def test_a_sheet_shows_truth_and_prediction_in_their_colours():
     )
     third = sheet.shape[0] // 3
     for row, name in ((1, "truth"), (2, "prediction")):
-        part = sheet[row * third + 20 : (row + 1) * third, : sheet.shape[1] // 2]
+        part = sheet[row * third + 42 : (row + 1) * third, : sheet.shape[1] // 2]
         near = np.abs(part.astype(int) - OUTLINE_COLOURS[name]).max(-1) < 60
         assert near.sum() > 100
-        other = sheet[row * third + 20 : (row + 1) * third, sheet.shape[1] // 2 + 20 :]
+        other = sheet[row * third + 42 : (row + 1) * third, sheet.shape[1] // 2 + 20 :]
         assert not (
             np.abs(other.astype(int) - OUTLINE_COLOURS[name]).max(-1) < 60
         ).any()

@@ -7,7 +7,7 @@ from nerve_jax.progress import TrainingBar
 
 def show(terminal):
     screen = io.StringIO()
-    console = Console(file=screen, force_terminal=terminal, width=100)
+    console = Console(file=screen, force_terminal=terminal, width=100, highlight=False)
     bar = TrainingBar(2, 10, 8, console)
     with bar.bar:
         bar.start_at(4)

@@ -163,6 +163,56 @@ def test_short_runs_are_not_averaged_with_their_initial_weights():
     assert_equal_trees(state.ema_params, average, atol=1e-6)
 
 
+def test_the_batch_is_shared_out_over_the_devices():
+    mesh = mesh_of(4)
+    seen = []
+
+    def constrain(batch):
+        return jax.lax.with_sharding_constraint(batch, parallel.split_axis(mesh))
+
+    def spy(params, images, dropout_key=None):
+        jax.debug.inspect_array_sharding(images, callback=lambda s: seen.append(s))
+        return apply(params, images, dropout_key)
+
+    apply, init = create_model(widths=(8,))
+    optimizer = train_step.create_optimizer(
+        learning_rate=0.1,
+        num_train_steps=5,
+        warmup_steps=0,
+        weight_decay=0.5,
+        clip_norm=1.0,
+    )
+    step = train_step.make_train_step(
+        spy,
+        make_loss("bce_dice", presence_weight=0.1, coarse_weight=0.0),
+        lambda images, masks, keys: (images, masks),
+        optimizer,
+        ema_decay=0.9,
+        accumulate_steps=1,
+        constrain=constrain,
+    )
+    same = parallel.replicated(mesh)
+    state = jax.device_put(train_step.create_state(init(KEY), optimizer), same)
+    jax.jit(step)(state, jax.device_put(frames(), same), positions(0), KEY)
+    assert seen[0].shard_shape((8, 16, 24, 1)) == (2, 16, 24, 1)
+
+
+def test_a_large_gradient_is_clipped():
+    optimizer = train_step.create_optimizer(
+        learning_rate=1.0,
+        num_train_steps=5,
+        warmup_steps=0,
+        weight_decay=0.0,
+        clip_norm=1.0,
+    )
+    params = {"a/bias": jnp.zeros(4)}
+    state = jax.jit(optimizer.update)(
+        {"a/bias": jnp.full(4, 100.0)}, optimizer.init(params), params
+    )[1]
+    moments = [x for x in jax.tree.leaves(state) if x.shape == (4,)]
+    np.testing.assert_allclose(moments[0], 0.1 * 0.5)  # 0.1 of the clipped gradient
+
+
 @pytest.mark.parametrize("num_train_steps", [1, 2, 9, 100])
 def test_any_number_of_steps_has_a_schedule(num_train_steps):
     optimizer = train_step.create_optimizer(
@@ -180,7 +230,11 @@ def test_any_number_of_steps_has_a_schedule(num_train_steps):
         sizes.append(float(jnp.abs(updates["a/kernel"]).max()))
     assert min(sizes) > 0
     assert max(sizes) == pytest.approx(1.0, abs=0.01)
-    assert sizes[-1] <= sizes[0] or num_train_steps > 20
+    if num_train_steps == 100:
+        assert sizes[0] == pytest.approx(1 / 11, abs=0.01)  # warm-up: a tenth of all
+        assert sizes[10] == pytest.approx(1.0, abs=0.01)
+        assert sizes[55] == pytest.approx(0.5, abs=0.02)
+        assert sizes[-1] < 0.01
 
 
 def test_norms_and_biases_do_not_decay():

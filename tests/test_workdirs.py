@@ -27,11 +27,11 @@ def test_config_comes_back_as_it_was(tmp_path):
 
 def test_another_configuration_is_refused_with_every_difference(tmp_path):
     workdirs.save_config(tmp_path, config())
-    before = (tmp_path / "config.json").read_text()
+    other = config(seed=3, augment={"flip_prob": 0.1}, extra=1)
+    workdirs.check_config(tmp_path, other)  # nothing was trained yet
+    (tmp_path / "fold_0" / "checkpoints" / "5").mkdir(parents=True)
     with pytest.raises(InputError) as caught:
-        workdirs.save_config(
-            tmp_path, config(seed=3, augment={"flip_prob": 0.1}, extra=1)
-        )
+        workdirs.check_config(tmp_path, other)
     for part in (
         "seed: 0 before, 3 now",
         "augment.flip_prob: 0.5 before, 0.1 now",
@@ -39,13 +39,22 @@ def test_another_configuration_is_refused_with_every_difference(tmp_path):
         "--workdir",
     ):
         assert part in str(caught.value)
-    assert (tmp_path / "config.json").read_text() == before
 
 
 def test_folds_and_places_of_files_may_change(tmp_path):
     workdirs.save_config(tmp_path, config(data_dir="/here"))
-    workdirs.save_config(tmp_path, config(data_dir="/there", folds=(1, 2)))
-    assert workdirs.load_config(tmp_path).folds == (1, 2)
+    (tmp_path / "fold_0" / "checkpoints" / "5").mkdir(parents=True)
+    workdirs.check_config(tmp_path, config(data_dir="/there", folds=(1, 2)))
+
+
+def test_a_fold_is_not_trained_on_with_other_frames(tmp_path):
+    split = {"train": ["a", "b"], "val": ["c"]}
+    workdirs.save_split(tmp_path, 0, split)
+    workdirs.save_split(tmp_path, 0, split | {"val": ["d"]})  # nothing trained yet
+    (tmp_path / "fold_0" / "checkpoints" / "5").mkdir(parents=True)
+    workdirs.save_split(tmp_path, 0, split | {"val": ["d"]})
+    with pytest.raises(InputError, match="fold 0 other frames"):
+        workdirs.save_split(tmp_path, 0, split)
 
 
 @pytest.mark.parametrize(
@@ -61,6 +70,8 @@ def test_a_folder_without_a_run_is_named(tmp_path, content, message):
 def test_finished_folds_are_those_with_a_summary(tmp_path):
     for fold in (0, 2, 10):
         workdirs.fold_dir(tmp_path, fold).mkdir()
+    (tmp_path / "fold_0_old").mkdir()
+    (tmp_path / "fold_0_old" / "summary.json").write_text("{}")
     for fold in (10, 2):
         (workdirs.fold_dir(tmp_path, fold) / "summary.json").write_text("{}")
     assert workdirs.finished_folds(tmp_path) == [2, 10]

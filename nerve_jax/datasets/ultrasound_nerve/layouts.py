@@ -1,6 +1,6 @@
 """How each data set lays out its files: a folder -> frames by split, from names alone.
 
-Each `list_*` gathers all that is wrong with names and tables before it raises.
+Each `list_*` also gathers all that is wrong with names and tables.
 """
 
 import csv
@@ -21,13 +21,14 @@ from nerve_jax.datasets.ultrasound_nerve.sources import (
     compute_file_digest,
     open_zip,
 )
-from nerve_jax.errors import InputError, raise_if_any
+from nerve_jax.errors import InputError
 from nerve_jax.frames import IMAGE_SUFFIXES
 
+Listing = tuple[Splits, list[str]]  # frames by split, and what is wrong with names
 USGRA_CLASSES = (1, 2)  # nerve, vessel
 
 
-def list_kaggle(manual_dir: Path) -> Splits:
+def list_kaggle(manual_dir: Path) -> Listing:
     """List the competition's files: train/, test/ and train_masks.csv, or their zip."""
     files = _all_files(manual_dir)
     if any(f.name.parent.name == "train" and not f.member for f in files):
@@ -50,7 +51,11 @@ def list_kaggle(manual_dir: Path) -> Splits:
     problems += _orphans(by_stem, stems)
     runs = _read_runs(tables[0]) if tables else {}
     problems += [f"{tables[0]}: {s}: no such frame" for s in runs if s not in stems]
-    raise_if_any(problems, f"{manual_dir} cannot be used", "Nothing was written.")
+    problems += [
+        f"{f}: has a row in {tables[0].name.name} but no _mask file"
+        for f in images
+        if f.name.stem in runs and f.name.stem not in by_stem
+    ]
     frames = [
         SourceFrame(
             frame=f.name.stem,
@@ -64,10 +69,11 @@ def list_kaggle(manual_dir: Path) -> Splits:
     unlabelled = [
         SourceFrame(f.name.stem, f"test-{f.name.stem}", f, None) for f in test
     ]
-    return {k: v for k, v in {"train": frames, "test": unlabelled}.items() if v}
+    splits = {"train": frames, "test": unlabelled}
+    return {split: listed for split, listed in splits.items() if listed}, problems
 
 
-def list_usgra(manual_dir: Path) -> Splits:
+def list_usgra(manual_dir: Path) -> Listing:
     """List the open usgra-seg set: images/ and masks/, and the same under test/."""
     if not (manual_dir / "images").is_dir() or not (manual_dir / "test").is_dir():
         raise InputError(
@@ -79,17 +85,10 @@ def list_usgra(manual_dir: Path) -> Splits:
         "train": _pair_folders(manual_dir, problems, USGRA_CLASSES),
         "test": _pair_folders(manual_dir / "test", problems, USGRA_CLASSES),
     }
-    raise_if_any(problems, f"{manual_dir} cannot be used", "Nothing was written.")
-    return {
-        split: [
-            dataclasses.replace(f, subject=subject)
-            for f, subject in zip(frames, name_subjects(frames), strict=True)
-        ]
-        for split, frames in splits.items()
-    }
+    return {split: name_subjects(frames) for split, frames in splits.items()}, problems
 
 
-def list_folder(manual_dir: Path) -> Splits:
+def list_folder(manual_dir: Path) -> Listing:
     """List a user's own images/, masks/ and subjects.csv."""
     if not (manual_dir / "images").is_dir():
         raise InputError(
@@ -101,23 +100,19 @@ def list_folder(manual_dir: Path) -> Splits:
     table = manual_dir / "subjects.csv"
     if table.exists():
         frames = _apply_subjects(frames, table, problems)
-    raise_if_any(problems, f"{manual_dir} cannot be used", "Nothing was written.")
-    if not table.exists():
-        frames = [
-            dataclasses.replace(f, subject=subject)
-            for f, subject in zip(frames, name_subjects(frames, "_"), strict=True)
-        ]
-    return {"train": frames}
+    else:
+        frames = name_subjects(frames, "_")
+    return {"train": frames}, problems
 
 
-LAYOUTS: dict[str, Callable[[Path], Splits]] = {
+LAYOUTS: dict[str, Callable[[Path], Listing]] = {
     "kaggle": list_kaggle,
     "usgra": list_usgra,
     "folder": list_folder,
 }
 
 
-def name_subjects(frames: list[SourceFrame], separator: str = "") -> list[str]:
+def name_subjects(frames: list[SourceFrame], separator: str = "") -> list[SourceFrame]:
     """Name each frame's subject where nobody said who it is.
 
     The subject is the frame's id up to the first `separator`; without one every frame
@@ -141,7 +136,10 @@ def name_subjects(frames: list[SourceFrame], separator: str = "") -> list[str]:
             "subjects.csv (frame,subject) or name files subject_frame.",
             stacklevel=2,
         )
-    return subjects
+    return [
+        dataclasses.replace(f, subject=subject)
+        for f, subject in zip(frames, subjects, strict=True)
+    ]
 
 
 def _all_files(folder: Path) -> list[SourceFile]:
@@ -159,7 +157,7 @@ def _all_files(folder: Path) -> list[SourceFile]:
             files += [SourceFile(path, m) for m in members if not m.endswith("/")]
         elif path.is_file():
             files.append(SourceFile(path))
-    return [f for f in files if not f.name.name.startswith((".", "._"))]
+    return [f for f in files if not f.name.name.startswith(".")]
 
 
 def _is_image(file: SourceFile) -> bool:

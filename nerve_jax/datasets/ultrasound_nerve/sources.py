@@ -10,6 +10,8 @@ import functools
 import hashlib
 import math
 import zipfile
+import zlib
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -18,6 +20,8 @@ from nerve_jax import rle
 from nerve_jax.errors import InputError, raise_if_any
 from nerve_jax.frames import read_image, read_mask
 
+# What a damaged file or zip member raises: also by decompression or encryption.
+UNREADABLE = (OSError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error)
 UNKNOWN_SPACING = (math.nan, math.nan)
 
 
@@ -66,36 +70,51 @@ class SourceFrame:
     runs: str | None = None
 
     def read(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return image uint8 and mask bool, both [height, width]; raise ValueError."""
-        try:
-            image = read_image(self.image.read())
-        except (OSError, ValueError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{self.image}: {error}") from error
+        """Return image uint8 and mask bool, both [height, width].
+
+        Raises:
+          InputError: names what is wrong with the image, the mask, or both.
+        """
+        image, image_problem = _attempt(self.image, read_image)
         if self.mask is None:
-            return image, np.zeros(image.shape, bool)
-        try:
-            mask = read_mask(self.mask.read(), self.classes)
-        except (OSError, ValueError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{self.mask}: {error}") from error
-        if mask.shape != image.shape:
-            raise ValueError(
-                f"{self.mask}: mask is {mask.shape[1]}x{mask.shape[0]} px, its image "
-                f"{image.shape[1]}x{image.shape[0]} px"
+            mask, mask_problem = None, ""
+        else:
+            mask, mask_problem = _attempt(
+                self.mask, lambda content: read_mask(content, self.classes)
             )
+        problems = [p for p in (image_problem, mask_problem) if p]
+        if not problems and mask is not None:
+            problems = self._compare(image, mask)
+        if problems:
+            raise InputError("\n  - ".join(problems))
+        return image, np.zeros(image.shape, bool) if mask is None else mask
+
+    def _compare(self, image: np.ndarray, mask: np.ndarray) -> list[str]:
+        if mask.shape != image.shape:
+            of_mask, of_image = (f"{a.shape[1]}x{a.shape[0]} px" for a in (mask, image))
+            return [f"{self.mask}: mask is {of_mask}, its image {of_image}"]
         if self.runs is not None and rle.encode(mask) != " ".join(self.runs.split()):
-            raise ValueError(f"{self.mask}: differs from its row in train_masks.csv")
-        return image, mask
+            return [f"{self.mask}: differs from its row in train_masks.csv"]
+        return []
 
 
 Splits = dict[str, list[SourceFrame]]
 
 
-def check_frames(splits: Splits) -> None:
-    """Decode every frame and mask; raise one `InputError` that names all bad ones."""
+def check_frames(splits: Splits, problems: Sequence[str] = ()) -> None:
+    """Decode every frame and mask.
+
+    Args:
+      splits: the frames.
+      problems: what was already found wrong with their names.
+
+    Raises:
+      InputError: one, that names everything that is wrong.
+    """
     frames = [f for split in splits.values() for f in split]
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        problems = [p for p in pool.map(_problem, frames) if p]
-    raise_if_any(problems, "frames cannot be used", "Nothing was written.")
+        found = [p for p in pool.map(_find_problem, frames) if p]
+    raise_if_any([*problems, *found], "frames cannot be used", "Nothing was written.")
 
 
 def fingerprint(splits: Splits) -> str:
@@ -114,21 +133,32 @@ def fingerprint(splits: Splits) -> str:
     return total.hexdigest()
 
 
-def _problem(frame: SourceFrame) -> str:
+def _find_problem(frame: SourceFrame) -> str:
     try:
         frame.read()
-    except ValueError as error:
+    except InputError as error:
         return str(error)
     return ""
 
 
-def compute_file_digest(file: SourceFile | None) -> bytes:
-    if file is None:
-        return b"-"
+def _attempt(file: SourceFile, decode):
+    """Return what `decode` makes of a file, and what is wrong with it or ""."""
     try:
-        return hashlib.blake2b(file.read(), digest_size=16).digest()
-    except (OSError, zipfile.BadZipFile) as error:
-        raise InputError(f"{file}: cannot be read ({error})") from error
+        return decode(file.read()), ""
+    except UNREADABLE as error:
+        return None, f"{file}: {error}"
+
+
+def compute_file_digest(file: SourceFile | None) -> bytes:
+    """Hash a file's content; a file that cannot be read is found by `check_frames`."""
+    try:
+        return (
+            b"-"
+            if file is None
+            else hashlib.blake2b(file.read(), digest_size=16).digest()
+        )
+    except UNREADABLE:
+        return b"?"
 
 
 @functools.lru_cache

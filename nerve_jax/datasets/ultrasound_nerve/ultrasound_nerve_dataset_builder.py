@@ -85,7 +85,6 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             digest = sources.fingerprint(self._splits)
         else:
             digest = _phantom_fingerprint(config)
-        self.kind = config.name
         config = dataclasses.replace(config, name=f"{config.name}-{digest}")
         kwargs.setdefault("file_format", "array_record")
         super().__init__(config=config, data_dir=data_dir, **kwargs)
@@ -177,7 +176,11 @@ def _list_source(config: SourceConfig) -> sources.Splits:
             f"ultrasound_nerve/{config.name} reads your own copy of the files: name its "
             "folder, --config.manual_dir=FOLDER (the README says where to get it)"
         )
-    return layouts.LAYOUTS[config.name](Path(config.manual_dir).expanduser().resolve())
+    folder = Path(config.manual_dir).expanduser().resolve()
+    splits, problems = layouts.LAYOUTS[config.name](folder)
+    if problems:  # say at once what else is wrong, inside the files
+        sources.check_frames(splits, problems)
+    return splits
 
 
 def _phantom_fingerprint(config: PhantomConfig) -> str:
