@@ -11,7 +11,9 @@ CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file.")
 WORKDIR = flags.DEFINE_string(
     "workdir", "", "Run folder; default runs/<config's stem>."
 )
-MODE = flags.DEFINE_enum("mode", "train", ["train", "evaluate", "predict"], "Command.")
+MODES = ["train", "evaluate", "predict", "compare"]
+MODE = flags.DEFINE_enum("mode", "train", MODES, "Command.")
+WORKDIRS = flags.DEFINE_list("workdirs", [], "compare: the folders of two runs, A,B.")
 SPLIT = flags.DEFINE_string("split", "train", "evaluate: split of the data set.")
 INPUT = flags.DEFINE_string("input", "", "predict: folder of frames.")
 OUTPUT = flags.DEFINE_string("output", "", "predict: folder of masks and tables.")
@@ -36,6 +38,7 @@ def main(argv: list[str]) -> None:
             MODE.value,
             config=CONFIG.value,
             overrides=config_flags.get_override_values(flag) if given else {},
+            workdirs=[Path(folder) for folder in WORKDIRS.value],
             workdir=WORKDIR.value or (f"runs/{Path(given).stem}" if given else ""),
             split=SPLIT.value,
             input_dir=INPUT.value,

@@ -10,9 +10,15 @@ from ml_collections import ConfigDict
 from nerve_jax import checkpoints, metrics, parallel, report, workdirs
 from nerve_jax.batches import batch_positions
 from nerve_jax.errors import InputError
-from nerve_jax.evaluate import count_frames, draw_scored, read_counts, write_scores
+from nerve_jax.evaluate import (
+    compute_summary,
+    count_frames,
+    draw_scored,
+    read_scores,
+    write_scores,
+)
 from nerve_jax.examples import Examples
-from nerve_jax.files import read_table, write_array, write_json, write_png
+from nerve_jax.files import write_array, write_json, write_png
 from nerve_jax.programs import (
     Programs,
     create_programs,
@@ -206,16 +212,17 @@ def write_report(workdir: Path, config: ConfigDict, examples: Examples) -> dict:
         for f in folds
     ]
     rows = [
-        {"fold": fold, **metrics.compute_scores(read_counts([tables[fold]])), **summary}
+        {
+            "fold": fold,
+            **metrics.compute_scores(read_scores([tables[fold]]).counts),
+            **summary,
+        }
         for fold, summary in zip(folds, summaries, strict=True)
     ]
     train_seconds = sum(s["train_seconds"] for s in summaries)
     num_images = sum(s["num_train_steps"] * s["batch_size"] for s in summaries)
     content = {
-        **metrics.compute_scores(read_counts(list(tables.values()))),
-        "num_subjects": len(
-            {row["subject"] for path in tables.values() for row in read_table(path)}
-        ),
+        **compute_summary(read_scores(list(tables.values()))),
         "folds": folds,
         "num_folds": len(workdirs.read_json(workdir / "splits.json")),
         "by_fold": rows,

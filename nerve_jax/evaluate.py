@@ -2,14 +2,22 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
+from sklearn.metrics import roc_auc_score
 
 from nerve_jax.decide import decide
 from nerve_jax.examples import Examples, resize_probs
 from nerve_jax.files import read_table, write_table
-from nerve_jax.metrics import compute_counts, compute_dice
+from nerve_jax.intervals import bootstrap_mean
+from nerve_jax.metrics import (
+    compute_counts,
+    compute_dice,
+    compute_frame_scores,
+    compute_scores,
+)
 from nerve_jax.pictures import choose_from_worst_to_best, draw_sheet
 
 COLUMNS = ("frame", "subject", "tp", "fp", "fn", "tn", "dice", "presence_prob")
@@ -93,11 +101,52 @@ def write_scores(
     write_table(path, COLUMNS, rows)
 
 
-def read_counts(paths: Sequence[Path]) -> Int[np.ndarray, "frames 4"]:
-    """Read the counts of one or several tables of `write_scores`, one after another."""
-    rows = [
-        [int(row[key]) for key in ("tp", "fp", "fn", "tn")]
-        for path in paths
-        for row in read_table(path)
-    ]
-    return np.array(rows, np.int64).reshape(-1, 4)
+class Scored(NamedTuple):
+    """What a table of scores says of its frames, in its order."""
+
+    frames: list[str]
+    subjects: list[str]
+    counts: Int[np.ndarray, "frames 4"]
+    presence_probs: Float[np.ndarray, " frames"]
+
+
+def read_scores(paths: Sequence[Path]) -> Scored:
+    """Read one or several tables of `write_scores`, one after another."""
+    rows = [row for path in paths for row in read_table(path)]
+    counts = [[int(row[key]) for key in ("tp", "fp", "fn", "tn")] for row in rows]
+    return Scored(
+        [row["frame"] for row in rows],
+        [row["subject"] for row in rows],
+        np.array(counts, np.int64).reshape(-1, 4),
+        np.array([float(row["presence_prob"]) for row in rows]),
+    )
+
+
+def compute_summary(scored: Scored) -> dict:
+    """Everything a report says of scored frames, from their table alone.
+
+    Returns:
+      The scores of `compute_scores`; `presence_auroc`, of the presence probability
+      (Mann & Whitney 1947; NaN unless frames with and without a nerve are there);
+      `intervals`, 95 % by bootstrap over subjects, of the headline scores;
+      `by_subject`, a person's own means; `num_subjects`.
+    """
+    present = scored.counts[:, 0] + scored.counts[:, 2] > 0
+    mixed = 0 < present.sum() < len(present)
+    people = sorted(set(scored.subjects))
+    of_person = {p: np.array(scored.subjects) == p for p in people}
+    return {
+        **compute_scores(scored.counts),
+        "presence_auroc": float(roc_auc_score(present, scored.presence_probs))
+        if mixed
+        else float("nan"),
+        "intervals": {
+            name: bootstrap_mean(values, scored.subjects)
+            for name, values in compute_frame_scores(scored.counts).items()
+        },
+        "num_subjects": len(people),
+        "by_subject": {
+            person: compute_scores(scored.counts[rows])
+            for person, rows in of_person.items()
+        },
+    }

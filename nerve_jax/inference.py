@@ -8,9 +8,15 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from nerve_jax import checkpoints, metrics, parallel, report, workdirs
+from nerve_jax import checkpoints, parallel, report, workdirs
 from nerve_jax.errors import InputError, raise_if_any
-from nerve_jax.evaluate import count_frames, draw_scored, write_scores
+from nerve_jax.evaluate import (
+    compute_summary,
+    count_frames,
+    draw_scored,
+    read_scores,
+    write_scores,
+)
 from nerve_jax.files import write_json, write_png
 from nerve_jax.predict import predict_folder
 from nerve_jax.programs import (
@@ -128,7 +134,8 @@ def evaluate(workdir: Path, overrides: dict, split: str) -> dict:
         create_predictor(config), members, examples.images, positions, judges
     )
     counts = count_frames(examples, positions, probs, presence, **decision(config))
-    scores = metrics.compute_scores(counts)
+    write_scores(workdir / "evaluation.csv", examples, positions, counts, presence)
+    scores = compute_summary(read_scores([workdir / "evaluation.csv"]))
     content = {
         **scores,
         "split": split,
@@ -137,7 +144,6 @@ def evaluate(workdir: Path, overrides: dict, split: str) -> dict:
         "num_frames_left_out": int(examples.labelled.sum()) - len(positions),
         **report.describe_environment(),
     }
-    write_scores(workdir / "evaluation.csv", examples, positions, counts, presence)
     sheet = draw_scored(
         examples, positions, probs, presence, counts, **decision(config)
     )

@@ -67,14 +67,24 @@ def compute_scores(counts: Counts) -> dict[str, float]:
     return scores
 
 
-def _mean_scores(counts: Counts) -> dict[str, float]:
+def compute_frame_scores(counts: Counts) -> dict[str, PerFrame]:
+    """The scores of each frame whose means `compute_scores` gives.
+
+    `dice_nerve_present` is NaN where the truth holds no nerve.
+    """
     dice = compute_dice(counts)
-    present = counts[:, 0] + counts[:, 2] > 0
     return {
-        "dice": _mean(dice),
-        "dice_nerve_present": _mean(dice[present]),
-        "iou": _mean(compute_iou(counts)),
-        "pixel_accuracy": _mean(compute_pixel_accuracy(counts)),
+        "dice": dice,
+        "dice_nerve_present": np.where(counts[:, 0] + counts[:, 2] > 0, dice, np.nan),
+        "iou": compute_iou(counts),
+        "pixel_accuracy": compute_pixel_accuracy(counts),
+    }
+
+
+def _mean_scores(counts: Counts) -> dict[str, float]:
+    return {
+        name: _mean(values[~np.isnan(values)])
+        for name, values in compute_frame_scores(counts).items()
     }
 
 

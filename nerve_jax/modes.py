@@ -4,8 +4,9 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from nerve_jax import cross_validation, inference, parallel, workdirs
+from nerve_jax import compare, cross_validation, inference, parallel
 from nerve_jax.errors import InputError
+from nerve_jax.workdirs import load_config
 
 
 def run(
@@ -13,6 +14,7 @@ def run(
     *,
     config: ConfigDict | None,
     overrides: dict,
+    workdirs: list[Path],
     workdir: str,
     split: str,
     input_dir: str,
@@ -25,6 +27,11 @@ def run(
       InputError: a flag is missing or does not fit.
       RunError: the command could not be finished.
     """
+    if mode == "compare":
+        if len(workdirs) != 2 or not workdir:
+            raise InputError("comparing needs --workdirs=A,B and --workdir=FOLDER")
+        compare.compare(*workdirs, Path(workdir))
+        return
     if not workdir:
         raise InputError("name a configuration (--config=configs/unet.py) or --workdir")
     folder = Path(workdir)
@@ -34,7 +41,7 @@ def run(
         parallel.use_cpu_cores(config.batch_size, config.accumulate_steps)
         cross_validation.cross_validate(config, folder)
         return
-    trained = workdirs.load_config(folder)
+    trained = load_config(folder)
     parallel.use_cpu_cores(trained.batch_size, trained.accumulate_steps)
     if mode == "evaluate":
         other = config is not None and config.dataset != trained.dataset

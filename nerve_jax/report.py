@@ -69,13 +69,21 @@ def summarise_folds(rows: list[dict]) -> dict:
 
 
 def print_scores(scores: dict, *, title: str, folds: list[dict] | None = None) -> None:
-    """Print headline scores beside what predicting nothing gets, then a row a fold."""
+    """Print headline scores beside what predicting nothing gets, then a row a fold.
+
+    Args:
+      scores: of `compute_scores`, with "intervals".
+      title: above the table.
+      folds: scores of each fold, where there is more than one.
+    """
     console = Console()
     table = Table(title=title, title_justify="left")
-    for name in ("score", "this run", "predicting nothing"):
+    for name in ("score", "this run", "95 % interval", "predicting nothing"):
         table.add_column(name, justify="left" if name == "score" else "right")
     for key, name in HEADLINE.items():
-        table.add_row(name, _show(scores[key]), _show(scores[f"{key}_empty_baseline"]))
+        low, high = map(_show, scores["intervals"][key])
+        baseline = _show(scores[f"{key}_empty_baseline"])
+        table.add_row(name, _show(scores[key]), f"{low} to {high}", baseline)
     console.print(table)
     if folds and len(folds) > 1:
         console.print(_fold_table(folds))

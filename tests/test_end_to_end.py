@@ -104,6 +104,8 @@ def test_cross_validation_scores_every_frame_once_and_says_so(shared):
     content = report(folder / "whole")
     assert REPORTED <= content.keys()
     assert content["num_frames"] == 16
+    low, high = content["intervals"]["dice"]
+    assert 0 <= low <= content["dice"] <= high <= 1
     assert content["folds"] == [0, 1, 2]
     scored = []
     for fold in range(3):
@@ -352,6 +354,17 @@ def test_real_frames_are_trained_on_evaluated_and_predicted(tmp_path, usgra_dir)
     for path in (usgra_dir / "test" / "images").iterdir():
         mask = Image.open(tmp_path / "out" / "masks" / f"{path.stem}.png")
         assert mask.size == Image.open(path).size
+
+
+def test_a_run_compared_with_itself_does_not_differ(shared, tmp_path):
+    folder, _ = shared
+    runs = f"--workdirs={folder / 'whole'},{folder / 'whole'}"
+    said = run("--mode=compare", runs, f"--workdir={tmp_path}")
+    content = json.loads((tmp_path / "compare.json").read_text())
+    assert content["difference"] == 0
+    assert content["num_frames"] == 16
+    assert "cannot be told from noise" in said
+    run("--mode=compare", f"--workdir={tmp_path}", expect=2)
 
 
 def test_a_refused_command_does_not_spoil_its_folder(shared, tmp_path):

@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 
 from nerve_jax import rle
-from nerve_jax.evaluate import count_frames, read_counts, write_scores
+from nerve_jax.evaluate import (
+    Scored,
+    compute_summary,
+    count_frames,
+    read_scores,
+    write_scores,
+)
 from nerve_jax.examples import Examples, compute_digest, resize_image, resize_probs
 from nerve_jax.metrics import compute_dice
 
@@ -69,9 +75,11 @@ def test_tables_give_the_counts_back(tmp_path, examples):
     write_scores(
         tmp_path / "two.csv", examples, positions[:1], counts[:1], presence[:1]
     )
-    read = read_counts([tmp_path / "one.csv", tmp_path / "two.csv"])
-    np.testing.assert_array_equal(read, np.concatenate([counts, counts[:1]]))
-    assert read_counts([]).shape == (0, 4)
+    read = read_scores([tmp_path / "one.csv", tmp_path / "two.csv"])
+    np.testing.assert_array_equal(read.counts, np.concatenate([counts, counts[:1]]))
+    assert (read.frames, read.subjects) == (["a", "c", "a"], ["p", "q", "p"])
+    np.testing.assert_allclose(read.presence_probs, [0.25, 0.75, 0.25])
+    assert read_scores([]).counts.shape == (0, 4)
     text = (tmp_path / "one.csv").read_text().splitlines()
     assert text[1] == "a,p,5,1,2,3064,0.769231,0.250000"
 
@@ -93,3 +101,19 @@ def test_digests_tell_pixels_and_sizes_apart():
     assert compute_digest(image) == compute_digest(image.copy())
     assert compute_digest(image) != compute_digest(image.reshape(4, 3))
     assert compute_digest(image) != compute_digest(image + np.uint8(1))
+
+
+def test_a_summary_is_overall_by_subject_and_with_intervals():
+    counts = np.array([[5, 0, 5, 90], [0, 0, 0, 100], [10, 0, 0, 90], [0, 5, 0, 95]])
+    probs = np.array([0.8, 0.1, 0.7, 0.75])
+    scored = Scored(list("abcd"), ["p", "p", "q", "q"], counts, probs)
+    summary = compute_summary(scored)
+    assert summary["dice"] == pytest.approx((2 / 3 + 1 + 1 + 0) / 4)
+    assert summary["by_subject"]["p"]["dice"] == pytest.approx((2 / 3 + 1) / 2)
+    assert summary["by_subject"]["q"]["num_frames"] == 2
+    assert summary["num_subjects"] == 2
+    assert summary["presence_auroc"] == 0.75  # of four pairs one is the wrong way round
+    low, high = summary["intervals"]["dice"]
+    assert low <= summary["dice"] <= high
+    one_class = compute_summary(Scored(["a"], ["p"], counts[:1], probs[:1]))
+    assert np.isnan(one_class["presence_auroc"])

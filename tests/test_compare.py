@@ -1,0 +1,83 @@
+import json
+
+import numpy as np
+import pytest
+
+from nerve_jax.compare import compare
+from nerve_jax.errors import InputError
+from nerve_jax.files import write_table
+
+
+def write_run(folder, hits, num_subjects=12, area=100):
+    """A finished fold that finds `hits` of each frame's nerve pixels."""
+    directory = folder / "fold_0"
+    directory.mkdir(parents=True)
+    rows = [
+        (f"f{i:03d}", f"p{i % num_subjects}", int(h), 0, area - int(h), 900, 0, 0)
+        for i, h in enumerate(hits)
+    ]
+    header = ("frame", "subject", "tp", "fp", "fn", "tn", "dice", "presence_prob")
+    write_table(directory / "scores.csv", header, rows)
+    (directory / "summary.json").write_text("{}")
+    return folder
+
+
+@pytest.fixture
+def hits():
+    rng = np.random.default_rng(0)
+    people = rng.uniform(30, 90, 12)
+    return np.clip(people[np.arange(60) % 12] + rng.normal(0, 5, 60), 0, 100)
+
+
+def test_a_small_but_steady_difference_is_told_by_pairing(tmp_path, hits):
+    better = write_run(tmp_path / "a", np.minimum(hits + 4, 100))
+    worse = write_run(tmp_path / "b", hits)
+    found = compare(better, worse, tmp_path / "out")
+    low, high = found["interval"]
+    assert 0 < low < found["difference"] < high < 0.1
+    assert "can be told from noise" in found["sentence"]
+    assert json.loads((tmp_path / "out" / "compare.json").read_text())["interval"] == [
+        low,
+        high,
+    ]
+    back = compare(worse, better, tmp_path / "out")
+    assert back["difference"] == pytest.approx(-found["difference"])
+
+
+def test_noise_is_not_told_from_noise(tmp_path, hits):
+    noise = np.random.default_rng(1).normal(0, 5, 60)
+    first = write_run(tmp_path / "a", hits)
+    second = write_run(tmp_path / "b", np.clip(hits + noise - noise.mean(), 0, 100))
+    found = compare(first, second, tmp_path)
+    assert found["interval"][0] < 0 < found["interval"][1]
+    assert "cannot be told from noise" in found["sentence"]
+
+
+def test_only_shared_frames_count(tmp_path, hits):
+    first = write_run(tmp_path / "a", hits)
+    second = write_run(tmp_path / "b", hits[:36])
+    found = compare(first, second, tmp_path)
+    assert found["num_frames"] == 36
+    assert found["num_frames_of_one_run_only"] == 24
+    assert found["difference"] == 0
+    assert found["interval"] == (0, 0)
+
+
+def test_one_subject_gives_no_interval(tmp_path, hits):
+    first = write_run(tmp_path / "a", hits, num_subjects=1)
+    second = write_run(tmp_path / "b", hits - 5, num_subjects=1)
+    assert "no interval" in compare(first, second, tmp_path)["sentence"]
+
+
+def test_runs_that_cannot_be_compared_are_refused(tmp_path, hits):
+    run = write_run(tmp_path / "a", hits)
+    with pytest.raises(InputError, match="no finished fold"):
+        compare(run, tmp_path / "nowhere", tmp_path)
+    with pytest.raises(InputError, match="other truths.*f000"):
+        compare(run, write_run(tmp_path / "b", hits, area=101), tmp_path)
+    (tmp_path / "c" / "fold_0").mkdir(parents=True)
+    other = (run / "fold_0" / "scores.csv").read_text().replace("\nf", "\ng")
+    (tmp_path / "c" / "fold_0" / "scores.csv").write_text(other)
+    (tmp_path / "c" / "fold_0" / "summary.json").write_text("{}")
+    with pytest.raises(InputError, match="no frame in common"):
+        compare(run, tmp_path / "c", tmp_path)
