@@ -1,7 +1,6 @@
 import json
-import multiprocessing
-import os
-import signal
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -42,23 +41,23 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def _write_for_ever(path):
-    number = 0
-    while True:
-        files.write_json(path, {"number": number, "filling": "x" * 100_000})
-        number += 1
+WRITER = """
+import itertools, pathlib, sys
+from nerve_jax import files
+for number in itertools.count():
+    content = {"number": number, "filling": "x" * 100_000}
+    files.write_json(pathlib.Path(sys.argv[1]), content)
+"""
 
 
 def test_a_killed_writer_leaves_a_whole_file(tmp_path):
     path = tmp_path / "scores.json"
-    for delay in (0.3, 0.31, 0.32):
-        writer = multiprocessing.get_context("fork").Process(
-            target=_write_for_ever, args=(path,)
-        )
-        writer.start()
-        while not path.exists():
-            time.sleep(0.01)
-        time.sleep(delay)
-        os.kill(writer.pid, signal.SIGKILL)
-        writer.join()
+    for delay in (0.1, 0.11, 0.12):
+        path.unlink(missing_ok=True)
+        with subprocess.Popen([sys.executable, "-c", WRITER, str(path)]) as writer:
+            while not path.exists():
+                assert writer.poll() is None
+                time.sleep(0.01)
+            time.sleep(delay)
+            writer.kill()
         assert len(json.loads(path.read_text())["filling"]) == 100_000
