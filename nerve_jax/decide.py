@@ -3,6 +3,8 @@
 import numpy as np
 from jaxtyping import Bool, Float
 
+from nerve_jax.examples import resize_probs
+
 
 def decide(
     probs: Float[np.ndarray, "height width"],
@@ -22,3 +24,13 @@ def decide(
     if presence_prob < presence_threshold:
         return np.zeros(probs.shape, bool)
     return probs >= threshold
+
+
+def decide_at_size(
+    probs: Float[np.ndarray, "_ _"],
+    presence_prob: float,
+    size: tuple[int, ...],
+    **thresholds: float,
+) -> Bool[np.ndarray, "height width"]:
+    """Enlarge probabilities to a frame's own (height, width), then `decide`."""
+    return decide(resize_probs(probs, size), presence_prob, **thresholds)

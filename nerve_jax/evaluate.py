@@ -8,14 +8,15 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from sklearn.metrics import roc_auc_score
 
-from nerve_jax.decide import decide
-from nerve_jax.examples import Examples, resize_probs
+from nerve_jax.decide import decide_at_size
+from nerve_jax.examples import Examples
 from nerve_jax.files import read_table, write_table
 from nerve_jax.intervals import bootstrap_mean
 from nerve_jax.metrics import (
     compute_counts,
     compute_dice,
     compute_frame_scores,
+    compute_presence,
     compute_scores,
 )
 from nerve_jax.pictures import choose_from_worst_to_best, draw_sheet
@@ -45,10 +46,8 @@ def count_frames(
     counts = np.zeros((len(positions), 4), np.int64)
     for row, position in enumerate(positions):
         truth = examples.truth(int(position))
-        pred = decide(
-            resize_probs(probs[row], truth.shape),
-            float(presence_probs[row]),
-            **decision,
+        pred = decide_at_size(
+            probs[row], float(presence_probs[row]), truth.shape, **decision
         )
         counts[row] = compute_counts(pred, truth)
     return counts
@@ -64,14 +63,12 @@ def draw_scored(
     **decision: float,
 ) -> UInt8[np.ndarray, "height width 3"]:
     """Draw frames from the worst scored to the best; arguments as in `count_frames`."""
-    dice, presence = compute_dice(counts), counts[:, 0] + counts[:, 2] > 0
+    dice, presence = compute_dice(counts), compute_presence(counts)
     columns = []
     for row in choose_from_worst_to_best(dice, presence, num_frames):
         image = examples.original(int(positions[row]))
-        pred = decide(
-            resize_probs(probs[row], image.shape),
-            float(presence_probs[row]),
-            **decision,
+        pred = decide_at_size(
+            probs[row], float(presence_probs[row]), image.shape, **decision
         )
         caption = f"{examples.frames[positions[row]]}  Dice {dice[row]:.2f}"
         columns.append((image, examples.truth(int(positions[row])), pred, caption))
@@ -131,7 +128,7 @@ def compute_summary(scored: Scored) -> dict:
       `intervals`, 95 % by bootstrap over subjects, of the headline scores;
       `by_subject`, a person's own means; `num_subjects`.
     """
-    present = scored.counts[:, 0] + scored.counts[:, 2] > 0
+    present = compute_presence(scored.counts)
     mixed = 0 < present.sum() < len(present)
     people = sorted(set(scored.subjects))
     of_person = {p: np.array(scored.subjects) == p for p in people}

@@ -40,6 +40,11 @@ def compute_pixel_accuracy(counts: Counts) -> PerFrame:
     return _ratio(tp + tn, counts.sum(axis=1))
 
 
+def compute_presence(counts: Counts) -> Bool[np.ndarray, " frames"]:
+    """Whether the truth of each frame holds a nerve: tp + fn > 0."""
+    return counts[:, 0] + counts[:, 2] > 0
+
+
 def empty_counts(counts: Counts) -> Counts:
     """What the same frames would have counted had nothing been predicted."""
     tp, fp, fn, tn = counts.T
@@ -59,8 +64,8 @@ def compute_scores(counts: Counts) -> dict[str, float]:
     scores = _mean_scores(counts)
     for name, value in _mean_scores(empty_counts(counts)).items():
         scores[f"{name}_empty_baseline"] = value
-    tp, fp, fn, _ = counts.T
-    present, claimed = tp + fn > 0, tp + fp > 0
+    tp, fp, _, _ = counts.T
+    present, claimed = compute_presence(counts), tp + fp > 0
     scores["presence_sensitivity"] = _mean(claimed[present])
     scores["presence_specificity"] = _mean(~claimed[~present])
     scores["num_frames"] = len(counts)
@@ -75,7 +80,7 @@ def compute_frame_scores(counts: Counts) -> dict[str, PerFrame]:
     dice = compute_dice(counts)
     return {
         "dice": dice,
-        "dice_nerve_present": np.where(counts[:, 0] + counts[:, 2] > 0, dice, np.nan),
+        "dice_nerve_present": np.where(compute_presence(counts), dice, np.nan),
         "iou": compute_iou(counts),
         "pixel_accuracy": compute_pixel_accuracy(counts),
     }

@@ -11,9 +11,9 @@ from rich.progress import track
 
 from nerve_jax import rle
 from nerve_jax.batches import padded_batches
-from nerve_jax.decide import decide
+from nerve_jax.decide import decide_at_size
 from nerve_jax.errors import InputError, RunError
-from nerve_jax.examples import resize_image, resize_probs
+from nerve_jax.examples import resize_image
 from nerve_jax.files import read_table, write_png, write_table
 from nerve_jax.frames import IMAGE_SUFFIXES, outline, read_image, read_mask
 from nerve_jax.models import Params
@@ -116,8 +116,7 @@ def predict_folder(
         for (path, image), probs, presence in zip(
             readable, *predict_images(small), strict=True
         ):
-            full = resize_probs(probs, image.shape)
-            pred = decide(full, float(presence), **decision)
+            pred = decide_at_size(probs, float(presence), image.shape, **decision)
             rows.append(_write_frame(output_dir, path, image, pred, presence))
     write_table(
         output_dir / "predictions.csv",

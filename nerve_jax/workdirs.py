@@ -44,7 +44,7 @@ def check_config(workdir: Path, config: ml_collections.ConfigDict) -> None:
       InputError: lists every field that differs, but for `FREE_FIELDS`.
     """
     path = workdir / "config.json"
-    if path.exists() and any(workdir.glob("fold_*/checkpoints/*")):
+    if path.exists() and _is_begun(workdir, "fold_*"):
         differences = list_differences(read_json(path), to_plain(config), FREE_FIELDS)
         raise_if_any(
             differences,
@@ -80,7 +80,7 @@ def check_dataset(workdir: Path, examples: Examples) -> None:
       InputError: the data set has another fingerprint.
     """
     path = workdir / "dataset.json"
-    if path.exists() and any(workdir.glob("fold_*/checkpoints/*")):
+    if path.exists() and _is_begun(workdir, "fold_*"):
         before = read_json(path)["fingerprint"]
         if before != examples.fingerprint:
             raise InputError(
@@ -117,7 +117,7 @@ def save_split(workdir: Path, fold: int, split: dict[str, list[str]]) -> None:
       InputError: the fold was begun with other frames.
     """
     path = fold_dir(workdir, fold) / "split.json"
-    if path.exists() and any((path.parent / "checkpoints").glob("*")):
+    if path.exists() and _is_begun(workdir, path.parent.name):
         if read_json(path) != split:
             raise InputError(
                 f"{workdir / 'splits.json'} gives fold {fold} other frames than it was "
@@ -127,6 +127,11 @@ def save_split(workdir: Path, fold: int, split: dict[str, list[str]]) -> None:
         return
     path.parent.mkdir(exist_ok=True)
     write_json(path, split)
+
+
+def _is_begun(workdir: Path, folds: str) -> bool:
+    """Whether any of the folds, by a pattern of their names, has a checkpoint."""
+    return any(workdir.glob(f"{folds}/checkpoints/*"))
 
 
 def fold_dir(workdir: Path, fold: int) -> Path:
