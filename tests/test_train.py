@@ -35,6 +35,13 @@ def mesh_of(count) -> Mesh:
     return jax.make_mesh((count,), ("batch",), (AxisType.Auto,), devices=devices)
 
 
+def optimizer_of(**changes):
+    """AdamW of a short run, with some of its arguments changed."""
+    options = {"learning_rate": 0.1, "num_train_steps": 5, "warmup_steps": 0}
+    options |= {"weight_decay": 0.5, "clip_norm": 1.0}
+    return train_step.create_optimizer(**(options | changes))
+
+
 def frames(count=12):
     rng = np.random.default_rng(0)
     masks = np.zeros((count, 16, 24), np.uint8)
@@ -49,12 +56,11 @@ def setup(num_devices=1, accumulate_steps=1, learning_rate=3e-3, dropout_rate=0.
     mesh = mesh_of(num_devices)
     same, by_row = parallel.replicated(mesh), parallel.split_axis(mesh, 1)
     apply, init = create_model(widths=(8, 16), dropout_rate=dropout_rate)
-    optimizer = train_step.create_optimizer(
+    optimizer = optimizer_of(
         learning_rate=learning_rate,
         num_train_steps=20,
         warmup_steps=5,
         weight_decay=0.01,
-        clip_norm=1.0,
     )
     step = train_step.make_train_step(
         apply,
@@ -175,13 +181,7 @@ def test_the_batch_is_shared_out_over_the_devices():
         return apply(params, images, dropout_key)
 
     apply, init = create_model(widths=(8,))
-    optimizer = train_step.create_optimizer(
-        learning_rate=0.1,
-        num_train_steps=5,
-        warmup_steps=0,
-        weight_decay=0.5,
-        clip_norm=1.0,
-    )
+    optimizer = optimizer_of()
     step = train_step.make_train_step(
         spy,
         make_loss("bce_dice", presence_weight=0.1, coarse_weight=0.0),
@@ -198,13 +198,7 @@ def test_the_batch_is_shared_out_over_the_devices():
 
 
 def test_a_large_gradient_is_clipped():
-    optimizer = train_step.create_optimizer(
-        learning_rate=1.0,
-        num_train_steps=5,
-        warmup_steps=0,
-        weight_decay=0.0,
-        clip_norm=1.0,
-    )
+    optimizer = optimizer_of(learning_rate=1.0, weight_decay=0.0)
     params = {"a/bias": jnp.zeros(4)}
     state = jax.jit(optimizer.update)(
         {"a/bias": jnp.full(4, 100.0)}, optimizer.init(params), params
@@ -215,7 +209,7 @@ def test_a_large_gradient_is_clipped():
 
 @pytest.mark.parametrize("num_train_steps", [1, 2, 9, 100])
 def test_any_number_of_steps_has_a_schedule(num_train_steps):
-    optimizer = train_step.create_optimizer(
+    optimizer = optimizer_of(
         learning_rate=1.0,
         num_train_steps=num_train_steps,
         warmup_steps=50,
@@ -238,13 +232,7 @@ def test_any_number_of_steps_has_a_schedule(num_train_steps):
 
 
 def test_norms_and_biases_do_not_decay():
-    optimizer = train_step.create_optimizer(
-        learning_rate=0.1,
-        num_train_steps=5,
-        warmup_steps=0,
-        weight_decay=0.5,
-        clip_norm=1.0,
-    )
+    optimizer = optimizer_of()
     _, init = create_model(widths=(8, 16), block="residual")
     params = {name: jnp.ones_like(p) for name, p in init(KEY).items()}
     nothing = jax.tree.map(jnp.zeros_like, params)
