@@ -34,6 +34,18 @@ def compute_iou(counts: Counts) -> PerFrame:
     return _ratio(tp, tp + fp + fn)
 
 
+def compute_precision(counts: Counts) -> PerFrame:
+    """tp / (tp + fp); 1 where truth and prediction are empty, 0 where one is."""
+    tp, fp, fn, _ = counts.T
+    return np.where(tp + fp + fn > 0, tp / np.maximum(tp + fp, 1), 1.0)
+
+
+def compute_recall(counts: Counts) -> PerFrame:
+    """tp / (tp + fn); 1 where truth and prediction are empty, 0 where one is."""
+    tp, fp, fn, _ = counts.T
+    return np.where(tp + fp + fn > 0, tp / np.maximum(tp + fn, 1), 1.0)
+
+
 def compute_pixel_accuracy(counts: Counts) -> PerFrame:
     """(tp + tn) / all pixels. Says little: background alone scores 0.988 on Kaggle's."""
     tp, _, _, tn = counts.T
@@ -57,7 +69,7 @@ def compute_scores(counts: Counts) -> dict[str, float]:
 
     Returns:
       `dice`, `dice_nerve_present` (over frames whose truth holds a nerve), `iou`,
-      `pixel_accuracy`, each also as `<name>_empty_baseline`; `presence_sensitivity` and
+      `precision`, `recall`, `pixel_accuracy`, each also as `<name>_empty_baseline`; `presence_sensitivity` and
       `presence_specificity` (a mask of one pixel counts as "nerve"); `num_frames`. A
       mean over no frames is NaN.
     """
@@ -82,6 +94,8 @@ def compute_frame_scores(counts: Counts) -> dict[str, PerFrame]:
         "dice": dice,
         "dice_nerve_present": np.where(compute_presence(counts), dice, np.nan),
         "iou": compute_iou(counts),
+        "precision": compute_precision(counts),
+        "recall": compute_recall(counts),
         "pixel_accuracy": compute_pixel_accuracy(counts),
     }
 

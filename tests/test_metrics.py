@@ -3,7 +3,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from sklearn.metrics import accuracy_score, f1_score, jaccard_score
+from sklearn.metrics import (
+    accuracy_score,
+    f1_score,
+    jaccard_score,
+    precision_score,
+    recall_score,
+)
 
 from nerve_jax import metrics
 
@@ -14,6 +20,8 @@ PAIRS = SHAPES.flatmap(
 SCORES = {
     metrics.compute_dice: f1_score,
     metrics.compute_iou: jaccard_score,
+    metrics.compute_precision: precision_score,
+    metrics.compute_recall: recall_score,
     metrics.compute_pixel_accuracy: accuracy_score,
 }
 
@@ -34,8 +42,11 @@ def test_dice_is_symmetric_and_between_0_and_1(pair):
 @given(PAIRS)
 def test_scores_agree_with_scikit_learn(pair):
     pred, truth = pair
+    empty = not (pred.any() or truth.any())
     for compute, reference in SCORES.items():
-        options = {} if reference is accuracy_score else {"zero_division": 1.0}
+        options = (
+            {} if reference is accuracy_score else {"zero_division": float(empty)}
+        )
         expected = reference(truth.ravel(), pred.ravel(), **options)
         assert score(compute, pred, truth) == pytest.approx(expected)
 
@@ -50,7 +61,12 @@ def test_counts_add_up(pair):
 
 def test_both_empty_scores_1_and_one_empty_scores_0():
     empty, full = np.zeros((3, 4), bool), np.ones((3, 4), bool)
-    for compute in (metrics.compute_dice, metrics.compute_iou):
+    for compute in (
+        metrics.compute_dice,
+        metrics.compute_iou,
+        metrics.compute_precision,
+        metrics.compute_recall,
+    ):
         assert score(compute, empty, empty) == 1
         assert score(compute, empty, full) == score(compute, full, empty) == 0
 
