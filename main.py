@@ -11,10 +11,10 @@ CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file.")
 WORKDIR = flags.DEFINE_string(
     "workdir", "", "Run folder; default runs/<config's stem>."
 )
-MODES = ["train", "evaluate", "predict", "compare"]
+MODES = ["train", "evaluate", "predict", "compare", "audit"]
 MODE = flags.DEFINE_enum("mode", "train", MODES, "Command.")
 WORKDIRS = flags.DEFINE_list("workdirs", [], "compare: the folders of two runs, A,B.")
-SPLIT = flags.DEFINE_string("split", "train", "evaluate: split of the data set.")
+SPLIT = flags.DEFINE_string("split", "train", "evaluate, audit: split of the data.")
 INPUT = flags.DEFINE_string("input", "", "predict: folder of frames.")
 OUTPUT = flags.DEFINE_string("output", "", "predict: folder of masks and tables.")
 SUBMISSION = flags.DEFINE_bool("submission", False, "predict: write the Kaggle file.")

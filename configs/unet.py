@@ -20,6 +20,7 @@ def get_config() -> ConfigDict:
     # Cross-validation.
     config.num_folds = 5
     config.folds = (0,)  # those that this run trains
+    config.clean_train = False  # leave out empty labels that a like frame contradicts
 
     # Model.
     config.widths = (16, 32, 64, 128, 256)  # channels of each level, finest first
@@ -49,9 +50,11 @@ def get_config() -> ConfigDict:
     config.steps_per_call = 0  # 0: one on a CPU, 20 on an accelerator
     config.eval_every_steps = 125  # validate and save
 
-    # Decision.
-    config.threshold = 0.5  # probability from which a pixel is nerve
-    config.presence_threshold = 0.0  # presence below which a mask is emptied; 0: never
+    # Prediction and decision.
+    config.test_flips = False  # average over each frame and its mirror image
+    config.ensemble = True  # average over all finished folds; False: the first alone
+    config.decide = "expected_dice"  # fitted on other folds' predictions; or threshold
+    config.threshold = 0.5  # the plain one: a pixel is nerve from this probability on
 
     # Augmentation; 0 switches one off.
     config.augment = ConfigDict(

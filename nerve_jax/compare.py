@@ -6,10 +6,10 @@ import numpy as np
 
 from nerve_jax import workdirs
 from nerve_jax.errors import InputError
-from nerve_jax.evaluate import read_scores
 from nerve_jax.files import write_json
 from nerve_jax.intervals import bootstrap_mean
 from nerve_jax.metrics import compute_frame_scores
+from nerve_jax.scores import read_scores
 
 
 def compare(first: Path, second: Path, workdir: Path) -> dict:

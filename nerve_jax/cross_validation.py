@@ -1,5 +1,6 @@
 """Folds -> out-of-fold predictions -> one report: the command `--mode=train`."""
 
+import contextlib
 import time
 from pathlib import Path
 
@@ -9,24 +10,23 @@ from ml_collections import ConfigDict
 
 from nerve_jax import checkpoints, metrics, parallel, report, workdirs
 from nerve_jax.batches import batch_positions
+from nerve_jax.decide import Threshold, check_rule
+from nerve_jax.duplicates import (
+    Pair,
+    contradicting_empty,
+    find_duplicates,
+    group_subjects,
+    shared_subjects,
+)
 from nerve_jax.errors import InputError
-from nerve_jax.evaluate import (
-    compute_summary,
-    count_frames,
-    draw_scored,
-    read_scores,
-    write_scores,
-)
 from nerve_jax.examples import Examples
-from nerve_jax.files import write_array, write_json, write_png
-from nerve_jax.programs import (
-    Programs,
-    create_programs,
-    decision,
-    load_examples_from,
-)
+from nerve_jax.files import write_array, write_json
+from nerve_jax.metrics_log import MetricsLog
+from nerve_jax.programs import Programs, create_programs, load_examples_from
 from nerve_jax.progress import training_bar
-from nerve_jax.splits import group_subjects, load_or_create_splits
+from nerve_jax.scores import Predicted, count_frames
+from nerve_jax.splits import load_or_create_splits
+from nerve_jax.tables import print_scores
 from nerve_jax.train import train_fold
 
 
@@ -56,37 +56,53 @@ def cross_validate(config: ConfigDict, workdir: Path) -> dict:
     workdirs.check_config(workdir, config)
     workdirs.check_dataset(workdir, examples)
     programs = create_programs(config, mesh, examples)
-    splits = _split(config, workdir, examples, labelled)
+    pairs = find_duplicates(examples.images, examples.digests)
+    groups = group_subjects(examples.subjects, pairs)
+    splits = _split(config, workdir, examples, groups)
     workdirs.save_config(workdir, config)
     workdirs.save_dataset(workdir, examples)
     for fold in config.folds:
         if fold not in workdirs.finished_folds(workdir):
-            _run_fold(config, workdir, fold, splits[fold], examples, programs, started)
+            split = splits[fold]
+            workdirs.save_split(workdir, fold, split)
+            train, val = (examples.positions(split[part]) for part in ("train", "val"))
+            if config.clean_train:
+                train = _clean(train, examples, pairs)
+            _run_fold(config, workdir, fold, train, val, examples, programs, started)
             started = time.perf_counter()
-    content = write_report(workdir, config, examples)
+    content = report.write_report(workdir, config, examples, pairs, groups)
     title = f"{workdir}: {examples.fingerprint}, {content['num_frames']} frames"
-    report.print_scores(content, title=title, folds=content["by_fold"])
+    print_scores(content, title=title, folds=content["by_fold"])
     print(
-        f"wrote {workdir / 'report.json'}, metrics.jsonl, splits.json, and in fold_k/"
+        f"wrote {workdir / 'report.html'}, report.json and, in fold_k/, a row a frame"
     )
-    print("  checkpoints/, scores.csv (a row a frame), val_probs.npy and examples.png")
     return content
 
 
-def _split(config: ConfigDict, workdir: Path, examples: Examples, labelled) -> list:
-    """Read or create splits.json; subjects that share a frame count as one."""
-    subjects = [examples.subjects[i] for i in labelled]
-    groups = group_subjects(subjects, [examples.digests[i] for i in labelled])
-    joined = len(set(subjects)) - len(set(groups))
-    if joined:
-        print(f"subjects that share frames are kept together: {joined} fewer groups")
+def _clean(train: np.ndarray, examples: Examples, pairs: list[Pair]) -> np.ndarray:
+    """Leave out frames labelled empty that another training frame contradicts."""
+    known = set(train.tolist())
+    inside = [pair for pair in pairs if {pair.first, pair.second} <= known]
+    wrong = contradicting_empty(inside, examples.presence, examples.labelled)
+    print(f"clean_train: {len(wrong)} contradicted empty frames are not trained on")
+    return train[~np.isin(train, wrong)]
+
+
+def _split(
+    config: ConfigDict, workdir: Path, examples: Examples, groups: list[str]
+) -> list:
+    """Read or create splits.json; subjects that share a view count as one."""
+    for people in shared_subjects(examples.subjects, groups):
+        shown = ", ".join(people[:6]) + ", …" * (len(people) > 6)
+        print(f"subjects that share frames are kept together in the folds: {shown}")
+    labelled = np.flatnonzero(examples.labelled)
     path = workdir / "splits.json"
     made = not path.exists()
     workdir.mkdir(parents=True, exist_ok=True)
     splits = load_or_create_splits(
         path,
         [examples.frames[i] for i in labelled],
-        groups,
+        [groups[i] for i in labelled],
         examples.presence[labelled],
         num_folds=config.num_folds,
         seed=config.seed,
@@ -105,6 +121,7 @@ def _split(config: ConfigDict, workdir: Path, examples: Examples, labelled) -> l
 
 def _check(config: ConfigDict, mesh) -> None:
     parallel.check_batch_size(mesh, config.batch_size, config.accumulate_steps)
+    check_rule(config.decide)
     for name in ("num_train_steps", "eval_every_steps"):
         if config[name] < 1:
             raise InputError(f"{name}={config[name]} must be at least 1")
@@ -121,23 +138,24 @@ def _run_fold(
     config: ConfigDict,
     workdir: Path,
     fold: int,
-    split: dict[str, list[str]],
+    train: np.ndarray,
+    val: np.ndarray,
     examples: Examples,
     programs: Programs,
     started: float,
 ) -> None:
-    """Train one fold, predict its validation frames with the last average, score them."""
+    """Train one fold on some frames, predict others with the last averaged weights."""
     directory = workdirs.fold_dir(workdir, fold)
-    workdirs.save_split(workdir, fold, split)
-    train, val = (examples.positions(split[part]) for part in ("train", "val"))
     key = jax.random.fold_in(jax.random.key(config.seed), fold)
-    log = workdirs.MetricsLog(workdir)
+    log = MetricsLog(workdir)
 
-    def validate(params) -> tuple:
+    def predict(params) -> Predicted:
         probs, presence = programs.predict([params], examples.images[val])
-        probs = probs.astype(np.float16)  # as they are kept
-        counts = count_frames(examples, val, probs, presence, **decision(config))
-        return probs, presence, counts
+        return Predicted(val, probs.astype(np.float16), presence)
+
+    def validate(params) -> dict[str, float]:
+        plain = [Threshold(config.threshold)] * len(val)
+        return metrics.compute_scores(count_frames(examples, predict(params), plain))
 
     def next_positions(step: int) -> np.ndarray:
         places = batch_positions(
@@ -152,11 +170,12 @@ def _run_fold(
     programs.compile_steps()
     with (
         checkpoints.open_checkpoints(directory / "checkpoints") as checkpointer,
+        contextlib.closing(log),
         training_bar(fold, config.num_train_steps, config.batch_size) as bar,
     ):
 
         def on_resume(step: int) -> None:
-            log.rewind(fold, step)
+            log.begin(fold, step)
             bar.start_at(step)
 
         def on_eval(row: dict) -> None:
@@ -169,7 +188,7 @@ def _run_fold(
             programs.init(key),
             lambda state, rows: programs.run_steps(state, rows, key),
             next_positions,
-            lambda params: metrics.compute_scores(validate(params)[2]),
+            validate,
             checkpointer,
             num_train_steps=config.num_train_steps,
             eval_every_steps=config.eval_every_steps,
@@ -188,51 +207,7 @@ def _run_fold(
         "best_step": best_step,
         "dice_of_best_step_selected_on_these_frames": best_dice,
     }
-    predicted = validate(state.ema_params)
-    _write_fold(directory, examples, val, *predicted, decision(config), summary)
-
-
-def _write_fold(
-    directory, examples, val, probs, presence_probs, counts, thresholds, summary
-) -> None:
-    """Write what a finished fold leaves; summary.json last, which says it is finished."""
-    write_array(directory / "val_probs.npy", probs)
-    write_scores(directory / "scores.csv", examples, val, counts, presence_probs)
-    sheet = draw_scored(examples, val, probs, presence_probs, counts, **thresholds)
-    write_png(directory / "examples.png", sheet)
-    write_json(directory / "summary.json", summary)
-
-
-def write_report(workdir: Path, config: ConfigDict, examples: Examples) -> dict:
-    """Pool all finished folds into report.json and return its content."""
-    folds = workdirs.finished_folds(workdir)
-    tables = {f: workdirs.fold_dir(workdir, f) / "scores.csv" for f in folds}
-    summaries = [
-        workdirs.read_json(workdirs.fold_dir(workdir, f) / "summary.json")
-        for f in folds
-    ]
-    rows = [
-        {
-            "fold": fold,
-            **metrics.compute_scores(read_scores([tables[fold]]).counts),
-            **summary,
-        }
-        for fold, summary in zip(folds, summaries, strict=True)
-    ]
-    train_seconds = sum(s["train_seconds"] for s in summaries)
-    num_images = sum(s["num_train_steps"] * s["batch_size"] for s in summaries)
-    content = {
-        **compute_summary(read_scores(list(tables.values()))),
-        "folds": folds,
-        "num_folds": len(workdirs.read_json(workdir / "splits.json")),
-        "by_fold": rows,
-        "over_folds": report.summarise_folds(rows),
-        "train_seconds": train_seconds,
-        "images_per_second": num_images / train_seconds,
-        "wall_seconds": sum(s["wall_seconds"] for s in summaries),
-        "dataset": examples.fingerprint,
-        "config": workdirs.to_plain(config),
-        **report.describe_environment(),
-    }
-    write_json(workdir / "report.json", content)
-    return content
+    predicted = predict(state.ema_params)
+    write_array(directory / "val_probs.npy", predicted.probs)
+    write_array(directory / "val_presence.npy", predicted.presence_probs)
+    write_json(directory / "summary.json", summary)  # last: it says "finished"

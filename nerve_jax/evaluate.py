@@ -1,149 +1,211 @@
-"""Scores of predicted frames, each at its original size."""
+"""Scores of a trained run on labelled frames: the command `--mode=evaluate`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
-from sklearn.metrics import roc_auc_score
+from ml_collections import ConfigDict
 
-from nerve_jax.decide import decide_at_size
+from nerve_jax import report, workdirs
+from nerve_jax.decide import ExpectedDice, Rule
+from nerve_jax.duplicates import contradicting_empty, find_duplicates
+from nerve_jax.errors import InputError
 from nerve_jax.examples import Examples
-from nerve_jax.files import read_table, write_table
+from nerve_jax.files import write_json, write_png
+from nerve_jax.inference import DECISION_FIELDS, load_members, load_rule_of, override
 from nerve_jax.intervals import bootstrap_mean
-from nerve_jax.metrics import (
-    compute_counts,
-    compute_dice,
-    compute_frame_scores,
-    compute_presence,
-    compute_scores,
+from nerve_jax.metrics import compute_dice
+from nerve_jax.programs import create_predictor, load_examples_from
+from nerve_jax.scores import (
+    Predicted,
+    Scored,
+    count_frames,
+    draw_scored,
+    score_frames,
+    write_scores,
 )
-from nerve_jax.pictures import choose_from_worst_to_best, draw_sheet
+from nerve_jax.summary import compute_summary
+from nerve_jax.tables import print_scores
 
-COLUMNS = ("frame", "subject", "tp", "fp", "fn", "tn", "dice", "presence_prob")
+DATA_FIELDS = (
+    "dataset",
+    "data_dir",
+    "manual_dir",
+    "num_subjects",
+    "frames_per_subject",
+    "phantom_seed",
+)
+Judges = list[tuple[int, ...]]  # the folds that may score each frame
 
 
-def count_frames(
-    examples: Examples,
-    positions: Int[np.ndarray, " chosen"],
-    probs: Float[np.ndarray, "chosen height width"],
-    presence_probs: Float[np.ndarray, " chosen"],
-    **decision: float,
-) -> Int[np.ndarray, "chosen 4"]:
-    """Decide each frame at its original size and count its pixels.
+def evaluate(workdir: Path, overrides: dict, split: str) -> dict:
+    """Score a labelled split; each frame only by folds that were not trained on it.
+
+    A fold counts as trained on a frame when it was trained on one of the same pixels,
+    whatever data set and name that came under, and on its own data set also when it was
+    trained on any frame of the same subject. The same holds of the fitted decision.
 
     Args:
-      examples: of the data set.
-      positions: which of its frames were predicted.
-      probs: at training size, float32 or float16.
-      presence_probs: that each holds a nerve.
-      **decision: thresholds, as `decide` takes them.
+      workdir: of a run with finished folds.
+      overrides: fields of the run's configuration to set anew: `DATA_FIELDS`, to score
+        another data set, and `DECISION_FIELDS`. A threshold by itself asks for the
+        plain decision.
+      split: "train" or "test".
 
     Returns:
-      (tp, fp, fn, tn) of each frame.
+      The content of evaluation.json, with `flip_gain` and `ensemble_gain` where mirror
+      images and several folds were used; evaluation.csv has a row a frame, and
+      evaluation.png shows frames from the worst scored to the best.
+
+    Raises:
+      InputError: no labelled frames there, or all of them were trained on by all folds.
     """
-    counts = np.zeros((len(positions), 4), np.int64)
-    for row, position in enumerate(positions):
-        truth = examples.truth(int(position))
-        pred = decide_at_size(
-            probs[row], float(presence_probs[row]), truth.shape, **decision
-        )
-        counts[row] = compute_counts(pred, truth)
-    return counts
-
-
-def draw_scored(
-    examples: Examples,
-    positions: Int[np.ndarray, " chosen"],
-    probs: Float[np.ndarray, "chosen height width"],
-    presence_probs: Float[np.ndarray, " chosen"],
-    counts: Int[np.ndarray, "chosen 4"],
-    num_frames: int = 6,
-    **decision: float,
-) -> UInt8[np.ndarray, "height width 3"]:
-    """Draw frames from the worst scored to the best; arguments as in `count_frames`."""
-    dice, presence = compute_dice(counts), compute_presence(counts)
-    columns = []
-    for row in choose_from_worst_to_best(dice, presence, num_frames):
-        image = examples.original(int(positions[row]))
-        pred = decide_at_size(
-            probs[row], float(presence_probs[row]), image.shape, **decision
-        )
-        caption = f"{examples.frames[positions[row]]}  Dice {dice[row]:.2f}"
-        columns.append((image, examples.truth(int(positions[row])), pred, caption))
-    return draw_sheet(columns)
-
-
-def write_scores(
-    path: Path,
-    examples: Examples,
-    positions: Int[np.ndarray, " chosen"],
-    counts: Int[np.ndarray, "chosen 4"],
-    presence_probs: Float[np.ndarray, " chosen"],
-) -> None:
-    """Write one row a frame: `COLUMNS`."""
-    rows = [
-        (
-            examples.frames[position],
-            examples.subjects[position],
-            *map(int, count),
-            f"{dice:.6f}",
-            f"{float(presence):.6f}",
-        )
-        for position, count, dice, presence in zip(
-            positions, counts, compute_dice(counts), presence_probs, strict=True
-        )
-    ]
-    write_table(path, COLUMNS, rows)
-
-
-class Scored(NamedTuple):
-    """What a table of scores says of its frames, in its order."""
-
-    frames: list[str]
-    subjects: list[str]
-    counts: Int[np.ndarray, "frames 4"]
-    presence_probs: Float[np.ndarray, " frames"]
-
-
-def read_scores(paths: Sequence[Path]) -> Scored:
-    """Read one or several tables of `write_scores`, one after another."""
-    rows = [row for path in paths for row in read_table(path)]
-    counts = [[int(row[key]) for key in ("tp", "fp", "fn", "tn")] for row in rows]
-    return Scored(
-        [row["frame"] for row in rows],
-        [row["subject"] for row in rows],
-        np.array(counts, np.int64).reshape(-1, 4),
-        np.array([float(row["presence_prob"]) for row in rows]),
+    config = override(workdir, overrides, (*DATA_FIELDS, *DECISION_FIELDS))
+    members = load_members(workdir)
+    examples = load_examples_from(config, split)
+    judges = _choose_judges(workdir, list(members), examples)
+    if not config.ensemble:
+        judges = [group[:1] for group in judges]
+    positions = np.array(
+        [i for i in np.flatnonzero(examples.labelled) if judges[i]], np.int64
     )
+    if not positions.size:
+        raise InputError(
+            f"{examples.fingerprint}, split {split}: no frame to score. "
+            f"{int(examples.labelled.sum())} of {len(examples)} frames have a mask"
+            + (", and every fold was trained on those" * bool(examples.labelled.any()))
+        )
+    predictor = create_predictor(config)
 
+    def predict(judges: Judges, **options) -> Predicted:
+        return _predict_by_judges(
+            predictor, members, examples.images, positions, judges, **options
+        )
 
-def compute_summary(scored: Scored) -> dict:
-    """Everything a report says of scored frames, from their table alone.
-
-    Returns:
-      The scores of `compute_scores`; `presence_auroc`, of the presence probability
-      (Mann & Whitney 1947; NaN unless frames with and without a nerve are there);
-      `intervals`, 95 % by bootstrap over subjects, of the headline scores;
-      `by_subject`, a person's own means; `num_subjects`.
-    """
-    present = compute_presence(scored.counts)
-    mixed = 0 < present.sum() < len(present)
-    people = sorted(set(scored.subjects))
-    of_person = {p: np.array(scored.subjects) == p for p in people}
-    return {
-        **compute_scores(scored.counts),
-        "presence_auroc": float(roc_auc_score(present, scored.presence_probs))
-        if mixed
-        else float("nan"),
-        "intervals": {
-            name: bootstrap_mean(values, scored.subjects)
-            for name, values in compute_frame_scores(scored.counts).items()
-        },
-        "num_subjects": len(people),
-        "by_subject": {
-            person: compute_scores(scored.counts[rows])
-            for person, rows in of_person.items()
-        },
+    predicted = predict(judges)
+    rules = _choose_rules(workdir, config, examples, positions)
+    pairs = find_duplicates(examples.images, examples.digests)
+    empty = contradicting_empty(pairs, examples.presence, examples.labelled)
+    scored = score_frames(
+        examples,
+        predicted,
+        rules,
+        threshold=config.threshold,
+        doubtful=set(empty.tolist()),
+    )
+    write_scores(workdir / "evaluation.csv", scored)
+    gains = _measure_gains(examples, rules, scored, judges, predict, config.test_flips)
+    content = _summarise(scored, rules, gains) | {
+        "split": split,
+        "dataset": examples.fingerprint,
+        "folds": list(members),
+        "num_frames_left_out": int(examples.labelled.sum()) - len(positions),
+        **report.describe_environment(),
     }
+    sheet = draw_scored(examples, predicted, rules, scored)
+    write_png(workdir / "evaluation.png", sheet)
+    write_json(workdir / "evaluation.json", content)
+    title = f"{examples.fingerprint}, split {split}, {len(positions)} frames"
+    print_scores(content, title=title)
+    if content["num_frames_left_out"]:
+        print(
+            f"{content['num_frames_left_out']} frames left out: all folds trained on them"
+        )
+    print(f"wrote {workdir / 'evaluation.json'}, evaluation.csv and evaluation.png")
+    return content
+
+
+def _summarise(scored: Scored, rules: Sequence[Rule], gains: dict) -> dict:
+    fitted = any(isinstance(rule, ExpectedDice) for rule in rules)
+    summary = compute_summary(scored, fitted=fitted)
+    for name, difference in gains.items():
+        defined = bootstrap_mean(difference, scored.subjects)
+        summary[name] = float(difference.mean())
+        summary["intervals"][name] = defined
+    return summary
+
+
+def _measure_gains(
+    examples: Examples,
+    rules: Sequence[Rule],
+    scored: Scored,
+    judges: Judges,
+    predict: Callable[..., Predicted],
+    test_flips: bool,
+) -> dict[str, np.ndarray]:
+    """What mirror images and the average over folds gain, where they were used.
+
+    Each is the Dice of every scored frame minus its Dice without them; for the folds,
+    minus the mean Dice of each by itself.
+    """
+
+    def dice(predicted: Predicted) -> np.ndarray:
+        return compute_dice(count_frames(examples, predicted, rules))
+
+    gains = {}
+    if test_flips:
+        gains["flip_gain"] = compute_dice(scored.counts) - dice(
+            predict(judges, flips=False)
+        )
+    most = max(map(len, judges))
+    if most > 1:
+        alone = [
+            dice(predict([(g[turn % len(g)],) if g else () for g in judges]))
+            for turn in range(most)
+        ]
+        gains["ensemble_gain"] = compute_dice(scored.counts) - np.mean(alone, axis=0)
+    return gains
+
+
+def _choose_judges(workdir: Path, folds: list[int], examples: Examples) -> Judges:
+    """Name the folds that may score each frame: those not trained on it."""
+    knows = _find_known(workdir, folds, "train", examples)
+    return [
+        tuple(fold for fold, known in zip(folds, row, strict=True) if not known)
+        for row in knows
+    ]
+
+
+def _choose_rules(
+    workdir: Path, config: ConfigDict, examples: Examples, positions: np.ndarray
+) -> list[Rule]:
+    """The rule for each frame, fitted without it.
+
+    A frame that a fold has scored is decided by the rule for that fold's frames.
+    """
+    folds = workdirs.finished_folds(workdir)
+    knows = _find_known(workdir, folds, "val", examples)
+    general = load_rule_of(config, workdir)
+    own = [load_rule_of(config, workdir, fold) for fold in folds]
+    return [own[knows[i].index(True)] if any(knows[i]) else general for i in positions]
+
+
+def _find_known(
+    workdir: Path, folds: list[int], part: str, examples: Examples
+) -> list[list[bool]]:
+    """Whether each frame is known from a part, "train" or "val", of each fold.
+
+    Known are frames of the same pixels, whatever data set and name they came under,
+    and, of the run's own data set, those of the same subject.
+    """
+    seen = [workdirs.load_seen(workdir, fold, part) for fold in folds]
+    fingerprint = workdirs.read_json(workdir / "dataset.json")["fingerprint"]
+    own = fingerprint == examples.fingerprint
+    return [
+        [digest in s.digests or (own and subject in s.subjects) for s in seen]
+        for digest, subject in zip(examples.digests, examples.subjects, strict=True)
+    ]
+
+
+def _predict_by_judges(
+    predictor, members, images, positions, judges, **options
+) -> Predicted:
+    """Predict frames in groups that share the same folds; rows as in `positions`."""
+    probs = np.zeros((len(positions), *images.shape[1:]), np.float32)
+    presence = np.zeros(len(positions), np.float32)
+    for group in sorted({judges[i] for i in positions}):
+        rows = np.array([r for r, i in enumerate(positions) if judges[i] == group])
+        chosen = [members[fold] for fold in group]
+        found = predictor(chosen, images[positions[rows]], **options)
+        probs[rows], presence[rows] = found
+    return Predicted(positions, probs, presence)

@@ -29,6 +29,7 @@ class Examples:
       subjects: the person of each frame.
       labelled: whether the frame has a truth.
       spacing_mm: height and width of an original pixel, NaN where unknown.
+      saturated_share: of the original image's pixels, those of value 255.
       digests: a hash of each original image; equal for equal images.
       fingerprint: name of the prepared records, which says what went into them.
       source: the prepared records, read again where an original image is wanted.
@@ -43,6 +44,7 @@ class Examples:
     subjects: tuple[str, ...]
     labelled: Bool[np.ndarray, " frames"]
     spacing_mm: Float[np.ndarray, "frames 2"]
+    saturated_share: Float[np.ndarray, " frames"]
     digests: tuple[str, ...]
     fingerprint: str
     source: Sequence[dict]
@@ -142,7 +144,10 @@ def load_examples(
             key=lambda record: record["frames"],
         )
     columns = {key: [record[key] for record in records] for key in records[0]}
-    arrays = {"images", "masks", "sizes", "labelled", "spacing_mm", "records"}
+    arrays = {
+        *("images", "masks", "sizes", "labelled"),
+        *("spacing_mm", "saturated_share", "records"),
+    }
     return Examples(
         **{k: np.stack(v) if k in arrays else tuple(v) for k, v in columns.items()},
         fingerprint=builder.info.full_name,
@@ -161,6 +166,7 @@ def _read_record(record: dict, image_size: tuple[int, int]) -> dict:
         "subjects": record["subject"].decode(),
         "labelled": np.bool_(record["labelled"]),
         "spacing_mm": np.asarray(record["spacing_mm"], np.float32),
+        "saturated_share": np.float32((image == 255).mean()),
         "digests": compute_digest(image),
     }
 

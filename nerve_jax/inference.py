@@ -1,40 +1,20 @@
-"""Use of a trained run: the commands `--mode=predict` and `--mode=evaluate`."""
+"""A trained run as others use it: `--mode=predict`, and what evaluating shares with it."""
 
 import functools
 from operator import getitem
 from pathlib import Path
 
 import jax
-import numpy as np
 from ml_collections import ConfigDict
 
-from nerve_jax import checkpoints, parallel, report, workdirs
+from nerve_jax import checkpoints, parallel, workdirs
+from nerve_jax.decide import ExpectedDice, Rule, Threshold, check_rule
 from nerve_jax.errors import InputError, raise_if_any
-from nerve_jax.evaluate import (
-    compute_summary,
-    count_frames,
-    draw_scored,
-    read_scores,
-    write_scores,
-)
-from nerve_jax.files import write_json, write_png
+from nerve_jax.out_of_fold import load_rule
 from nerve_jax.predict import predict_folder
-from nerve_jax.programs import (
-    create_model_from,
-    create_predictor,
-    decision,
-    load_examples_from,
-)
+from nerve_jax.programs import create_model_from, create_predictor
 
-DATA_FIELDS = (
-    "dataset",
-    "data_dir",
-    "manual_dir",
-    "num_subjects",
-    "frames_per_subject",
-    "phantom_seed",
-)
-DECISION_FIELDS = ("threshold", "presence_threshold")
+DECISION_FIELDS = ("decide", "threshold", "test_flips", "ensemble")
 FRAMES_IN_MEMORY = 64
 
 
@@ -78,15 +58,17 @@ def predict(
     Returns:
       How many frames were done.
     """
-    config = _override(workdir, overrides, DECISION_FIELDS)
-    members = load_members(workdir)
+    config = override(workdir, overrides, DECISION_FIELDS)
+    members = list(load_members(workdir).values())
+    if not config.ensemble:
+        members = members[:1]
     predictor = create_predictor(config)
     count = predict_folder(
         input_dir,
         output_dir,
-        lambda images: predictor(list(members.values()), images),
+        lambda images: predictor(members, images),
         image_size=tuple(config.image_size),
-        **decision(config),
+        rule=load_rule_of(config, workdir),
         chunk_size=FRAMES_IN_MEMORY,
         submission=submission,
     )
@@ -97,84 +79,21 @@ def predict(
     return count
 
 
-def evaluate(workdir: Path, overrides: dict, split: str) -> dict:
-    """Score a labelled split; each frame only by folds that were not trained on it.
-
-    A fold counts as trained on a frame when it was trained on one of the same pixels,
-    whatever data set and name that came under, and on its own data set also when it was
-    trained on any frame of the same subject.
-
-    Args:
-      workdir: of a run with finished folds.
-      overrides: fields of the run's configuration to set anew: `DATA_FIELDS`, to score
-        another data set, and `DECISION_FIELDS`.
-      split: "train" or "test".
-
-    Returns:
-      The content of evaluation.json; evaluation.csv has a row a frame, and
-      evaluation.png shows frames from the worst scored to the best.
-
-    Raises:
-      InputError: no labelled frames there, or all of them were trained on by all folds.
-    """
-    config = _override(workdir, overrides, (*DATA_FIELDS, *DECISION_FIELDS))
-    members = load_members(workdir)
-    examples = load_examples_from(config, split)
-    judges = _choose_judges(workdir, list(members), examples)
-    positions = np.array(
-        [i for i in np.flatnonzero(examples.labelled) if judges[i]], np.int64
-    )
-    if not positions.size:
+def load_rule_of(config: ConfigDict, workdir: Path, fold: int | None = None) -> Rule:
+    """The rule that a run's folder holds, or the plain one where that is asked for."""
+    if config.decide == "threshold":
+        return Threshold(config.threshold)
+    folder = workdir if fold is None else workdirs.fold_dir(workdir, fold)
+    rule = load_rule(folder / "decision.json")
+    if fold is None and not isinstance(rule, ExpectedDice):
         raise InputError(
-            f"{examples.fingerprint}, split {split}: no frame to score. "
-            f"{int(examples.labelled.sum())} of {len(examples)} frames have a mask"
-            + (", and every fold was trained on those" * bool(examples.labelled.any()))
+            f"{folder / 'decision.json'} holds no fitted decision: the run was made "
+            "with --config.decide=threshold; say so here too"
         )
-    probs, presence = _predict_by_judges(
-        create_predictor(config), members, examples.images, positions, judges
-    )
-    counts = count_frames(examples, positions, probs, presence, **decision(config))
-    write_scores(workdir / "evaluation.csv", examples, positions, counts, presence)
-    scores = compute_summary(read_scores([workdir / "evaluation.csv"]))
-    content = {
-        **scores,
-        "split": split,
-        "dataset": examples.fingerprint,
-        "folds": list(members),
-        "num_frames_left_out": int(examples.labelled.sum()) - len(positions),
-        **report.describe_environment(),
-    }
-    sheet = draw_scored(
-        examples, positions, probs, presence, counts, **decision(config)
-    )
-    write_png(workdir / "evaluation.png", sheet)
-    write_json(workdir / "evaluation.json", content)
-    title = f"{examples.fingerprint}, split {split}, {len(positions)} frames"
-    report.print_scores(scores, title=title)
-    if content["num_frames_left_out"]:
-        print(
-            f"{content['num_frames_left_out']} frames left out: all folds trained on them"
-        )
-    print(f"wrote {workdir / 'evaluation.json'}, evaluation.csv and evaluation.png")
-    return content
+    return rule
 
 
-def _choose_judges(workdir: Path, folds: list[int], examples) -> list[tuple[int, ...]]:
-    """Name the folds that may score each frame."""
-    trained = {fold: workdirs.load_trained(workdir, fold) for fold in folds}
-    fingerprint = workdirs.read_json(workdir / "dataset.json")["fingerprint"]
-    own = fingerprint == examples.fingerprint
-    return [
-        tuple(
-            fold
-            for fold, seen in trained.items()
-            if digest not in seen.digests and not (own and subject in seen.subjects)
-        )
-        for digest, subject in zip(examples.digests, examples.subjects, strict=True)
-    ]
-
-
-def _override(workdir: Path, overrides: dict, fields: tuple[str, ...]) -> ConfigDict:
+def override(workdir: Path, overrides: dict, fields: tuple[str, ...]) -> ConfigDict:
     """The run's configuration with some fields set anew; no other may differ."""
     config = workdirs.load_config(workdir)
     free = (*fields, *workdirs.FREE_FIELDS)
@@ -190,15 +109,7 @@ def _override(workdir: Path, overrides: dict, fields: tuple[str, ...]) -> Config
         f"Only these can be set anew: {', '.join(fields)}.",
     )
     config.update({name: overrides[name] for name in fields if name in overrides})
+    if "threshold" in overrides and "decide" not in overrides:
+        config.decide = "threshold"
+    check_rule(config.decide)
     return config
-
-
-def _predict_by_judges(predictor, members, images, positions, judges):
-    """Predict frames in groups that share the same folds; rows as in `positions`."""
-    probs = np.zeros((len(positions), *images.shape[1:]), np.float32)
-    presence = np.zeros(len(positions), np.float32)
-    for group in sorted({judges[i] for i in positions}):
-        rows = np.array([r for r, i in enumerate(positions) if judges[i] == group])
-        chosen = [members[fold] for fold in group]
-        probs[rows], presence[rows] = predictor(chosen, images[positions[rows]])
-    return probs, presence

@@ -64,52 +64,55 @@ def empty_counts(counts: Counts) -> Counts:
     return np.stack([nothing, nothing, tp + fn, tn + fp], axis=1)
 
 
-def compute_scores(counts: Counts) -> dict[str, float]:
-    """Mean scores over frames, each with what predicting nothing would have scored.
+def compute_frame_scores(counts: Counts) -> dict[str, PerFrame]:
+    """Every score of each frame, by name.
 
-    Returns:
-      `dice`, `dice_nerve_present` (over frames whose truth holds a nerve), `iou`,
-      `precision`, `recall`, `pixel_accuracy`, each also as `<name>_empty_baseline`; `presence_sensitivity` and
-      `presence_specificity` (a mask of one pixel counts as "nerve"); `num_frames`. A
-      mean over no frames is NaN.
+    `dice_nerve_present` is NaN where the truth holds no nerve. `presence_sensitivity`
+    is 1 where a nerve was found and 0 where it was missed, NaN where there is none;
+    `presence_specificity` is 1 where nothing was claimed and 0 at a false alarm, NaN
+    where there is a nerve. A mask of one pixel counts as a claim.
     """
-    scores = _mean_scores(counts)
-    for name, value in _mean_scores(empty_counts(counts)).items():
-        scores[f"{name}_empty_baseline"] = value
     tp, fp, _, _ = counts.T
     present, claimed = compute_presence(counts), tp + fp > 0
-    scores["presence_sensitivity"] = _mean(claimed[present])
-    scores["presence_specificity"] = _mean(~claimed[~present])
-    scores["num_frames"] = len(counts)
-    return scores
-
-
-def compute_frame_scores(counts: Counts) -> dict[str, PerFrame]:
-    """The scores of each frame whose means `compute_scores` gives.
-
-    `dice_nerve_present` is NaN where the truth holds no nerve.
-    """
     dice = compute_dice(counts)
     return {
         "dice": dice,
-        "dice_nerve_present": np.where(compute_presence(counts), dice, np.nan),
+        "dice_nerve_present": np.where(present, dice, np.nan),
         "iou": compute_iou(counts),
         "precision": compute_precision(counts),
         "recall": compute_recall(counts),
         "pixel_accuracy": compute_pixel_accuracy(counts),
+        "presence_sensitivity": np.where(present, claimed, np.nan),
+        "presence_specificity": np.where(present, np.nan, ~claimed),
     }
+
+
+def compute_scores(counts: Counts) -> dict[str, float]:
+    """Mean scores over frames, each with what predicting nothing would have scored.
+
+    Returns:
+      The mean of each of `compute_frame_scores` over the frames in which it is defined
+      (NaN if there is none), and what predicting nothing scores as
+      `<name>_empty_baseline`; `num_frames`.
+    """
+    scores = _mean_scores(counts)
+    for name, value in _mean_scores(empty_counts(counts)).items():
+        scores[f"{name}_empty_baseline"] = value
+    return scores | {"num_frames": len(counts)}
+
+
+def compute_mean(values: PerFrame) -> float:
+    """The mean of the values that are not NaN; NaN if there are none."""
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if defined.size else float("nan")
 
 
 def _mean_scores(counts: Counts) -> dict[str, float]:
     return {
-        name: _mean(values[~np.isnan(values)])
+        name: compute_mean(values)
         for name, values in compute_frame_scores(counts).items()
     }
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> PerFrame:
     return np.where(whole > 0, part / np.maximum(whole, 1), 1.0)
-
-
-def _mean(values: np.ndarray) -> float:
-    return float(values.mean()) if values.size else float("nan")

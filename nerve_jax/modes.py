@@ -4,8 +4,9 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from nerve_jax import compare, cross_validation, inference, parallel
+from nerve_jax import audit, compare, cross_validation, evaluate, inference, parallel
 from nerve_jax.errors import InputError
+from nerve_jax.programs import load_examples_from
 from nerve_jax.workdirs import load_config
 
 
@@ -35,9 +36,14 @@ def run(
     if not workdir:
         raise InputError("name a configuration (--config=configs/unet.py) or --workdir")
     folder = Path(workdir)
+    if mode in ("train", "audit") and config is None:
+        raise InputError(
+            f"--mode={mode} needs a configuration: --config=configs/unet.py"
+        )
+    if mode == "audit":
+        audit.audit(load_examples_from(config, split), folder)
+        return
     if mode == "train":
-        if config is None:
-            raise InputError("training needs a configuration: --config=configs/unet.py")
         parallel.use_cpu_cores(config.batch_size, config.accumulate_steps)
         cross_validation.cross_validate(config, folder)
         return
@@ -49,7 +55,7 @@ def run(
             print(
                 f"{folder} has its own data set, {trained.dataset}: that one is scored"
             )
-        inference.evaluate(folder, overrides, split)
+        evaluate.evaluate(folder, overrides, split)
         return
     if not input_dir or not output_dir:
         raise InputError("predicting needs --input=FOLDER and --output=FOLDER")

@@ -1,5 +1,6 @@
 """From frames to probabilities, and from a folder of frames to masks and a table."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from rich.progress import track
 
 from nerve_jax import rle
 from nerve_jax.batches import padded_batches
-from nerve_jax.decide import decide_at_size
+from nerve_jax.decide import Rule
 from nerve_jax.errors import InputError, RunError
 from nerve_jax.examples import resize_image
 from nerve_jax.files import read_table, write_png, write_table
@@ -43,7 +44,9 @@ def predict_probs(
     predict_batch: Callable,
     members: Sequence[Params],
     images: UInt8[np.ndarray, "frames height width"],
+    *,
     batch_size: int,
+    flips: bool,
 ) -> tuple[Probs, PresenceProbs]:
     """Predict frames with every member and average.
 
@@ -52,17 +55,23 @@ def predict_probs(
       members: parameters of one fold or more.
       images: at training size.
       batch_size: frames at a time; the last batch is filled up.
+      flips: average over each frame and its mirror image, left for right.
 
     Returns:
       Probabilities of nerve at training size and of presence, float32.
     """
     probs = np.zeros(images.shape, np.float32)
     presence = np.zeros(len(images), np.float32)
-    for params in members:
+    ways = (1, -1) if flips else (1,)
+    share = 1 / (len(members) * len(ways))
+    for params, way in itertools.product(members, ways):
         for places, real in padded_batches(len(images), batch_size):
-            batch = jax.device_get(predict_batch(params, images[places]))
-            probs[places[real]] += batch[0][real] / len(members)
-            presence[places[real]] += batch[1][real] / len(members)
+            batch = predict_batch(
+                params, np.ascontiguousarray(images[places, :, ::way])
+            )
+            found, found_presence = jax.device_get(batch)
+            probs[places[real]] += found[real][..., ::way] * share
+            presence[places[real]] += found_presence[real] * share
     return probs, presence
 
 
@@ -74,7 +83,7 @@ def predict_folder(
     image_size: tuple[int, int],
     chunk_size: int,
     submission: bool,
-    **decision: float,
+    rule: Rule,
 ) -> int:
     """Segment every frame of a folder.
 
@@ -89,7 +98,7 @@ def predict_folder(
       image_size: training height and width.
       chunk_size: frames held in memory at a time.
       submission: write the Kaggle file too.
-      **decision: thresholds, as `decide` takes them.
+      rule: makes a mask of probabilities.
 
     Returns:
       How many frames were done.
@@ -116,8 +125,9 @@ def predict_folder(
         for (path, image), probs, presence in zip(
             readable, *predict_images(small), strict=True
         ):
-            pred = decide_at_size(probs, float(presence), image.shape, **decision)
-            rows.append(_write_frame(output_dir, path, image, pred, presence))
+            pred = rule.mask(probs, float(presence), image.shape)
+            present = rule.presence(probs, float(presence))
+            rows.append(_write_frame(output_dir, path, image, pred, present))
     write_table(
         output_dir / "predictions.csv",
         ("frame", "presence", "area", "probability"),
@@ -165,7 +175,7 @@ def _write_frame(output_dir, path, image, pred, presence) -> tuple:
     overlay = outline(image, prediction=pred)
     write_png(output_dir / "overlays" / name, overlay)
     area = int(pred.sum())
-    return path.stem, int(area > 0), area, f"{float(presence):.6f}", rle.encode(pred)
+    return path.stem, int(area > 0), area, f"{presence:.6f}", rle.encode(pred)
 
 
 def write_submission(path: Path, runs: dict[str, str], masks_dir: Path) -> None:

@@ -53,14 +53,6 @@ def load_examples_from(config: ConfigDict, split: str) -> Examples:
     return load_examples(builder, split, tuple(config.image_size))
 
 
-def decision(config: ConfigDict) -> dict[str, float]:
-    """The arguments of `decide` that a configuration gives."""
-    return {
-        "threshold": config.threshold,
-        "presence_threshold": config.presence_threshold,
-    }
-
-
 class Programs(NamedTuple):
     """What runs on the devices; compiled once and shared by all folds.
 
@@ -150,6 +142,8 @@ def _create_train_step(config: ConfigDict, apply, optimizer, by_batch) -> Callab
 def create_predictor(config: ConfigDict):
     """Return `predict(members, images)`: see `predict_probs`.
 
+    It flips as the configuration says, unless told `flips=`.
+
     Raises:
       InputError: the batch cannot be shared out over the devices.
     """
@@ -163,4 +157,9 @@ def create_predictor(config: ConfigDict):
         out_shardings=by_batch,
     )
     frames_at_a_time = config.batch_size // config.accumulate_steps
-    return functools.partial(predict_probs, predict_batch, batch_size=frames_at_a_time)
+    return functools.partial(
+        predict_probs,
+        predict_batch,
+        batch_size=frames_at_a_time,
+        flips=config.test_flips,
+    )

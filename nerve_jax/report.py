@@ -1,5 +1,6 @@
-"""The scores of a run, for people (a table) and for programs (report.json)."""
+"""All finished folds of a run in one report: report.json, and report.html for people."""
 
+import datetime
 import platform
 import subprocess
 from importlib.metadata import version
@@ -7,16 +8,140 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from rich.console import Console
-from rich.table import Table
+from ml_collections import ConfigDict
+
+from nerve_jax import out_of_fold, workdirs
+from nerve_jax.audit import compute_audit
+from nerve_jax.calibration import compute_calibration_error, compute_reliability
+from nerve_jax.duplicates import Pair
+from nerve_jax.examples import Examples
+from nerve_jax.files import write_json, write_whole
+from nerve_jax.metrics import compute_presence
+from nerve_jax.metrics_log import MetricsLog
+from nerve_jax.report_page import render_report
+from nerve_jax.scores import read_scores
+from nerve_jax.summary import compute_summary, summarise
+from nerve_jax.tables import summarise_folds
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
-HEADLINE = {
-    "dice": "Dice",
-    "dice_nerve_present": "Dice, nerve present",
-    "iou": "IoU",
-    "pixel_accuracy": "pixel accuracy",
-}
+
+
+def write_report(
+    workdir: Path,
+    config: ConfigDict,
+    examples: Examples,
+    pairs: list[Pair],
+    groups: list[str],
+) -> dict:
+    """Decide, score and pool all finished folds; write report.json and report.html.
+
+    Args:
+      workdir: of the run.
+      config: its configuration.
+      examples: its data set.
+      pairs: of frames that show the same view.
+      groups: of each frame; subjects that share a view are one.
+
+    Returns:
+      The content of report.json.
+    """
+    predictions = out_of_fold.load_predictions(workdir, examples)
+    rules = out_of_fold.fit_rules(
+        workdir,
+        examples,
+        groups,
+        predictions,
+        kind=config.decide,
+        threshold=config.threshold,
+    )
+    audit = compute_audit(examples, pairs)
+    out_of_fold.score_folds(
+        workdir,
+        examples,
+        predictions,
+        rules,
+        threshold=config.threshold,
+        doubtful=set(examples.positions(audit["contradicting_empty"]).tolist()),
+    )
+    reliability = out_of_fold.measure_reliability(examples, predictions, rules)
+    tables = [workdirs.fold_dir(workdir, f) / "scores.csv" for f in predictions]
+    scored = read_scores(tables)
+    present = compute_presence(scored.counts).astype(float)
+    of_presence = compute_reliability(
+        scored.presence_probs, present, np.ones(len(present))
+    )
+    fitted = config.decide != "threshold" and len(predictions) > 1
+    content = {
+        **compute_summary(scored, fitted=fitted),
+        "calibration_error": compute_calibration_error(reliability["after"]),
+        "calibration_error_before": compute_calibration_error(reliability["before"]),
+        "presence_calibration_error": compute_calibration_error(of_presence),
+        **_describe_folds(workdir, tables),
+        "one_frame_a_subject": audit["one_frame_a_subject"],
+        "audit": _count_findings(audit),
+        "dataset": examples.fingerprint,
+        "config": workdirs.to_plain(config),
+        **describe_environment(),
+    }
+    write_json(workdir / "report.json", content)
+    where = {
+        frame: (fold, row)
+        for fold, predicted in predictions.items()
+        for row, frame in enumerate(examples.frames[i] for i in predicted.positions)
+    }
+
+    def mask_of(frame: str):
+        fold, row = where[frame]
+        return predictions[fold].decide(examples, row, rules[fold])
+
+    page = render_report(
+        f"{workdir.resolve().name}: {examples.fingerprint}",
+        content,
+        scored,
+        audit,
+        examples,
+        mask_of,
+        curves=MetricsLog(workdir).read(),
+        reliability={**reliability, "presence": of_presence},
+    )
+    write_whole(workdir / "report.html", page)
+    return content
+
+
+def _describe_folds(workdir: Path, tables: list[Path]) -> dict:
+    """Scores of each finished fold, over them, and the time they took."""
+    summaries = [workdirs.read_json(path.parent / "summary.json") for path in tables]
+    rows = [
+        {
+            "fold": int(path.parent.name.removeprefix("fold_")),
+            **summarise(read_scores([path])),
+            "decision": workdirs.read_json(path.parent / "decision.json"),
+            **summary,
+        }
+        for path, summary in zip(tables, summaries, strict=True)
+    ]
+    train_seconds = sum(s["train_seconds"] for s in summaries)
+    num_images = sum(s["num_train_steps"] * s["batch_size"] for s in summaries)
+    return {
+        "folds": [row["fold"] for row in rows],
+        "num_folds": len(workdirs.read_json(workdir / "splits.json")),
+        "by_fold": rows,
+        "over_folds": summarise_folds(rows),
+        "train_seconds": train_seconds,
+        "images_per_second": num_images / train_seconds,
+        "wall_seconds": sum(s["wall_seconds"] for s in summaries),
+    }
+
+
+def _count_findings(audit: dict) -> dict:
+    """An audit in numbers; the lists are in audit.json, by --mode=audit."""
+    return {
+        key: len(value)
+        if isinstance(value, list) and key != "shared_subjects"
+        else value
+        for key, value in audit.items()
+        if key not in ("presence_by_subject", "sizes")
+    }
 
 
 def describe_environment() -> dict:
@@ -29,6 +154,7 @@ def describe_environment() -> dict:
         "num_devices": len(devices),
         "machine": f"{platform.system()} {platform.machine()}",
         "commit": _read_commit(),
+        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
 
 
@@ -51,56 +177,3 @@ def _git(*words: str) -> str:
         check=True,
     )
     return done.stdout.strip()
-
-
-def summarise_folds(rows: list[dict]) -> dict:
-    """Mean and standard deviation over folds of every headline score.
-
-    The deviation is the sample's (n - 1); NaN for a single fold.
-    """
-    values = {key: np.array([row[key] for row in rows], float) for key in HEADLINE}
-    return {
-        "mean": {key: float(v.mean()) for key, v in values.items()},
-        "std": {
-            key: float(v.std(ddof=1)) if len(v) > 1 else float("nan")
-            for key, v in values.items()
-        },
-    }
-
-
-def print_scores(scores: dict, *, title: str, folds: list[dict] | None = None) -> None:
-    """Print headline scores beside what predicting nothing gets, then a row a fold.
-
-    Args:
-      scores: of `compute_scores`, with "intervals".
-      title: above the table.
-      folds: scores of each fold, where there is more than one.
-    """
-    console = Console()
-    table = Table(title=title, title_justify="left")
-    for name in ("score", "this run", "95 % interval", "predicting nothing"):
-        table.add_column(name, justify="left" if name == "score" else "right")
-    for key, name in HEADLINE.items():
-        low, high = map(_show, scores["intervals"][key])
-        baseline = _show(scores[f"{key}_empty_baseline"])
-        table.add_row(name, _show(scores[key]), f"{low} to {high}", baseline)
-    console.print(table)
-    if folds and len(folds) > 1:
-        console.print(_fold_table(folds))
-
-
-def _fold_table(folds: list[dict]) -> Table:
-    table = Table(title="by fold", title_justify="left")
-    for name in ("fold", "frames", *HEADLINE.values()):
-        table.add_column(name, justify="right")
-    for row in folds:
-        cells = (_show(row[key]) for key in HEADLINE)
-        table.add_row(str(row["fold"]), str(row["num_frames"]), *cells)
-    table.add_section()
-    for name, values in summarise_folds(folds).items():
-        table.add_row(name, "", *(_show(values[key]) for key in HEADLINE))
-    return table
-
-
-def _show(value: float) -> str:
-    return "–" if np.isnan(value) else f"{value:.3f}"

@@ -11,34 +11,12 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool
-from scipy import sparse
-from scipy.sparse import csgraph
 from sklearn.model_selection import StratifiedGroupKFold
 
 from nerve_jax.errors import InputError, raise_if_any
 from nerve_jax.files import write_whole
 
 Splits = list[dict[str, list[str]]]
-
-
-def group_subjects(subjects: Sequence[str], digests: Sequence[str]) -> list[str]:
-    """Join subjects that share a frame into one group, for they cannot be told apart.
-
-    Args:
-      subjects: the person of each frame.
-      digests: of each frame's pixels; equal for equal frames.
-
-    Returns:
-      The group of each frame, named after the first of its subjects in order of name.
-    """
-    names, person = np.unique(subjects, return_inverse=True)
-    _, picture = np.unique(digests, return_inverse=True)
-    num_nodes = len(names) + picture.max() + 1  # subjects, then pictures
-    edges = np.ones(len(person)), (person, len(names) + picture)
-    graph = sparse.coo_matrix(edges, shape=(num_nodes, num_nodes))
-    _, component = csgraph.connected_components(graph, directed=False)
-    first = {c: names[i] for i, c in reversed(list(enumerate(component[: len(names)])))}
-    return [str(first[component[p]]) for p in person]
 
 
 def create_splits(

@@ -5,9 +5,12 @@ dataset.json   name and fingerprint of the prepared records
 splits.json    the folds (see `splits`)
 frames.csv     every frame: id, subject, labelled, presence, digest of its pixels
 metrics.jsonl  a row each time something was measured
-fold_k/        split.json (its frames), checkpoints/, scores.csv (a row a frame),
-               val_probs.npy, examples.png, summary.json
+decision.json  how masks are made of probabilities, fitted on all finished folds
+fold_k/        split.json (its frames), checkpoints/, val_probs.npy, val_presence.npy,
+               summary.json (it is finished); and, made anew with every report,
+               decision.json (fitted on the other folds), scores.csv, examples.png
 report.json    scores pooled over all finished folds
+report.html    the same for people
 """
 
 import json
@@ -21,10 +24,8 @@ from nerve_jax.errors import InputError, raise_if_any
 from nerve_jax.examples import Examples
 from nerve_jax.files import (
     read_table,
-    to_json,
     write_json,
     write_table,
-    write_whole,
 )
 
 # What may change from one command to the next in the same folder: which folds it trains,
@@ -145,49 +146,21 @@ def finished_folds(workdir: Path) -> list[int]:
     return sorted(int(name[5:]) for name in names if name[5:].isdecimal())
 
 
-class Trained(NamedTuple):
-    """What a fold has seen: digests of its frames, and their subjects."""
+class Seen(NamedTuple):
+    """Frames that a fold has seen: digests of their pixels, and their subjects."""
 
     digests: set[str]
     subjects: set[str]
 
 
-def load_trained(workdir: Path, fold: int) -> Trained:
-    """Read what a fold was trained on."""
+def load_seen(workdir: Path, fold: int, part: str) -> Seen:
+    """Read what a fold was trained on ("train") or scored on ("val")."""
     rows = {row["frame"]: row for row in read_table(workdir / "frames.csv")}
-    train = read_json(fold_dir(workdir, fold) / "split.json")["train"]
-    return Trained(
-        {rows[frame]["digest"] for frame in train},
-        {rows[frame]["subject"] for frame in train},
+    frames = read_json(fold_dir(workdir, fold) / "split.json")[part]
+    return Seen(
+        {rows[frame]["digest"] for frame in frames},
+        {rows[frame]["subject"] for frame in frames},
     )
-
-
-class MetricsLog:
-    """metrics.jsonl: one JSON object a line, appended as the run goes."""
-
-    def __init__(self, workdir: Path):
-        self.path = workdir / "metrics.jsonl"
-
-    def rewind(self, fold: int, step: int) -> None:
-        """Drop rows of a fold that lie after the step it goes on from."""
-        if not self.path.exists():
-            return
-        rows = [_parse_row(line) for line in self.path.read_text().splitlines()]
-        kept = [r for r in rows if r and not (r["fold"] == fold and r["step"] > step)]
-        write_whole(self.path, "".join(to_json(row) + "\n" for row in kept))
-
-    def write(self, row: dict) -> None:
-        """Append a row; it is on disk when this returns."""
-        with self.path.open("a") as file:
-            file.write(to_json(row) + "\n")
-
-
-def _parse_row(line: str) -> dict | None:
-    """A row of the log, None for one that a kill cut short."""
-    try:
-        return json.loads(line)
-    except ValueError:
-        return None
 
 
 def read_json(path: Path):
@@ -198,17 +171,18 @@ def read_json(path: Path):
         raise InputError(f"{path}: not JSON ({error}); mend or delete it") from error
 
 
-def _flat(tree: dict, prefix: str = "") -> dict:
+def flatten(tree: dict, prefix: str = "") -> dict:
+    """A nested dictionary as a flat one of dotted names."""
     flat = {}
     for key, value in tree.items():
         nested = isinstance(value, dict)
-        flat |= _flat(value, f"{prefix}{key}.") if nested else {prefix + key: value}
+        flat |= flatten(value, f"{prefix}{key}.") if nested else {prefix + key: value}
     return flat
 
 
 def list_differences(before: dict, now: dict, leave_out: Sequence[str]) -> list[str]:
     """Say of every field that differs, nested ones by dotted name, what it was and is."""
-    before, now, absent = _flat(before), _flat(now), "not there"
+    before, now, absent = flatten(before), flatten(now), "not there"
     return [
         f"{key}: {before.get(key, absent)} before, {now.get(key, absent)} now"
         for key in sorted(before.keys() | now.keys())

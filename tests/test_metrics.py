@@ -44,9 +44,7 @@ def test_scores_agree_with_scikit_learn(pair):
     pred, truth = pair
     empty = not (pred.any() or truth.any())
     for compute, reference in SCORES.items():
-        options = (
-            {} if reference is accuracy_score else {"zero_division": float(empty)}
-        )
+        options = {} if reference is accuracy_score else {"zero_division": float(empty)}
         expected = reference(truth.ravel(), pred.ravel(), **options)
         assert score(compute, pred, truth) == pytest.approx(expected)
 

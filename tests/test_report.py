@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nerve_jax import metrics, report
-from nerve_jax.evaluate import Scored, compute_summary
+from nerve_jax.scores import Scored, compute_summary
 
 COUNTS = np.array([[5, 1, 2, 92], [0, 0, 0, 100], [0, 0, 8, 92], [0, 3, 0, 97]])
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nerve_jax.errors import InputError
-from nerve_jax.splits import create_splits, group_subjects, load_or_create_splits
+from nerve_jax.splits import create_splits, load_or_create_splits
 
 
 @st.composite
@@ -112,21 +112,3 @@ def test_fewer_subjects_than_folds_shows_them_and_the_mend(tmp_path):
             path, frames, subjects, np.array([True] * 3), num_folds=3, seed=0
         )
     assert not path.exists()
-
-
-def test_subjects_that_share_a_frame_are_one_group():
-    subjects = ["d", "a", "b", "b", "c", "c", "e"]
-    digests = ["1", "2", "2", "3", "3", "4", "5"]  # a-b share 2, b-c share 3
-    groups = group_subjects(subjects, digests)
-    assert groups == ["d", "a", "a", "a", "a", "a", "e"]
-
-
-@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 7)), min_size=1))
-def test_groups_are_the_finest_that_hold_subjects_and_frames_together(pairs):
-    subjects = [f"p{s}" for s, _ in pairs]
-    digests = [str(d) for _, d in pairs]
-    groups = group_subjects(subjects, digests)
-    for name in (subjects, digests):
-        assert len(set(zip(name, groups, strict=True))) == len(set(name))
-    if len(set(digests)) == len(digests):
-        assert groups == subjects

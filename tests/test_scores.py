@@ -2,15 +2,15 @@ import numpy as np
 import pytest
 
 from nerve_jax import rle
-from nerve_jax.evaluate import (
+from nerve_jax.examples import Examples, compute_digest, resize_image, resize_probs
+from nerve_jax.metrics import compute_dice
+from nerve_jax.scores import (
     Scored,
     compute_summary,
     count_frames,
     read_scores,
     write_scores,
 )
-from nerve_jax.examples import Examples, compute_digest, resize_image, resize_probs
-from nerve_jax.metrics import compute_dice
 
 TRAINING_SIZE = (24, 32)
 

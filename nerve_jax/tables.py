@@ -1,0 +1,92 @@
+"""Tables of scores, as a terminal and a page show them."""
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from nerve_jax.pages import show_number
+
+HEADLINE = {
+    "dice": "Dice",
+    "dice_nerve_present": "Dice, nerve present",
+    "iou": "IoU",
+    "precision": "precision",
+    "recall": "recall",
+    "pixel_accuracy": "pixel accuracy",
+    "presence_sensitivity": "presence, sensitivity",
+    "presence_specificity": "presence, specificity",
+    "presence_auroc": "presence, AUROC",
+    "surface_dice": "surface Dice, 5 px",
+    "hd95_px": "HD95, px",
+    "assd_px": "ASSD, px",
+}
+BY_FOLD = ("dice", "dice_nerve_present", "iou", "pixel_accuracy")
+GAINS = {
+    "decision_gain": "Dice gained by the fitted decision on the plain threshold",
+    "flip_gain": "Dice gained by mirror images",
+    "ensemble_gain": "Dice gained by the average over folds on each by itself",
+}
+
+
+def summarise_folds(rows: list[dict]) -> dict:
+    """Mean and standard deviation over folds of every headline score.
+
+    The deviation is the sample's (n - 1); NaN for a single fold.
+    """
+    values = {key: np.array([row[key] for row in rows], float) for key in HEADLINE}
+    return {
+        "mean": {key: float(v.mean()) for key, v in values.items()},
+        "std": {
+            key: float(v.std(ddof=1)) if len(v) > 1 else float("nan")
+            for key, v in values.items()
+        },
+    }
+
+
+def list_headline(scores: dict) -> list[tuple[str, str, str, str]]:
+    """The rows of a headline table: name, score, interval, predicting nothing's."""
+    rows = []
+    for key, name in HEADLINE.items():
+        low, high = scores["intervals"].get(key, (np.nan, np.nan))
+        interval = (
+            "–" if np.isnan(low) else f"{show_number(low)} to {show_number(high)}"
+        )
+        baseline = scores.get(f"{key}_empty_baseline", np.nan)
+        rows.append((name, show_number(scores[key]), interval, show_number(baseline)))
+    return rows
+
+
+def print_scores(scores: dict, *, title: str, folds: list[dict] | None = None) -> None:
+    """Print headline scores beside what predicting nothing gets, then a row a fold.
+
+    Args:
+      scores: of `compute_summary`.
+      title: above the table.
+      folds: scores of each fold, where there is more than one.
+    """
+    console = Console()
+    table = Table(title=title, title_justify="left")
+    for name in ("score", "this run", "95 % interval", "predicting nothing"):
+        table.add_column(name, justify="left" if name == "score" else "right")
+    for row in list_headline(scores):
+        table.add_row(*row)
+    console.print(table)
+    for name, sentence in GAINS.items():
+        if not np.isnan(scores.get(name, np.nan)):
+            low, high = scores["intervals"][name]
+            print(f"{sentence}: {scores[name]:+.4f} ({low:+.4f} to {high:+.4f})")
+    if folds and len(folds) > 1:
+        console.print(_fold_table(folds))
+
+
+def _fold_table(folds: list[dict]) -> Table:
+    table = Table(title="by fold", title_justify="left")
+    for name in ("fold", "frames", *(HEADLINE[key] for key in BY_FOLD)):
+        table.add_column(name, justify="right")
+    for row in folds:
+        cells = (show_number(row[key]) for key in BY_FOLD)
+        table.add_row(str(row["fold"]), str(row["num_frames"]), *cells)
+    table.add_section()
+    for name, values in summarise_folds(folds).items():
+        table.add_row(name, "", *(show_number(values[key]) for key in BY_FOLD))
+    return table
