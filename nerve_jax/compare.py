@@ -8,8 +8,9 @@ from nerve_jax import workdirs
 from nerve_jax.errors import InputError
 from nerve_jax.files import write_json
 from nerve_jax.intervals import bootstrap_mean
-from nerve_jax.metrics import compute_frame_scores
-from nerve_jax.scores import read_scores
+from nerve_jax.metrics import compute_mean
+from nerve_jax.scores import Scored, read_scores
+from nerve_jax.summary import compute_frame_measures
 
 
 def compare(first: Path, second: Path, workdir: Path) -> dict:
@@ -26,35 +27,32 @@ def compare(first: Path, second: Path, workdir: Path) -> dict:
       InputError: a run without finished folds, no frame in common, or a frame whose
         truth is not the same in both.
     """
-    ours, theirs = _read_frames(first), _read_frames(second)
-    shared = sorted(ours.keys() & theirs.keys())
+    ours, theirs = _read_scores(first), _read_scores(second)
+    shared = sorted(set(ours.frames) & set(theirs.frames))
     if not shared:
         raise InputError(f"{first} and {second} have scored no frame in common")
-    counts = [np.array([rows[f][0] for f in shared]) for rows in (ours, theirs)]
-    other = [
-        f for f, a, b in zip(shared, *counts, strict=True) if not _same_truth(a, b)
-    ]
+    num_lonely = len(set(ours.frames) ^ set(theirs.frames))
+    ours, theirs = (_in_order(scored, shared) for scored in (ours, theirs))
+    other = _find_other_truths(ours, theirs)
     if other:
         raise InputError(
             f"{first} and {second} scored other truths under the same name: "
             f"{', '.join(other[:8])}"
         )
-    subjects = [ours[f][1] for f in shared]
-    scores = [compute_frame_scores(c) for c in counts]
+    measures = [compute_frame_measures(scored) for scored in (ours, theirs)]
     by_score = {}
-    for name in scores[0]:
-        difference = scores[0][name] - scores[1][name]
-        interval = bootstrap_mean(difference, subjects)
-        defined = difference[~np.isnan(difference)]
-        mean = float(defined.mean()) if defined.size else float("nan")
+    for name in measures[0]:
+        difference = measures[0][name] - measures[1][name]
+        interval = bootstrap_mean(difference, ours.subjects)
+        mean = compute_mean(difference)
         by_score[name] = {"difference": mean, "interval": interval}
     content = {
         "runs": [str(first), str(second)],
         **by_score["dice"],
         "by_score": by_score,
         "num_frames": len(shared),
-        "num_subjects": len(set(subjects)),
-        "num_frames_of_one_run_only": len(ours.keys() ^ theirs.keys()),
+        "num_subjects": len(set(ours.subjects)),
+        "num_frames_of_one_run_only": num_lonely,
     }
     content["sentence"] = describe(content)
     workdir.mkdir(parents=True, exist_ok=True)
@@ -81,19 +79,32 @@ def describe(content: dict) -> str:
     )
 
 
-def _read_frames(workdir: Path) -> dict[str, tuple[np.ndarray, str]]:
-    """Counts and subject of each frame that a run's finished folds scored."""
+def _read_scores(workdir: Path) -> Scored:
+    """The table of frames that a run's finished folds scored."""
     folds = workdirs.finished_folds(workdir)
-    if not folds:
+    tables = [workdirs.fold_dir(workdir, fold) / "scores.csv" for fold in folds]
+    if not tables:
         raise InputError(f"{workdir}: no finished fold there to compare")
-    scored = read_scores(
-        [workdirs.fold_dir(workdir, fold) / "scores.csv" for fold in folds]
-    )
-    rows = zip(scored.counts, scored.subjects, strict=True)
-    return dict(zip(scored.frames, rows, strict=True))
+    missing = [str(table) for table in tables if not table.exists()]
+    if missing:
+        raise InputError(
+            f"{', '.join(missing)} not there: the run was stopped before its report; "
+            "give its training command once more"
+        )
+    return read_scores(tables)
 
 
-def _same_truth(ours, theirs) -> bool:
-    """Whether two counts (tp, fp, fn, tn) are of the same number of nerve pixels."""
-    same = ours[0] + ours[2] == theirs[0] + theirs[2] and sum(ours) == sum(theirs)
-    return bool(same)
+def _in_order(scored: Scored, frames: list[str]) -> Scored:
+    """The rows of some frames, in their order."""
+    where = {frame: row for row, frame in enumerate(scored.frames)}
+    return scored.select(np.array([where[frame] for frame in frames]))
+
+
+def _find_other_truths(ours: Scored, theirs: Scored) -> list[str]:
+    """Frames whose numbers of nerve pixels, or of pixels, are not the same in both."""
+    truths = [
+        (scored.counts[:, 0] + scored.counts[:, 2], scored.counts.sum(1))
+        for scored in (ours, theirs)
+    ]
+    differ = (truths[0][0] != truths[1][0]) | (truths[0][1] != truths[1][1])
+    return [frame for frame, other in zip(ours.frames, differ, strict=True) if other]

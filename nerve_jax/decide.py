@@ -140,8 +140,10 @@ def choose_cuts(
     nerve = pixels * np.minimum(marginal / presence_probs[:, None], 1)
     inside, found = _from_the_top(pixels), _from_the_top(nerve)
     expected = 2 * found / (inside + nerve.sum(1, keepdims=True))
-    cuts = expected.argmax(1)
-    return cuts, np.take_along_axis(expected, cuts[:, None], 1)[:, 0]
+    lowest = expected.argmax(1)
+    highest = expected.shape[1] - 1 - expected[:, ::-1].argmax(1)
+    # Of cuts that give one mask, the nearest to a half.
+    return np.clip(np.searchsorted(EDGES, 0.0), lowest, highest), expected.max(1)
 
 
 def fit_rule(

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from PIL import Image
 from scipy import ndimage, sparse
 from scipy.sparse import csgraph
@@ -113,9 +113,9 @@ def shared_subjects(subjects: Sequence[str], groups: Sequence[str]) -> list[list
 
 def contradicting_empty(
     pairs: Sequence[Pair],
-    presence: Sequence[bool],
-    labelled: Sequence[bool],
-) -> Int[np.ndarray, " frames"]:
+    presence: Bool[np.ndarray, " frames"],
+    labelled: Bool[np.ndarray, " frames"],
+) -> Int[np.ndarray, " found"]:
     """Positions of frames labelled empty whose twin is labelled with a nerve."""
     found = set()
     for first, second, *_ in pairs:

@@ -208,4 +208,6 @@ def _predict_by_judges(
         chosen = [members[fold] for fold in group]
         found = predictor(chosen, images[positions[rows]], **options)
         probs[rows], presence[rows] = found
-    return Predicted(positions, probs, presence)
+    return Predicted(
+        positions, probs.astype(np.float16), presence
+    )  # as folds keep them

@@ -63,11 +63,11 @@ class Scored(NamedTuple):
     doubtful: Bool[np.ndarray, " frames"]
     surface: dict[str, Float[np.ndarray, " frames"]]
 
-    def select(self, rows) -> "Scored":
-        """Some of the rows, by a mask of them."""
+    def select(self, rows: Bool[np.ndarray, " n"] | Int[np.ndarray, " n"]) -> "Scored":
+        """Some of the rows, by a mask of them or by their numbers."""
         return Scored(
-            [frame for frame, keep in zip(self.frames, rows, strict=True) if keep],
-            [person for person, keep in zip(self.subjects, rows, strict=True) if keep],
+            np.array(self.frames, object)[rows].tolist(),
+            np.array(self.subjects, object)[rows].tolist(),
             *(part[rows] for part in self[2:6]),
             {name: values[rows] for name, values in self.surface.items()},
         )

@@ -5,19 +5,25 @@ import pytest
 
 from nerve_jax.compare import compare
 from nerve_jax.errors import InputError
-from nerve_jax.files import write_table
+from nerve_jax.scores import Scored, write_scores
 
 
 def write_run(folder, hits, num_subjects=12, area=100):
     """A finished fold that finds `hits` of each frame's nerve pixels."""
     directory = folder / "fold_0"
     directory.mkdir(parents=True)
-    rows = [
-        (f"f{i:03d}", f"p{i % num_subjects}", int(h), 0, area - int(h), 900, 0, 0)
-        for i, h in enumerate(hits)
-    ]
-    header = ("frame", "subject", "tp", "fp", "fn", "tn", "dice", "presence_prob")
-    write_table(directory / "scores.csv", header, rows)
+    hits = np.asarray(hits).astype(int)
+    nothing = np.zeros(len(hits))
+    scored = Scored(
+        [f"f{i:03d}" for i in range(len(hits))],
+        [f"p{i % num_subjects}" for i in range(len(hits))],
+        np.stack([hits, 0 * hits, area - hits, 0 * hits + 900], 1),
+        nothing,
+        nothing,
+        nothing.astype(bool),
+        {"surface_dice_5px": hits / area, "hd95_px": np.full(len(hits), np.nan)},
+    )
+    write_scores(directory / "scores.csv", scored)
     (directory / "summary.json").write_text("{}")
     return folder
 
@@ -40,6 +46,8 @@ def test_a_small_but_steady_difference_is_told_by_pairing(tmp_path, hits):
         low,
         high,
     ]
+    assert found["by_score"]["surface_dice"]["interval"][0] > 0
+    assert np.isnan(found["by_score"]["hd95_px"]["difference"])
     back = compare(worse, better, tmp_path / "out")
     assert back["difference"] == pytest.approx(-found["difference"])
 
@@ -76,6 +84,10 @@ def test_runs_that_cannot_be_compared_are_refused(tmp_path, hits):
     with pytest.raises(InputError, match="other truths.*f000"):
         compare(run, write_run(tmp_path / "b", hits, area=101), tmp_path)
     (tmp_path / "c" / "fold_0").mkdir(parents=True)
+    (tmp_path / "d" / "fold_0").mkdir(parents=True)
+    (tmp_path / "d" / "fold_0" / "summary.json").write_text("{}")
+    with pytest.raises(InputError, match="training command once more"):
+        compare(run, tmp_path / "d", tmp_path)
     other = (run / "fold_0" / "scores.csv").read_text().replace("\nf", "\ng")
     (tmp_path / "c" / "fold_0" / "scores.csv").write_text(other)
     (tmp_path / "c" / "fold_0" / "summary.json").write_text("{}")

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -33,6 +34,16 @@ REPORTED = {
     "dice_empty_baseline",
     "pixel_accuracy",
     "num_frames",
+    "surface_dice",
+    "hd95_px",
+    "assd_px",
+    "presence_auroc",
+    "calibration_error",
+    "by_subject",
+    "by_fold",
+    "decision_gain",
+    "cleaned",
+    "audit",
     "train_seconds",
     "images_per_second",
     "wall_seconds",
@@ -77,6 +88,21 @@ def shared(tmp_path_factory):
         **SMALL,
     )
     return folder, said
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A headless Chromium, where there is one."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    path = shutil.which("chromium")
+    if path is None:
+        pytest.skip("no chromium on this machine")
+    quiet = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync")
+    quiet += ("--disable-background-networking", "--disable-component-update")
+    with playwright.sync_playwright() as engine:
+        browser = engine.chromium.launch(executable_path=path, args=list(quiet))
+        yield browser
+        browser.close()
 
 
 def report(workdir):
@@ -130,10 +156,27 @@ def test_scores_come_from_the_last_step_and_the_best_is_labelled(shared):
     rows = [row for row in map(json.loads, rows) if row["fold"] == 0]
     assert [row["step"] for row in rows] == [2, 4, 6]
     content = report(folder / "whole")
-    assert content["by_fold"][0]["dice"] == pytest.approx(rows[-1]["dice"])
+    last = content["by_fold"][0]["dice_at_threshold"]
+    assert last == pytest.approx(rows[-1]["dice"])
+    events = list((folder / "whole" / "tensorboard" / "fold_0").iterdir())
+    assert len(events) == 1
     best = max(rows, key=lambda row: (row["dice"], row["step"]))
     assert summary["best_step"] == best["step"]
     assert summary["dice_of_best_step_selected_on_these_frames"] == best["dice"]
+
+
+def test_no_fold_is_decided_by_a_rule_that_was_fitted_on_it(shared):
+    folder, _ = shared
+    rules = [
+        json.loads((folder / "whole" / place / "decision.json").read_text())
+        for place in ("fold_0", "fold_1", "fold_2", ".")
+    ]
+    assert all(rule["rule"] == "expected_dice" for rule in rules)
+    assert len({json.dumps(rule) for rule in rules}) == 4
+    content = report(folder / "whole")
+    gain = content["dice"] - content["dice_at_threshold"]
+    assert content["decision_gain"] == pytest.approx(gain)
+    assert "decision_gain" in content["intervals"]
 
 
 def test_a_finished_run_is_not_trained_again(shared):
@@ -227,6 +270,7 @@ def test_evaluate_scores_a_frame_by_folds_that_did_not_train_on_it(shared):
     folder, _ = shared
     run("--mode=evaluate", f"--workdir={folder / 'whole'}")
     own = json.loads((folder / "whole" / "evaluation.json").read_text())
+    assert "ensemble_gain" not in own
     content = report(folder / "whole")
     assert own["num_frames"] == 16
     assert probabilities(folder / "whole", "evaluation.csv") == probabilities(
@@ -242,9 +286,13 @@ def test_evaluate_scores_a_frame_by_folds_that_did_not_train_on_it(shared):
         phantom_seed=5,
         num_subjects=2,
         frames_per_subject=3,
+        test_flips=True,
     )
     other = json.loads((folder / "whole" / "evaluation.json").read_text())
     assert other["num_frames"] == 6
+    for gain in ("flip_gain", "ensemble_gain", "decision_gain"):
+        assert -1 <= other[gain] <= 1
+        assert gain in other["intervals"]
     assert report(folder / "whole") == content
 
 
@@ -367,6 +415,44 @@ def test_a_run_compared_with_itself_does_not_differ(shared, tmp_path):
     run("--mode=compare", f"--workdir={tmp_path}", expect=2)
 
 
+def test_an_audit_is_a_page_and_a_file(shared, tmp_path):
+    folder, _ = shared
+    said = run(
+        "--mode=audit",
+        "--config=configs/unet.py",
+        f"--workdir={tmp_path}",
+        data_dir=folder / "records",
+        num_subjects=4,
+        frames_per_subject=4,
+    )
+    content = json.loads((tmp_path / "audit.json").read_text())
+    assert content["num_frames"] == 16
+    assert content["shared_subjects"] == []
+    assert "16 frames of 4 subjects" in said
+    assert "data:image" in (tmp_path / "audit.html").read_text()
+
+
+@pytest.mark.parametrize("width", [400, 1400])
+def test_the_report_asks_for_nothing_and_fits_the_screen(shared, width, browser):
+    folder, _ = shared
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    trouble, asked = [], []
+    page.on("console", lambda message: trouble.append(message.text))
+    page.on("pageerror", lambda error: trouble.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    address = (folder / "whole" / "report.html").as_uri()
+    page.goto(address)
+    assert trouble == []
+    assert [url for url in asked if not url.startswith("data:")] == [address]
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    images = page.locator("img")
+    assert images.count() > 12
+    assert page.evaluate(
+        "[...document.images].every(i => i.complete && i.naturalWidth > 0)"
+    )
+    assert page.get_by_text("predicting nothing").count()
+
+
 def test_a_refused_command_does_not_spoil_its_folder(shared, tmp_path):
     folder, _ = shared
     words = ("--config=configs/unet.py", f"--workdir={tmp_path / 'run'}")
@@ -389,6 +475,7 @@ def test_other_thresholds_may_be_tried_and_another_model_may_not(shared):
     scores = json.loads((folder / "whole" / "evaluation.json").read_text())
     assert scores["presence_sensitivity"] == 1.0
     assert scores["presence_specificity"] == 0.0
+    assert scores["decision_gain"] is None
     said = run(*words, widths="(16,32)", expect=2)
     assert "--config.widths=(16, 32)" in said
     assert "threshold" in said

@@ -1,4 +1,5 @@
 import csv
+import functools
 
 import jax.numpy as jnp
 import numpy as np
@@ -6,7 +7,7 @@ import pytest
 from PIL import Image
 
 from nerve_jax import predict, rle
-from nerve_jax.decide import decide
+from nerve_jax.decide import Threshold
 from nerve_jax.errors import InputError, RunError
 from nerve_jax.models import Outputs
 
@@ -26,8 +27,7 @@ def run(folder, output, model=bright, **options):
         model,
         **{
             "image_size": SIZE,
-            "threshold": 0.5,
-            "presence_threshold": 0.5,
+            "rule": Threshold(0.5),
             "chunk_size": 2,
             "submission": False,
         }
@@ -125,7 +125,9 @@ def test_members_are_averaged_and_the_last_batch_is_filled_up():
 
     images = np.zeros((5, *SIZE), np.uint8)
     members = [{"level": jnp.float32(0.2)}, {"level": jnp.float32(0.6)}]
-    probs, presence = predict.predict_probs(predict_batch, members, images, 4)
+    probs, presence = predict.predict_probs(
+        predict_batch, members, images, batch_size=4, flips=False
+    )
     assert seen == [4] * 4
     np.testing.assert_allclose(probs, 0.4, rtol=1e-6)
     np.testing.assert_allclose(presence, 0.4, rtol=1e-6)
@@ -142,9 +144,20 @@ def test_without_a_presence_head_the_surest_pixel_decides():
     assert presence[1] > 0.98
 
 
-def test_decide_cuts_or_empties():
-    probs = np.array([[0.2, 0.5], [0.7, 0.4]], np.float32)
-    kept = decide(probs, 0.6, threshold=0.5, presence_threshold=0.5)
-    np.testing.assert_array_equal(kept, [[False, True], [True, False]])
-    assert not decide(probs, 0.4, threshold=0.5, presence_threshold=0.5).any()
-    assert decide(probs, 0.0, threshold=0.5, presence_threshold=0.0).any()
+def test_mirror_images_are_mirrored_back_and_averaged():
+    """A model that sees nerve only left of the middle sees both halves by turns."""
+
+    def predict_batch(params, images):
+        seen = np.asarray(images, np.float32) / 255
+        seen[..., SIZE[1] // 2 :] = 0
+        return seen, seen.max((1, 2))
+
+    images = np.zeros((3, *SIZE), np.uint8)
+    images[0, 5, 3] = images[1, 5, -3] = 255
+    predicted = functools.partial(predict.predict_probs, predict_batch, [{}], images)
+    once, _ = predicted(batch_size=2, flips=False)
+    both, presence = predicted(batch_size=2, flips=True)
+    assert (once[0, 5, 3], once[1, 5, -3]) == (1, 0)
+    assert (both[0, 5, 3], both[1, 5, -3]) == (0.5, 0.5)
+    assert both.sum() == 1
+    np.testing.assert_allclose(presence, [0.5, 0.5, 0])

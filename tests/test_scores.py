@@ -2,13 +2,15 @@ import numpy as np
 import pytest
 
 from nerve_jax import rle
+from nerve_jax.decide import Threshold
 from nerve_jax.examples import Examples, compute_digest, resize_image, resize_probs
 from nerve_jax.metrics import compute_dice
 from nerve_jax.scores import (
+    Predicted,
     Scored,
-    compute_summary,
     count_frames,
     read_scores,
+    score_frames,
     write_scores,
 )
 
@@ -34,6 +36,7 @@ def examples():
         subjects=("p", "p", "q"),
         labelled=np.array([True] * 3),
         spacing_mm=np.full((3, 2), np.nan, np.float32),
+        saturated_share=np.zeros(3, np.float32),
         digests=("1", "2", "3"),
         fingerprint="made",
         source=[{"image": np.full((*size, 1), 90, np.uint8)} for size in sizes],
@@ -41,47 +44,73 @@ def examples():
     )
 
 
-def count(examples, positions, probs, presence):
-    return count_frames(
-        examples, positions, probs, presence, threshold=0.5, presence_threshold=0.5
-    )
+def predicted(examples, positions, probs, presence):
+    return Predicted(np.array(positions), probs, np.array(presence, np.float32))
 
 
 def test_frames_are_scored_at_their_original_size(examples):
-    positions = np.array([1, 0, 2])
+    positions = [1, 0, 2]
     probs = (examples.masks[positions] / 255).astype(np.float16)
-    counts = count(examples, positions, probs, np.array([0.9, 0.9, 0.1], np.float32))
+    model = predicted(examples, positions, probs, [0.9, 0.9, 0.1])
+    counts = count_frames(examples, model, [Threshold(0.5)] * 3)
     np.testing.assert_array_equal(counts.sum(1), [61 * 83, 48 * 64, 24 * 32])
     dice = compute_dice(counts)
     assert (dice[:2] > 0.97).all()  # what the training size can show of the truth
     assert dice[2] == 1
 
 
-def test_an_unlikely_nerve_is_not_drawn(examples):
-    probs = np.ones((1, *TRAINING_SIZE), np.float32)
-    there, not_there = (
-        count(examples, np.array([0]), probs, np.array([p], np.float32))[0]
-        for p in (0.9, 0.1)
-    )
-    assert there[1] > 0
-    assert not_there[0] == not_there[1] == 0
+def test_each_frame_is_decided_by_its_own_rule_and_held_against_the_plain_one(examples):
+    probs = np.full((2, *TRAINING_SIZE), 0.4, np.float32)
+    model = predicted(examples, [0, 2], probs, [0.9, 0.3])
+    rules = [Threshold(0.3), Threshold(0.5)]
+    scored = score_frames(examples, model, rules, threshold=0.2, doubtful={2})
+    claimed = scored.counts[:, :2].sum(1)
+    np.testing.assert_array_equal(claimed, [48 * 64, 0])
+    assert compute_dice(scored.counts)[1] == 1
+    assert scored.dice_at_threshold[1] == 0
+    np.testing.assert_array_equal(scored.doubtful, [False, True])
+    np.testing.assert_allclose(scored.presence_probs, [0.9, 0.3], rtol=1e-6)
+    assert scored.surface["hd95_px"][0] > 5
+    assert np.isnan(scored.surface["hd95_px"][1])
+    assert scored.surface["surface_dice_5px"][1] == 1
 
 
-def test_tables_give_the_counts_back(tmp_path, examples):
-    positions = np.array([0, 2])
-    counts = np.array([[5, 1, 2, 3064], [0, 0, 0, 768]])
-    presence = np.array([0.25, 0.75], np.float32)
-    write_scores(tmp_path / "one.csv", examples, positions, counts, presence)
-    write_scores(
-        tmp_path / "two.csv", examples, positions[:1], counts[:1], presence[:1]
+def table(counts, probs, subjects="ppqq", frames="abcd", doubtful=(0, 0, 0, 0)):
+    count = len(counts)
+    distances = np.where(np.array(counts)[:, 0] > 0, 3.0, np.nan)
+    return Scored(
+        list(frames[:count]),
+        list(subjects[:count]),
+        np.array(counts),
+        np.array(probs, float),
+        np.full(count, 0.5),
+        np.array(doubtful[:count], bool),
+        {
+            "surface_dice_5px": np.full(count, 0.25),
+            "hd95_px": distances,
+            "assd_px": distances,
+        },
     )
+
+
+COUNTS = [[5, 0, 5, 90], [0, 0, 0, 100], [10, 0, 0, 90], [0, 5, 0, 95]]
+
+
+def test_tables_give_back_what_they_were_given(tmp_path):
+    scored = table(COUNTS, [0.25, 0.75, 0.5, 1])
+    write_scores(tmp_path / "one.csv", scored)
+    write_scores(tmp_path / "two.csv", scored.select(np.array([2, 0])))
     read = read_scores([tmp_path / "one.csv", tmp_path / "two.csv"])
-    np.testing.assert_array_equal(read.counts, np.concatenate([counts, counts[:1]]))
-    assert (read.frames, read.subjects) == (["a", "c", "a"], ["p", "q", "p"])
-    np.testing.assert_allclose(read.presence_probs, [0.25, 0.75, 0.25])
+    assert read.frames == list("abcdca")
+    assert read.subjects == list("ppqqqp")
+    np.testing.assert_array_equal(read.counts[:4], scored.counts)
+    np.testing.assert_allclose(read.presence_probs[4:], [0.5, 0.25])
+    np.testing.assert_array_equal(
+        read.surface["hd95_px"][:4], scored.surface["hd95_px"]
+    )
     assert read_scores([]).counts.shape == (0, 4)
-    text = (tmp_path / "one.csv").read_text().splitlines()
-    assert text[1] == "a,p,5,1,2,3064,0.769231,0.250000"
+    line = (tmp_path / "one.csv").read_text().splitlines()[2]
+    assert line == "b,p,0,0,0,100,1.000000,0.750000,0.500000,0,0.250000,,"
 
 
 def test_resizing_keeps_flat_pictures_and_area():
@@ -101,19 +130,3 @@ def test_digests_tell_pixels_and_sizes_apart():
     assert compute_digest(image) == compute_digest(image.copy())
     assert compute_digest(image) != compute_digest(image.reshape(4, 3))
     assert compute_digest(image) != compute_digest(image + np.uint8(1))
-
-
-def test_a_summary_is_overall_by_subject_and_with_intervals():
-    counts = np.array([[5, 0, 5, 90], [0, 0, 0, 100], [10, 0, 0, 90], [0, 5, 0, 95]])
-    probs = np.array([0.8, 0.1, 0.7, 0.75])
-    scored = Scored(list("abcd"), ["p", "p", "q", "q"], counts, probs)
-    summary = compute_summary(scored)
-    assert summary["dice"] == pytest.approx((2 / 3 + 1 + 1 + 0) / 4)
-    assert summary["by_subject"]["p"]["dice"] == pytest.approx((2 / 3 + 1) / 2)
-    assert summary["by_subject"]["q"]["num_frames"] == 2
-    assert summary["num_subjects"] == 2
-    assert summary["presence_auroc"] == 0.75  # of four pairs one is the wrong way round
-    low, high = summary["intervals"]["dice"]
-    assert low <= summary["dice"] <= high
-    one_class = compute_summary(Scored(["a"], ["p"], counts[:1], probs[:1]))
-    assert np.isnan(one_class["presence_auroc"])

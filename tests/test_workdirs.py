@@ -1,5 +1,3 @@
-import json
-
 import pytest
 from ml_collections import ConfigDict
 
@@ -75,18 +73,3 @@ def test_finished_folds_are_those_with_a_summary(tmp_path):
     for fold in (10, 2):
         (workdirs.fold_dir(tmp_path, fold) / "summary.json").write_text("{}")
     assert workdirs.finished_folds(tmp_path) == [2, 10]
-
-
-def test_the_log_forgets_what_a_resumed_fold_does_again(tmp_path):
-    log = workdirs.MetricsLog(tmp_path)
-    log.rewind(0, 0)
-    for fold, step in ((0, 5), (1, 5), (1, 10)):
-        log.write({"fold": fold, "step": step})
-    with log.path.open("a") as file:
-        file.write('{"fold": 1, "st')  # cut short by a kill
-    log.rewind(1, 5)
-    log.write({"fold": 1, "step": 10, "again": True, "dice": float("nan")})
-    rows = [json.loads(line) for line in log.path.read_text().splitlines()]
-    assert [(r["fold"], r["step"]) for r in rows] == [(0, 5), (1, 5), (1, 10)]
-    assert rows[-1]["again"]
-    assert rows[-1]["dice"] is None
