@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Iterator, Sequence
 
@@ -53,7 +54,7 @@ class Examples:
     def __len__(self) -> int:
         return len(self.frames)
 
-    @property
+    @functools.cached_property
     def presence(self) -> Bool[np.ndarray, " frames"]:
         """Whether there is a nerve in the frame's truth."""
         return np.array([bool(runs) for runs in self.truths], bool)

@@ -9,7 +9,7 @@ from nerve_jax.calibration import Reliability
 from nerve_jax.examples import Examples
 from nerve_jax.metrics import compute_dice, compute_presence, empty_counts
 from nerve_jax.scores import Scored
-from nerve_jax.tables import BY_FOLD, HEADLINE, list_headline, show_number
+from nerve_jax.tables import BY_FOLD, HEADLINE, list_headline
 from nerve_jax.workdirs import flatten
 
 PAIRS_SHOWN = 4  # of a kind, of what the audit found
@@ -40,14 +40,13 @@ def render_report(
       curves: rows of metrics.jsonl.
       reliability: of pixels "before" and "after" temperature, and of "presence".
     """
-    cleaned = content["cleaned"]
+    cleaned = {key: value for key, _, value, *_ in list_headline(content["cleaned"])}
     return pages.render(
         "report.html",
         title=title,
         report=content,
         headline=[
-            (*row, show_number(cleaned[key]))
-            for row, key in zip(list_headline(content), HEADLINE, strict=True)
+            (*row, cleaned.get(key, "–")) for key, *row in list_headline(content)
         ],
         by_fold={key: HEADLINE[key] for key in BY_FOLD},
         plots=_draw_plots(scored, curves, reliability),

@@ -20,6 +20,11 @@ HEADLINE = {
     "hd95_px": "HD95, px",
     "assd_px": "ASSD, px",
 }
+IN_MILLIMETRES = {
+    "surface_dice_1mm": "surface Dice, 1 mm",
+    "hd95_mm": "HD95, mm",
+    "assd_mm": "ASSD, mm",
+}
 BY_FOLD = ("dice", "dice_nerve_present", "iou", "pixel_accuracy")
 GAINS = {
     "decision_gain": "Dice gained by the fitted decision on the plain threshold",
@@ -43,16 +48,22 @@ def summarise_folds(rows: list[dict]) -> dict:
     }
 
 
-def list_headline(scores: dict) -> list[tuple[str, str, str, str]]:
-    """The rows of a headline table: name, score, interval, predicting nothing's."""
+def list_headline(scores: dict) -> list[tuple[str, str, str, str, str]]:
+    """The rows of a headline table: key, name, score, interval, predicting nothing's.
+
+    Distances in millimetres are among them where any frame's spacing is known.
+    """
+    known = not np.isnan(scores.get("hd95_mm", np.nan))
     rows = []
-    for key, name in HEADLINE.items():
-        low, high = scores["intervals"].get(key, (np.nan, np.nan))
-        interval = (
-            "–" if np.isnan(low) else f"{show_number(low)} to {show_number(high)}"
+    for key, name in (HEADLINE | (IN_MILLIMETRES if known else {})).items():
+        digits = 1 if key.endswith("_px") else 3
+        low, high = (
+            show_number(bound, digits)
+            for bound in scores["intervals"].get(key, (np.nan, np.nan))
         )
-        baseline = scores.get(f"{key}_empty_baseline", np.nan)
-        rows.append((name, show_number(scores[key]), interval, show_number(baseline)))
+        interval = "–" if low == "–" else f"{low} to {high}"
+        baseline = show_number(scores.get(f"{key}_empty_baseline"))
+        rows.append((key, name, show_number(scores[key], digits), interval, baseline))
     return rows
 
 
@@ -68,7 +79,7 @@ def print_scores(scores: dict, *, title: str, folds: list[dict] | None = None) -
     table = Table(title=title, title_justify="left")
     for name in ("score", "this run", "95 % interval", "predicting nothing"):
         table.add_column(name, justify="left" if name == "score" else "right")
-    for row in list_headline(scores):
+    for _, *row in list_headline(scores):
         table.add_row(*row)
     console.print(table)
     for name, sentence in GAINS.items():
