@@ -67,7 +67,7 @@ def cross_validate(config: ConfigDict, workdir: Path) -> dict:
             workdirs.save_split(workdir, fold, split)
             train, val = (examples.positions(split[part]) for part in ("train", "val"))
             if config.clean_train:
-                train = _clean(train, examples, pairs)
+                train = leave_out_doubtful(train, examples, pairs)
             _run_fold(config, workdir, fold, train, val, examples, programs, started)
             started = time.perf_counter()
     content = report.write_report(workdir, config, examples, pairs, groups)
@@ -79,7 +79,9 @@ def cross_validate(config: ConfigDict, workdir: Path) -> dict:
     return content
 
 
-def _clean(train: np.ndarray, examples: Examples, pairs: list[Pair]) -> np.ndarray:
+def leave_out_doubtful(
+    train: np.ndarray, examples: Examples, pairs: list[Pair]
+) -> np.ndarray:
     """Leave out frames labelled empty that another training frame contradicts."""
     known = set(train.tolist())
     inside = [pair for pair in pairs if {pair.first, pair.second} <= known]

@@ -7,6 +7,7 @@ import pytest
 from test_duplicates import texture
 
 from nerve_jax.audit import audit, compute_audit
+from nerve_jax.cross_validation import leave_out_doubtful
 from nerve_jax.duplicates import find_duplicates, group_subjects
 from nerve_jax.examples import create_builder, load_examples
 from nerve_jax.splits import create_splits
@@ -100,6 +101,21 @@ def test_a_planted_contradiction_is_found(load):
     assert found["contradicting_empty"] == ["s2_8"]
     assert found["label_noise_dice"] == 0
     assert found["num_label_pairs"] == 2
+
+
+def test_clean_training_leaves_out_what_another_training_frame_contradicts(load):
+    frames = cohort()
+    image, mask = frames["s2_1"]
+    frames["s2_8"] = (image, np.zeros_like(mask))
+    examples = load(frames)
+    pairs = find_duplicates(examples.images, examples.digests)
+    everything = np.arange(len(examples))
+    twin, doubtful = examples.positions(["s2_1", "s2_8"])
+    kept = leave_out_doubtful(everything, examples, pairs)
+    np.testing.assert_array_equal(kept, np.delete(everything, doubtful))
+    # A label of a frame that is not trained on must not say what is.
+    others = np.delete(everything, twin)
+    np.testing.assert_array_equal(leave_out_doubtful(others, examples, pairs), others)
 
 
 def test_label_noise_is_the_dice_between_labels_of_one_view(load):

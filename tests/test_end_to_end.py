@@ -432,6 +432,34 @@ def test_an_audit_is_a_page_and_a_file(shared, tmp_path):
     assert "data:image" in (tmp_path / "audit.html").read_text()
 
 
+def test_clean_train_drops_doubtful_frames_from_training_and_not_from_scores(
+    tmp_path, write_folder, blob_frames
+):
+    """s0_9 and s1_9 repeat frames with a nerve and are labelled empty."""
+    frames = blob_frames(4, 3)
+    for subject in ("s0", "s1"):
+        image, mask = frames[f"{subject}_1"]
+        frames[f"{subject}_9"] = (image, np.zeros_like(mask))
+    options = SMALL | {"dataset": "ultrasound_nerve/folder", "num_train_steps": 1}
+    options |= {"data_dir": tmp_path / "records", "num_folds": 2}
+    said = run(
+        "--config=configs/unet.py",
+        f"--workdir={tmp_path / 'run'}",
+        **options,
+        manual_dir=write_folder(frames),
+        folds="(0,1)",
+        clean_train=True,
+    )
+    splits = json.loads((tmp_path / "run" / "splits.json").read_text())
+    for split in splits:
+        dropped = {"s0_9", "s1_9"} & set(split["train"])
+        assert f"clean_train: {len(dropped)} contradicted" in said
+    content = report(tmp_path / "run")
+    assert content["num_frames"] == 14
+    assert content["cleaned"]["num_frames"] == 12
+    assert content["audit"]["contradicting_empty"] == 2
+
+
 @pytest.mark.parametrize("width", [400, 1400])
 def test_the_report_asks_for_nothing_and_fits_the_screen(shared, width, browser):
     folder, _ = shared
