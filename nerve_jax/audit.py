@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float
 from scipy import ndimage, stats
 
 from nerve_jax.duplicates import (
+    SAME_VIEW,
     Pair,
     contradicting_empty,
     find_duplicates,
@@ -32,7 +33,7 @@ SATURATED_SHARE = 0.02  # of a frame's pixels, and that much more than is usual
 
 def audit(examples: Examples, workdir: Path) -> dict:
     """Write audit.json and audit.html of a data set; return the content of the first."""
-    pairs = find_duplicates(examples.images, examples.digests)
+    pairs = find_duplicates(examples.thumbnails, examples.digests)
     content = compute_audit(examples, pairs)
     workdir.mkdir(parents=True, exist_ok=True)
     write_json(workdir / "audit.json", content)
@@ -56,34 +57,33 @@ def compute_audit(examples: Examples, pairs: list[Pair]) -> dict:
       `shared_subjects`: groups of subjects with a view in common;
       `exact_duplicates`, `near_duplicates`: pairs with `frames`, `subjects`,
       `similarity`, and `dice` between their labels (None if not both have one);
-      `contradictions`: those of them whose labels cannot both be right, with `kind`;
+      `contradictions`: those of them that show the same view and whose labels cannot
+      both be right, with `kind`;
       `contradicting_empty`: frames labelled empty whose twin shows a nerve;
-      `label_noise_dice`: the Dice that the label of a frame's twin, taken for a
-      prediction, scores on frames with a nerve: the nerve-present Dice that label noise
-      leaves within reach where frames recur (NaN without such pairs). It is of
-      `num_label_pairs` pairs, each counted once for either member with a nerve;
-      `label_noise_dice_both_present`: of pairs in which both have one;
+      `label_noise_dice`: mean Dice between the two labels of one view, over the
+      `num_label_pairs` pairs of which at least one shows a nerve (NaN without any): how
+      far labels agree with each other, and about what a model can be asked for;
+      `label_noise_dice_both_present`: of those pairs in which both do;
       `sizes`, `odd_sizes`, `odd_intensities`, `odd_masks`: frames with `reasons`;
       `presence_by_subject`: [frames with a nerve, labelled frames] of each.
     """
     groups = group_subjects(examples.subjects, pairs)
     described = [_describe_pair(pair, examples) for pair in pairs]
-    labelled = [p for p in described if p["dice"] is not None and p["nerves"]]
+    labelled = [p for p in described if p["same_view"] and p["nerves"]]
     both = [p["dice"] for p in labelled if p["nerves"] == 2]
-    one_way = [p["dice"] for p in labelled if p["nerves"] == 1]
     people = len(set(examples.subjects))
     empty = contradicting_empty(pairs, examples.presence, examples.labelled)
     return {
         "num_frames": len(examples),
         "num_labelled": int(examples.labelled.sum()),
         "num_subjects": people,
-        "one_frame_a_subject": people >= ALONE_SHARE * len(examples),
+        "one_frame_a_subject": people >= max(ALONE_SHARE * len(examples), 3),
         "shared_subjects": shared_subjects(examples.subjects, groups),
         "exact_duplicates": [p for p in described if p["exact"]],
         "near_duplicates": [p for p in described if not p["exact"]],
         "contradictions": [p for p in described if p["kind"]],
         "contradicting_empty": [examples.frames[i] for i in empty],
-        "label_noise_dice": _mean(both + both + one_way),
+        "label_noise_dice": _mean([p["dice"] for p in labelled]),
         "num_label_pairs": len(labelled),
         "label_noise_dice_both_present": _mean(both),
         "presence_by_subject": _count_presence(examples),
@@ -103,7 +103,6 @@ def describe(content: dict) -> str:
         if len(set(pair["subjects"])) > 1
     ]
     noise = content["label_noise_dice"]
-    agreement = "nothing" if np.isnan(noise) else f"Dice {noise:.3f}"
     count = {k: len(v) for k, v in content.items() if isinstance(v, list)}
     text = f"""\
 {content["num_frames"]} frames of {content["num_subjects"]} subjects, \
@@ -114,29 +113,33 @@ equal ones; {len(across)} of them across subjects
 subject in the folds
 {count["contradictions"]} pairs contradict each other; {count["contradicting_empty"]} \
 frames are labelled empty and have a twin with a nerve
-a label, taken for its twin's, scores {agreement} \
-on frames with a nerve ({content["num_label_pairs"]} pairs)
 {count["odd_sizes"]} frames of odd size, {count["odd_intensities"]} of odd intensity, \
 {count["odd_masks"]} odd masks"""
+    if content["num_label_pairs"]:
+        text += (
+            f"\ntwo labels of one view agree with Dice {noise:.3f} on average "
+            f"({content['num_label_pairs']} pairs)"
+        )
     if content["one_frame_a_subject"]:
         text += (
-            "\nevery frame counts as a subject of its own: nobody knows who is who, so "
-            "one person may be on both sides of a fold and scores are optimistic"
+            "\nnearly every frame counts as a subject of its own: if people recur, one "
+            "may be on both sides of a fold and scores are optimistic"
         )
     return text
 
 
 def _describe_pair(pair: Pair, examples: Examples) -> dict:
     places = [pair.first, pair.second]
-    labelled = examples.labelled[places].all()
+    labelled = bool(examples.labelled[places].all())
+    same_view = labelled and pair.similarity >= SAME_VIEW
     masks = examples.masks[places] >= 128
     nerves = int(examples.presence[places].sum())
     areas, shared = masks.sum(), (masks[0] & masks[1]).sum()
     dice = (2.0 * float(shared / areas) if areas else 1.0) if labelled else None
     kind = ""
-    if labelled and nerves == 1:
-        kind, dice = "one is labelled empty", 0.0
-    elif labelled and dice < DISAGREEMENT_DICE:
+    if same_view and nerves == 1:
+        kind = "one is labelled empty"
+    elif same_view and dice < DISAGREEMENT_DICE:
         kind = "outlines differ"
     return {
         "frames": [examples.frames[i] for i in places],
@@ -145,6 +148,7 @@ def _describe_pair(pair: Pair, examples: Examples) -> dict:
         "exact": pair.exact,
         "dice": dice,
         "nerves": nerves,
+        "same_view": same_view,
         "kind": kind,
     }
 

@@ -12,6 +12,8 @@ from nerve_jax.metrics import compute_mean
 from nerve_jax.scores import Scored, read_scores
 from nerve_jax.summary import compute_frame_measures
 
+FEWEST_SUBJECTS = 5  # for a verdict; see `intervals` on how often fewer mislead
+
 
 def compare(first: Path, second: Path, workdir: Path) -> dict:
     """Compare the out-of-fold scores of two runs on the frames that both scored.
@@ -43,7 +45,7 @@ def compare(first: Path, second: Path, workdir: Path) -> dict:
     by_score = {}
     for name in measures[0]:
         difference = measures[0][name] - measures[1][name]
-        interval = bootstrap_mean(difference, ours.subjects)
+        interval = bootstrap_mean(difference, ours.groups)
         mean = compute_mean(difference)
         by_score[name] = {"difference": mean, "interval": interval}
     content = {
@@ -51,7 +53,7 @@ def compare(first: Path, second: Path, workdir: Path) -> dict:
         **by_score["dice"],
         "by_score": by_score,
         "num_frames": len(shared),
-        "num_subjects": len(set(ours.subjects)),
+        "num_subjects": len(set(ours.groups)),
         "num_frames_of_one_run_only": num_lonely,
     }
     content["sentence"] = describe(content)
@@ -71,6 +73,11 @@ def describe(content: dict) -> str:
         return (
             f"{first} minus {second}: {difference:+.3f} Dice on {basis}; one subject "
             "says nothing of others, so there is no interval."
+        )
+    if content["num_subjects"] < FEWEST_SUBJECTS:
+        return (
+            f"{first} minus {second}: {difference:+.3f} Dice ({low:+.3f} to {high:+.3f}) "
+            f"on {basis}: too few to tell a difference from noise."
         )
     told = "can" if low > 0 or high < 0 else "cannot"
     return (

@@ -56,19 +56,25 @@ def cross_validate(config: ConfigDict, workdir: Path) -> dict:
     workdirs.check_config(workdir, config)
     workdirs.check_dataset(workdir, examples)
     programs = create_programs(config, mesh, examples)
-    pairs = find_duplicates(examples.images, examples.digests)
+    pairs = find_duplicates(examples.thumbnails, examples.digests)
     groups = group_subjects(examples.subjects, pairs)
     splits = _split(config, workdir, examples, groups)
+    workdirs.check_splits(workdir, splits)
     workdirs.save_config(workdir, config)
-    workdirs.save_dataset(workdir, examples)
+    workdirs.save_dataset(workdir, examples, groups)
     for fold in config.folds:
         if fold not in workdirs.finished_folds(workdir):
             split = splits[fold]
             workdirs.save_split(workdir, fold, split)
-            train, val = (examples.positions(split[part]) for part in ("train", "val"))
+            given, val = (examples.positions(split[part]) for part in ("train", "val"))
+            train = given
             if config.clean_train:
-                train = leave_out_doubtful(train, examples, pairs)
-            _run_fold(config, workdir, fold, train, val, examples, programs, started)
+                train = leave_out_doubtful(given, examples, pairs)
+            summary = {"num_frames_left_out_of_training": len(given) - len(train)}
+            summary |= _run_fold(
+                config, workdir, fold, train, val, examples, programs, started
+            )
+            write_json(workdirs.fold_dir(workdir, fold) / "summary.json", summary)
             started = time.perf_counter()
     content = report.write_report(workdir, config, examples, pairs, groups)
     title = f"{workdir}: {examples.fingerprint}, {content['num_frames']} frames"
@@ -145,8 +151,13 @@ def _run_fold(
     examples: Examples,
     programs: Programs,
     started: float,
-) -> None:
-    """Train one fold on some frames, predict others with the last averaged weights."""
+) -> dict:
+    """Train one fold on some frames, predict others with the last averaged weights.
+
+    Returns:
+      What summary.json says of the training; it is written last, for it says that the
+      fold is finished.
+    """
     directory = workdirs.fold_dir(workdir, fold)
     key = jax.random.fold_in(jax.random.key(config.seed), fold)
     log = MetricsLog(workdir)
@@ -201,7 +212,10 @@ def _run_fold(
             on_eval=on_eval,
         )
         best_step, best_dice = checkpoints.best_step(checkpointer)
-    summary = {
+    predicted = predict(state.ema_params)
+    write_array(directory / "val_probs.npy", predicted.probs)
+    write_array(directory / "val_presence.npy", predicted.presence_probs)
+    return {
         "num_train_steps": config.num_train_steps,
         "batch_size": config.batch_size,
         "train_seconds": seconds["train"],
@@ -209,7 +223,3 @@ def _run_fold(
         "best_step": best_step,
         "dice_of_best_step_selected_on_these_frames": best_dice,
     }
-    predicted = predict(state.ema_params)
-    write_array(directory / "val_probs.npy", predicted.probs)
-    write_array(directory / "val_presence.npy", predicted.presence_probs)
-    write_json(directory / "summary.json", summary)  # last: it says "finished"

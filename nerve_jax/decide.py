@@ -11,6 +11,8 @@ stands for the expectation of the ratio.
 """
 
 import dataclasses
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
@@ -20,6 +22,7 @@ from sklearn.linear_model import LogisticRegression
 from nerve_jax.calibration import (
     CENTRES,
     EDGES,
+    LogitCounts,
     PerBin,
     count_by_logit,
     count_pixels,
@@ -146,45 +149,88 @@ def choose_cuts(
     return np.clip(np.searchsorted(EDGES, 0.0), lowest, highest), expected.max(1)
 
 
-def fit_rule(
+class Evidence(NamedTuple):
+    """What frames, predicted by a model that was not trained on them, say for fitting.
+
+    Attributes:
+      counts: of pixels by logit.
+      presence_logits: see `ExpectedDice.presence_weight`.
+      presence: whether the truth shows a nerve.
+      areas: of the truth at training size, as shares of the frame.
+      pieces: of the truth at training size.
+    """
+
+    counts: LogitCounts
+    presence_logits: Float[np.ndarray, " frames"]
+    presence: Bool[np.ndarray, " frames"]
+    areas: Float[np.ndarray, " frames"]
+    pieces: Int[np.ndarray, " frames"]
+
+    def select(self, rows: Bool[np.ndarray, " frames"]) -> "Evidence":
+        """That of some frames."""
+        counts = LogitCounts(*(part[rows] for part in self.counts))
+        return Evidence(counts, *(part[rows] for part in self[1:]))
+
+
+def collect_evidence(
     probs: Float[np.ndarray, "frames height width"],
     presence_probs: Float[np.ndarray, " frames"],
     masks: UInt8[np.ndarray, "frames height width"],
     presence: Bool[np.ndarray, " frames"],
-) -> ExpectedDice:
-    """Fit the few parameters on frames that the model was not trained on.
-
-    Temperature and presence by likelihood; the smallest area and the number of pieces
-    are those of the nerves seen. (Choosing these two by score, and the cut itself, fitted
-    noise: out of fold it lost what the rest gains.)
+) -> Evidence:
+    """Reduce frames to what `fit_rule` needs of them.
 
     Args:
       probs: of nerve, at training size.
       presence_probs: as the model gave them.
       masks: the truth, share of each pixel, 0 to 255.
-      presence: whether the truth shows a nerve; where all frames do or none does, their
-        share takes the place of the evidence (Laplace's rule of succession).
+      presence: whether the truth shows a nerve.
     """
-    counts = count_by_logit(probs, masks)
-    temperature = fit_temperature(counts)
-    evidence = _weigh_evidence(probs, presence_probs)
+    truths = masks >= 128
+    return Evidence(
+        count_by_logit(probs, masks),
+        _weigh_evidence(probs, presence_probs),
+        presence,
+        truths.mean((1, 2)),
+        np.array([ndimage.label(truth, TOUCHING)[1] for truth in truths], int),
+    )
+
+
+def pool_evidence(parts: Sequence[Evidence]) -> Evidence:
+    """One of several, at least one, in their order."""
+    counts = zip(*(part.counts for part in parts), strict=True)
+    rest = zip(*(part[1:] for part in parts), strict=True)
+    return Evidence(
+        LogitCounts(*map(np.concatenate, counts)), *map(np.concatenate, rest)
+    )
+
+
+def fit_rule(evidence: Evidence) -> ExpectedDice:
+    """Fit the few parameters of the decision.
+
+    The temperature is the likeliest; presence is a logistic regression, lightly
+    penalised, and where all frames show a nerve or none does, their share (Laplace's
+    rule of succession); the smallest area and the number of pieces are those of the
+    nerves seen. (Choosing these two by score, and the cut itself, fitted noise: out of
+    fold it lost what the rest gains.)
+    """
+    presence = evidence.presence
     if presence.all() or not presence.any():
         share = (presence.sum() + 1) / (len(presence) + 2)
         weight, bias = 0.0, float(special.logit(share))
     else:
-        fitted = LogisticRegression().fit(evidence[:, None], presence)
+        logits = evidence.presence_logits[:, None]
+        fitted = LogisticRegression().fit(logits, presence)
         weight, bias = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
-    truths = masks[presence] >= 128
-    areas = truths.mean((1, 2))
-    pieces = [ndimage.label(truth, TOUCHING)[1] for truth in truths]
+    seen = evidence.areas > 0  # a tiny nerve may vanish at training size
+    smallest = float(evidence.areas[seen].min()) if seen.any() else 0.0
+    single = evidence.pieces[seen] == 1
     return ExpectedDice(
-        temperature,
+        fit_temperature(evidence.counts),
         weight,
         bias,
-        smallest_share=SPECK * float(areas.min(initial=1.0)) if len(areas) else 0.0,
-        one_component=bool(np.mean(np.array(pieces) == 1) >= MOSTLY)
-        if pieces
-        else False,
+        smallest_share=SPECK * smallest,
+        one_component=bool(single.mean() >= MOSTLY) if seen.any() else False,
     )
 
 

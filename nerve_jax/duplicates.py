@@ -1,5 +1,4 @@
-"""Frames that show the same view: equal ones, and ones so alike that a person would
-call them the same.
+"""Frames that show the same view: equal ones, and ones so alike that they may as well.
 
 Frames are compared as thumbnails without their slow changes of brightness (which all
 ultrasound frames share, near bright and far dark), by correlation, all with all in one
@@ -12,12 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
-from PIL import Image
 from scipy import ndimage, sparse
 from scipy.sparse import csgraph
 
-NEAR_DUPLICATE = 0.9  # correlation from which two frames show the same view
-THUMBNAIL_PX = (48, 64)
+NEAR_DUPLICATE = 0.9  # correlation from which frames are of one person, a moment apart
+SAME_VIEW = 0.99  # and from which their labels should agree
 SMOOTHING_PX = 6.0  # of the thumbnail; slower changes are left out
 BLANK_GREY = 2.0  # a thumbnail that varies less, in grey values, shows nothing
 ROWS_AT_A_TIME = 1024
@@ -33,22 +31,24 @@ class Pair(NamedTuple):
 
 
 def find_duplicates(
-    images: UInt8[np.ndarray, "frames height width"], digests: Sequence[str]
+    thumbnails: UInt8[np.ndarray, "frames rows columns"], digests: Sequence[str]
 ) -> list[Pair]:
     """Find all pairs of equal or nearly equal frames.
 
     Args:
-      images: of any size; the training size does.
+      thumbnails: of each frame.
       digests: of each frame's original pixels; equal for equal frames.
 
     Returns:
       Pairs in order of position. `exact` ones have equal digests and similarity 1; the
-      others correlate by `NEAR_DUPLICATE` or more. A blank frame is near to no other.
+      others correlate by `NEAR_DUPLICATE` or more. Blank frames say nothing of who was
+      scanned: they pair with none, not even when equal.
     """
-    pairs = {pair: (1.0, True) for pair in _equal_pairs(digests)}
-    thumbnails = _make_thumbnails(images)
-    for start in range(0, len(images), ROWS_AT_A_TIME):
-        block = thumbnails[start : start + ROWS_AT_A_TIME] @ thumbnails.T
+    normal = _normalise(thumbnails)
+    shown = np.flatnonzero(normal.any(1))
+    pairs = {pair: (1.0, True) for pair in _equal_pairs(digests, shown.tolist())}
+    for start in range(0, len(thumbnails), ROWS_AT_A_TIME):
+        block = normal[start : start + ROWS_AT_A_TIME] @ normal.T
         rows, columns = np.nonzero(block >= NEAR_DUPLICATE)
         for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
             if start + row < column:
@@ -57,27 +57,24 @@ def find_duplicates(
     return [Pair(*where, *found) for where, found in sorted(pairs.items())]
 
 
-def _equal_pairs(digests: Sequence[str]) -> list[tuple[int, int]]:
-    places: dict[str, list[int]] = {}
-    for place, digest in enumerate(digests):
-        places.setdefault(digest, []).append(place)
+def _equal_pairs(digests: Sequence[str], places: list[int]) -> list[tuple[int, int]]:
+    alike: dict[str, list[int]] = {}
+    for place in places:
+        alike.setdefault(digests[place], []).append(place)
     return [
         (first, second)
-        for same in places.values()
+        for same in alike.values()
         for i, first in enumerate(same)
         for second in same[i + 1 :]
     ]
 
 
-def _make_thumbnails(images) -> Float[np.ndarray, "frames pixels"]:
+def _normalise(thumbnails) -> Float[np.ndarray, "frames pixels"]:
     """Thumbnails of mean 0 and length 1 without slow changes; 0 for blank frames."""
-    height, width = THUMBNAIL_PX
-    small = np.zeros((len(images), height, width), np.float32)
-    for place, image in enumerate(images):
-        reduced = Image.fromarray(image).resize((width, height), Image.Resampling.BOX)
-        grey = np.asarray(reduced, np.float32)
-        small[place] = grey - ndimage.gaussian_filter(grey, SMOOTHING_PX)
-    flat = small.reshape(len(images), -1)
+    flat = np.zeros((len(thumbnails), thumbnails[0].size), np.float32)
+    for place, thumbnail in enumerate(thumbnails):
+        grey = thumbnail.astype(np.float32)
+        flat[place] = (grey - ndimage.gaussian_filter(grey, SMOOTHING_PX)).ravel()
     flat -= flat.mean(1, keepdims=True)
     shows = flat.std(1, keepdims=True) >= BLANK_GREY
     length = np.linalg.norm(flat, axis=1, keepdims=True)
@@ -116,9 +113,15 @@ def contradicting_empty(
     presence: Bool[np.ndarray, " frames"],
     labelled: Bool[np.ndarray, " frames"],
 ) -> Int[np.ndarray, " found"]:
-    """Positions of frames labelled empty whose twin is labelled with a nerve."""
+    """Positions of frames labelled empty whose twin is labelled with a nerve.
+
+    Only pairs that show the `SAME_VIEW` count: between less similar ones the nerve may
+    have come into sight.
+    """
     found = set()
-    for first, second, *_ in pairs:
+    for first, second, similarity, _ in pairs:
+        if similarity < SAME_VIEW:
+            continue
         if labelled[first] and labelled[second] and presence[first] != presence[second]:
             found.add(second if presence[first] else first)
     return np.array(sorted(found), np.int64)

@@ -8,13 +8,13 @@ from ml_collections import ConfigDict
 
 from nerve_jax import report, workdirs
 from nerve_jax.decide import ExpectedDice, Rule
-from nerve_jax.duplicates import contradicting_empty, find_duplicates
+from nerve_jax.duplicates import contradicting_empty, find_duplicates, group_subjects
 from nerve_jax.errors import InputError
 from nerve_jax.examples import Examples
 from nerve_jax.files import write_json, write_png
 from nerve_jax.inference import DECISION_FIELDS, load_members, load_rule_of, override
 from nerve_jax.intervals import bootstrap_mean
-from nerve_jax.metrics import compute_dice
+from nerve_jax.metrics import compute_dice, compute_mean
 from nerve_jax.programs import create_predictor, load_examples_from
 from nerve_jax.scores import (
     Predicted,
@@ -43,7 +43,7 @@ def evaluate(workdir: Path, overrides: dict, split: str) -> dict:
 
     A fold counts as trained on a frame when it was trained on one of the same pixels,
     whatever data set and name that came under, and on its own data set also when it was
-    trained on any frame of the same subject. The same holds of the fitted decision.
+    trained on any frame of the same subject, or of one that shares a view with it. The same holds of the fitted decision.
 
     Args:
       workdir: of a run with finished folds.
@@ -63,7 +63,9 @@ def evaluate(workdir: Path, overrides: dict, split: str) -> dict:
     config = override(workdir, overrides, (*DATA_FIELDS, *DECISION_FIELDS))
     members = load_members(workdir)
     examples = load_examples_from(config, split)
-    judges = _choose_judges(workdir, list(members), examples)
+    pairs = find_duplicates(examples.thumbnails, examples.digests)
+    groups = group_subjects(examples.subjects, pairs)
+    judges = _choose_judges(workdir, list(members), examples, groups)
     if not config.ensemble:
         judges = [group[:1] for group in judges]
     positions = np.array(
@@ -83,22 +85,25 @@ def evaluate(workdir: Path, overrides: dict, split: str) -> dict:
         )
 
     predicted = predict(judges)
-    rules = _choose_rules(workdir, config, examples, positions)
-    pairs = find_duplicates(examples.images, examples.digests)
+    rules = _choose_rules(workdir, config, examples, groups, positions)
     empty = contradicting_empty(pairs, examples.presence, examples.labelled)
     scored = score_frames(
         examples,
         predicted,
         rules,
         threshold=config.threshold,
+        groups=groups,
         doubtful=set(empty.tolist()),
     )
     write_scores(workdir / "evaluation.csv", scored)
-    gains = _measure_gains(examples, rules, scored, judges, predict, config.test_flips)
+    gains = _measure_gains(
+        examples, rules, scored, positions, judges, predict, config.test_flips
+    )
     content = _summarise(scored, rules, gains) | {
         "split": split,
         "dataset": examples.fingerprint,
-        "folds": list(members),
+        "folds": sorted({fold for i in positions for fold in judges[i]}),
+        **{name: config[name] for name in DECISION_FIELDS},
         "num_frames_left_out": int(examples.labelled.sum()) - len(positions),
         **report.describe_environment(),
     }
@@ -119,9 +124,8 @@ def _summarise(scored: Scored, rules: Sequence[Rule], gains: dict) -> dict:
     fitted = any(isinstance(rule, ExpectedDice) for rule in rules)
     summary = compute_summary(scored, fitted=fitted)
     for name, difference in gains.items():
-        defined = bootstrap_mean(difference, scored.subjects)
-        summary[name] = float(difference.mean())
-        summary["intervals"][name] = defined
+        summary[name] = compute_mean(difference)
+        summary["intervals"][name] = bootstrap_mean(difference, scored.groups)
     return summary
 
 
@@ -129,6 +133,7 @@ def _measure_gains(
     examples: Examples,
     rules: Sequence[Rule],
     scored: Scored,
+    positions: np.ndarray,
     judges: Judges,
     predict: Callable[..., Predicted],
     test_flips: bool,
@@ -136,7 +141,7 @@ def _measure_gains(
     """What mirror images and the average over folds gain, where they were used.
 
     Each is the Dice of every scored frame minus its Dice without them; for the folds,
-    minus the mean Dice of each by itself.
+    minus the mean Dice of each by itself, and NaN for a frame that only one may score.
     """
 
     def dice(predicted: Predicted) -> np.ndarray:
@@ -147,19 +152,23 @@ def _measure_gains(
         gains["flip_gain"] = compute_dice(scored.counts) - dice(
             predict(judges, flips=False)
         )
-    most = max(map(len, judges))
-    if most > 1:
-        alone = [
-            dice(predict([(g[turn % len(g)],) if g else () for g in judges]))
-            for turn in range(most)
-        ]
-        gains["ensemble_gain"] = compute_dice(scored.counts) - np.mean(alone, axis=0)
+    sizes = np.array([len(judges[i]) for i in positions])
+    if sizes.max() > 1:
+        alone = np.zeros(len(sizes))
+        for turn in range(sizes.max()):
+            # A frame whose judges have all had their turn is predicted by the last.
+            single = [group[turn : turn + 1] or group[-1:] for group in judges]
+            alone += np.where(turn < sizes, dice(predict(single)), 0) / sizes
+        difference = compute_dice(scored.counts) - alone
+        gains["ensemble_gain"] = np.where(sizes > 1, difference, np.nan)
     return gains
 
 
-def _choose_judges(workdir: Path, folds: list[int], examples: Examples) -> Judges:
+def _choose_judges(
+    workdir: Path, folds: list[int], examples: Examples, groups: list[str]
+) -> Judges:
     """Name the folds that may score each frame: those not trained on it."""
-    knows = _find_known(workdir, folds, "train", examples)
+    knows = _find_known(workdir, folds, "train", examples, groups)
     return [
         tuple(fold for fold, known in zip(folds, row, strict=True) if not known)
         for row in knows
@@ -167,33 +176,42 @@ def _choose_judges(workdir: Path, folds: list[int], examples: Examples) -> Judge
 
 
 def _choose_rules(
-    workdir: Path, config: ConfigDict, examples: Examples, positions: np.ndarray
+    workdir: Path,
+    config: ConfigDict,
+    examples: Examples,
+    groups: list[str],
+    positions: np.ndarray,
 ) -> list[Rule]:
     """The rule for each frame, fitted without it.
 
     A frame that a fold has scored is decided by the rule for that fold's frames.
     """
     folds = workdirs.finished_folds(workdir)
-    knows = _find_known(workdir, folds, "val", examples)
+    knows = _find_known(workdir, folds, "val", examples, groups)
     general = load_rule_of(config, workdir)
     own = [load_rule_of(config, workdir, fold) for fold in folds]
     return [own[knows[i].index(True)] if any(knows[i]) else general for i in positions]
 
 
 def _find_known(
-    workdir: Path, folds: list[int], part: str, examples: Examples
+    workdir: Path,
+    folds: list[int],
+    part: str,
+    examples: Examples,
+    groups: list[str],
 ) -> list[list[bool]]:
     """Whether each frame is known from a part, "train" or "val", of each fold.
 
     Known are frames of the same pixels, whatever data set and name they came under,
-    and, of the run's own data set, those of the same subject.
+    and, of the run's own data set, those of the same group of subjects.
     """
     seen = [workdirs.load_seen(workdir, fold, part) for fold in folds]
     fingerprint = workdirs.read_json(workdir / "dataset.json")["fingerprint"]
     own = fingerprint == examples.fingerprint
+    people = zip(examples.subjects, groups, strict=True)
     return [
-        [digest in s.digests or (own and subject in s.subjects) for s in seen]
-        for digest, subject in zip(examples.digests, examples.subjects, strict=True)
+        [digest in s.digests or (own and not s.people.isdisjoint(who)) for s in seen]
+        for digest, who in zip(examples.digests, people, strict=True)
     ]
 
 

@@ -16,6 +16,8 @@ from nerve_jax import rle
 from nerve_jax.datasets.ultrasound_nerve import Builder, PhantomConfig, SourceConfig
 from nerve_jax.errors import InputError
 
+THUMBNAIL_SIZE = (48, 64)
+
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
@@ -23,6 +25,8 @@ class Examples:
 
     Attributes:
       images: grey values at training size.
+      thumbnails: grey values at one small size whatever the training size, by which
+        frames are compared.
       masks: share of each pixel that is nerve, 0 to 255; 0 where unlabelled.
       sizes: original height and width in px.
       truths: the original masks as run lengths (`rle`).
@@ -38,6 +42,7 @@ class Examples:
     """
 
     images: UInt8[np.ndarray, "frames height width"]
+    thumbnails: UInt8[np.ndarray, "frames rows columns"]
     masks: UInt8[np.ndarray, "frames height width"]
     sizes: Int[np.ndarray, "frames 2"]
     truths: tuple[str, ...]
@@ -146,7 +151,7 @@ def load_examples(
         )
     columns = {key: [record[key] for record in records] for key in records[0]}
     arrays = {
-        *("images", "masks", "sizes", "labelled"),
+        *("images", "thumbnails", "masks", "sizes", "labelled"),
         *("spacing_mm", "saturated_share", "records"),
     }
     return Examples(
@@ -160,6 +165,7 @@ def _read_record(record: dict, image_size: tuple[int, int]) -> dict:
     image, mask = record["image"][..., 0], record["mask"][..., 0]
     return {
         "images": resize_image(image, image_size),
+        "thumbnails": resize_image(image, THUMBNAIL_SIZE),
         "masks": resize_image(mask * np.uint8(255), image_size),
         "sizes": np.array(image.shape, np.int64),
         "truths": rle.encode(mask.astype(bool)),

@@ -8,7 +8,7 @@ import jax
 from ml_collections import ConfigDict
 
 from nerve_jax import checkpoints, parallel, workdirs
-from nerve_jax.decide import ExpectedDice, Rule, Threshold, check_rule
+from nerve_jax.decide import Rule, Threshold, check_rule
 from nerve_jax.errors import InputError, raise_if_any
 from nerve_jax.out_of_fold import load_rule
 from nerve_jax.predict import predict_folder
@@ -84,13 +84,17 @@ def load_rule_of(config: ConfigDict, workdir: Path, fold: int | None = None) -> 
     if config.decide == "threshold":
         return Threshold(config.threshold)
     folder = workdir if fold is None else workdirs.fold_dir(workdir, fold)
-    rule = load_rule(folder / "decision.json")
-    if fold is None and not isinstance(rule, ExpectedDice):
+    if workdirs.load_config(workdir).decide != config.decide:
         raise InputError(
-            f"{folder / 'decision.json'} holds no fitted decision: the run was made "
-            "with --config.decide=threshold; say so here too"
+            f"{workdir} was trained with --config.decide=threshold and holds no fitted "
+            "decision; train with --config.decide=expected_dice in another folder"
         )
-    return rule
+    if not (folder / "decision.json").exists():
+        raise InputError(
+            f"{folder / 'decision.json'} is not there: the run was stopped before its "
+            "report; give its training command once more"
+        )
+    return load_rule(folder / "decision.json")
 
 
 def override(workdir: Path, overrides: dict, fields: tuple[str, ...]) -> ConfigDict:

@@ -45,7 +45,8 @@ class MetricsLog:
 
     def close(self) -> None:
         """Close the event file."""
-        self._events.close()
+        if self._events is not None:  # None where a fold could not begin
+            self._events.close()
 
 
 def _parse_row(line: str) -> dict | None:

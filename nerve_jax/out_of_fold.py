@@ -3,7 +3,8 @@
 The parameters of a decision are fitted on predictions too. So that they never score the
 frames that they were fitted on, each fold's frames are decided by a rule fitted on the
 other folds' (`fold_k/decision.json`); `decision.json`, for frames of no fold, is fitted
-on all. With one finished fold there are no others, and the plain threshold decides it.
+on all. With one finished fold there are no others, and the plain threshold decides, here
+and elsewhere: a rule that no score describes is not used.
 """
 
 from pathlib import Path
@@ -16,13 +17,15 @@ from nerve_jax.calibration import (
     CENTRES,
     Reliability,
     compute_reliability,
-    count_by_logit,
 )
 from nerve_jax.decide import (
+    Evidence,
     ExpectedDice,
     Rule,
     Threshold,
+    collect_evidence,
     fit_rule,
+    pool_evidence,
     rule_from_json,
     rule_to_json,
 )
@@ -30,13 +33,15 @@ from nerve_jax.examples import Examples
 from nerve_jax.files import write_json, write_png
 from nerve_jax.scores import Predicted, draw_scored, score_frames, write_scores
 
+FEWEST_FRAMES = 8  # to fit a rule on
+
 
 def load_predictions(workdir: Path, examples: Examples) -> dict[int, Predicted]:
     """Read the predictions of all finished folds, by fold."""
     found = {}
     for fold in workdirs.finished_folds(workdir):
         directory = workdirs.fold_dir(workdir, fold)
-        val = workdirs.read_json(directory / "split.json")["val"]
+        val = workdirs.load_split(workdir, fold)["val"]
         found[fold] = Predicted(
             examples.positions(val),
             np.load(directory / "val_probs.npy", mmap_mode="r"),
@@ -47,20 +52,23 @@ def load_predictions(workdir: Path, examples: Examples) -> dict[int, Predicted]:
 
 def fit_rules(
     workdir: Path,
-    examples: Examples,
     groups: list[str],
     predictions: dict[int, Predicted],
+    evidence: dict[int, Evidence],
     *,
     kind: str,
     threshold: float,
 ) -> dict[int, Rule]:
     """Fit and write the rule for each fold's frames, and the one for all other frames.
 
+    A rule is fitted on the predictions of single folds, also where it then decides the
+    average of several, which tends to be less sure.
+
     Args:
       workdir: of the run.
-      examples: its data set.
-      groups: of each frame; a group is never fitted on and decided by one rule.
-      predictions: of its finished folds.
+      groups: of each frame of the data set; no rule decides a group it was fitted on.
+      predictions: of the run's finished folds.
+      evidence: what they say for fitting.
       kind: "expected_dice", or "threshold" for no fitting.
       threshold: the plain one.
 
@@ -68,37 +76,44 @@ def fit_rules(
       The rule for each fold's validation frames.
     """
 
-    def fit(chosen: dict[int, np.ndarray]) -> Rule:
-        if kind == "threshold" or not any(len(rows) for rows in chosen.values()):
-            return Threshold(threshold)
-        parts = [
-            [part[rows] for part in predictions[fold]] for fold, rows in chosen.items()
-        ]
-        positions, probs, presence_probs = map(np.concatenate, zip(*parts, strict=True))
-        truth = examples.masks[positions], examples.presence[positions]
-        return fit_rule(probs, presence_probs, *truth)
-
-    rules = {}
-    for fold, predicted in predictions.items():
-        own = {groups[i] for i in predicted.positions}
-        rules[fold] = fit(
-            {
-                other: np.array(
-                    [r for r, i in enumerate(rest.positions) if groups[i] not in own],
-                    int,
+    def fit(without: int | None) -> Rule:
+        """On all frames, or on those of groups that a fold has not scored."""
+        scored = [] if without is None else predictions[without].positions
+        own = {groups[i] for i in scored}
+        pooled = pool_evidence(
+            [
+                evidence[fold].select(
+                    np.array([groups[i] not in own for i in predicted.positions])
                 )
-                for other, rest in predictions.items()
-                if other != fold
-            }
+                for fold, predicted in predictions.items()
+            ]
         )
+        few = len(pooled.presence) < FEWEST_FRAMES
+        if kind == "threshold" or len(predictions) < 2 or few:
+            return Threshold(threshold)
+        return fit_rule(pooled)
+
+    rules = {fold: fit(fold) for fold in predictions}
+    for fold, rule in rules.items():
         path = workdirs.fold_dir(workdir, fold) / "decision.json"
-        write_json(path, rule_to_json(rules[fold]))
-    everything = {
-        fold: np.arange(len(predicted.positions))
+        write_json(path, rule_to_json(rule))
+    write_json(workdir / "decision.json", rule_to_json(fit(None)))
+    return rules
+
+
+def gather_evidence(
+    examples: Examples, predictions: dict[int, Predicted]
+) -> dict[int, Evidence]:
+    """What each fold's predictions say for fitting."""
+    return {
+        fold: collect_evidence(
+            predicted.probs,
+            predicted.presence_probs,
+            examples.masks[predicted.positions],
+            examples.presence[predicted.positions],
+        )
         for fold, predicted in predictions.items()
     }
-    write_json(workdir / "decision.json", rule_to_json(fit(everything)))
-    return rules
 
 
 def load_rule(path: Path) -> Rule:
@@ -113,6 +128,7 @@ def score_folds(
     rules: dict[int, Rule],
     *,
     threshold: float,
+    groups: list[str],
     doubtful: set[int],
 ) -> None:
     """Write scores.csv and examples.png of every finished fold."""
@@ -120,7 +136,12 @@ def score_folds(
         directory = workdirs.fold_dir(workdir, fold)
         per_frame = [rules[fold]] * len(predicted.positions)
         scored = score_frames(
-            examples, predicted, per_frame, threshold=threshold, doubtful=doubtful
+            examples,
+            predicted,
+            per_frame,
+            threshold=threshold,
+            groups=groups,
+            doubtful=doubtful,
         )
         write_scores(directory / "scores.csv", scored)
         sheet = draw_scored(examples, predicted, per_frame, scored)
@@ -128,24 +149,23 @@ def score_folds(
 
 
 def measure_reliability(
-    examples: Examples, predictions: dict[int, Predicted], rules: dict[int, Rule]
+    evidence: dict[int, Evidence], rules: dict[int, Rule]
 ) -> dict[str, Reliability]:
-    """Pixels' reliability at training size, as the model gave it and by temperature.
+    """Pixels' reliability at training size.
 
     Returns:
-      "before" and "after" the temperature of each fold's rule.
+      "as the model gave it" and, if any rule was fitted, "by temperature".
     """
-    said: dict[str, list] = {"before": [], "after": []}
-    true, count = [], []
-    for fold, predicted in predictions.items():
-        counts = count_by_logit(predicted.probs, examples.masks[predicted.positions])
-        rule = rules[fold]
-        temperature = rule.temperature if isinstance(rule, ExpectedDice) else 1.0
-        said["before"].append(special.expit(CENTRES))
-        said["after"].append(special.expit(CENTRES / temperature))
-        true.append(counts.nerve.sum(0))
-        count.append(counts.pixels.sum(0))
+    said: dict[str, list] = {"as the model gave it": []}
+    if any(isinstance(rule, ExpectedDice) for rule in rules.values()):
+        said["by temperature"] = []
+    for name, probs in said.items():
+        for rule in rules.values():
+            fitted = name == "by temperature" and isinstance(rule, ExpectedDice)
+            probs.append(special.expit(CENTRES / (rule.temperature if fitted else 1.0)))
+    true = np.concatenate([e.counts.nerve.sum(0) for e in evidence.values()])
+    count = np.concatenate([e.counts.pixels.sum(0) for e in evidence.values()])
     return {
-        when: compute_reliability(*map(np.concatenate, (probs, true, count)))
-        for when, probs in said.items()
+        name: compute_reliability(np.concatenate(probs), true, count)
+        for name, probs in said.items()
     }

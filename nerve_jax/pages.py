@@ -27,12 +27,20 @@ def render(template: str, **content) -> str:
         lstrip_blocks=True,
     )
     environment.filters["number"] = show_number
+    environment.filters["gain"] = show_gain
     return environment.get_template(template).render(**content)
 
 
 def show_number(value: float | None, digits: int = 3) -> str:
     """A number with a fixed count of decimals, a dash where there is none."""
     return "–" if value is None or np.isnan(value) else f"{value:.{digits}f}"
+
+
+def show_gain(name: str, scores: dict) -> str:
+    """A difference with its sign and, where it has one, its interval."""
+    low, high = scores["intervals"].get(name, (np.nan, np.nan))
+    interval = "no interval" if np.isnan(low) else f"{low:+.4f} to {high:+.4f}"
+    return f"{scores[name]:+.4f} ({interval})"
 
 
 def to_uri(content: bytes | str, kind: str) -> str:

@@ -12,14 +12,20 @@ from ml_collections import ConfigDict
 
 from nerve_jax import out_of_fold, workdirs
 from nerve_jax.audit import compute_audit
-from nerve_jax.calibration import compute_calibration_error, compute_reliability
+from nerve_jax.calibration import (
+    Reliability,
+    compute_calibration_error,
+    compute_reliability,
+)
+from nerve_jax.decide import ExpectedDice
 from nerve_jax.duplicates import Pair
 from nerve_jax.examples import Examples
 from nerve_jax.files import write_json, write_whole
 from nerve_jax.metrics import compute_presence
 from nerve_jax.metrics_log import MetricsLog
 from nerve_jax.report_page import render_report
-from nerve_jax.scores import read_scores
+from nerve_jax.scores import Scored, read_scores
+from nerve_jax.splits import find_torn
 from nerve_jax.summary import compute_summary, summarise
 from nerve_jax.tables import summarise_folds
 
@@ -46,11 +52,12 @@ def write_report(
       The content of report.json.
     """
     predictions = out_of_fold.load_predictions(workdir, examples)
+    evidence = out_of_fold.gather_evidence(examples, predictions)
     rules = out_of_fold.fit_rules(
         workdir,
-        examples,
         groups,
         predictions,
+        evidence,
         kind=config.decide,
         threshold=config.threshold,
     )
@@ -61,22 +68,18 @@ def write_report(
         predictions,
         rules,
         threshold=config.threshold,
+        groups=groups,
         doubtful=set(examples.positions(audit["contradicting_empty"]).tolist()),
     )
-    reliability = out_of_fold.measure_reliability(examples, predictions, rules)
+    reliability = out_of_fold.measure_reliability(evidence, rules)
     tables = [workdirs.fold_dir(workdir, f) / "scores.csv" for f in predictions]
     scored = read_scores(tables)
-    present = compute_presence(scored.counts).astype(float)
-    of_presence = compute_reliability(
-        scored.presence_probs, present, np.ones(len(present))
-    )
-    fitted = config.decide != "threshold" and len(predictions) > 1
+    fitted = any(isinstance(rule, ExpectedDice) for rule in rules.values())
     content = {
         **compute_summary(scored, fitted=fitted),
-        "calibration_error": compute_calibration_error(reliability["after"]),
-        "calibration_error_before": compute_calibration_error(reliability["before"]),
-        "presence_calibration_error": compute_calibration_error(of_presence),
+        **_describe_calibration(reliability, scored),
         **_describe_folds(workdir, tables),
+        "torn_subjects": _find_torn(workdir, examples, groups, list(predictions)),
         "one_frame_a_subject": audit["one_frame_a_subject"],
         "audit": _count_findings(audit),
         "dataset": examples.fingerprint,
@@ -102,10 +105,40 @@ def write_report(
         examples,
         mask_of,
         curves=MetricsLog(workdir).read(),
-        reliability={**reliability, "presence": of_presence},
+        reliability=reliability,
     )
     write_whole(workdir / "report.html", page)
     return content
+
+
+def _describe_calibration(
+    reliability: dict[str, Reliability], scored: Scored
+) -> dict[str, float]:
+    """Expected calibration errors of pixels and of presence."""
+    present = compute_presence(scored.counts).astype(float)
+    of_presence = compute_reliability(
+        scored.presence_probs, present, np.ones(len(present))
+    )
+    errors = [compute_calibration_error(curve) for curve in reliability.values()]
+    return {
+        "calibration_error": errors[-1],  # by temperature, where one was fitted
+        "calibration_error_before": errors[0],
+        "presence_calibration_error": compute_calibration_error(of_presence),
+    }
+
+
+def _find_torn(
+    workdir: Path, examples: Examples, groups: list[str], folds: list[int]
+) -> list[str]:
+    """Subjects that any of the folds both trained on and scored."""
+    group_of = dict(zip(examples.frames, groups, strict=True))
+    return sorted(
+        {
+            subject
+            for fold in folds
+            for subject in find_torn(workdirs.load_split(workdir, fold), group_of)
+        }
+    )
 
 
 def _describe_folds(workdir: Path, tables: list[Path]) -> dict:

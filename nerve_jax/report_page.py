@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from nerve_jax import pages, plots
-from nerve_jax.calibration import Reliability
+from nerve_jax.calibration import Reliability, compute_reliability
 from nerve_jax.examples import Examples
 from nerve_jax.metrics import compute_dice, compute_presence, empty_counts
 from nerve_jax.scores import Scored
@@ -38,7 +38,7 @@ def render_report(
       examples: the data set.
       mask_of: the decided mask of a frame, by its id.
       curves: rows of metrics.jsonl.
-      reliability: of pixels "before" and "after" temperature, and of "presence".
+      reliability: of pixels, by name.
     """
     cleaned = {key: value for key, _, value, *_ in list_headline(content["cleaned"])}
     return pages.render(
@@ -70,16 +70,14 @@ def _draw_plots(scored: Scored, curves, reliability) -> dict[str, str]:
         )
         for values in (dice, baseline)
     ]
-    pixels = {
-        "as the model gave it": reliability["before"],
-        "by temperature": reliability["after"],
-    }
-    presence = {"presence": reliability["presence"]}
+    of_presence = compute_reliability(
+        scored.presence_probs, present.astype(float), np.ones(len(present))
+    )
     drawn = {
         "loss": plots.plot_curves(curves, "loss", "training loss"),
         "dice": plots.plot_curves(curves, "dice", "validation Dice at the threshold"),
-        "pixels": plots.plot_reliability(pixels, "pixels"),
-        "presence": plots.plot_reliability(presence, "presence"),
+        "pixels": plots.plot_reliability(reliability, "pixels"),
+        "presence": plots.plot_reliability({"": of_presence}, "presence"),
         "area": plots.plot_dice_against_area(dice, area, present),
         "subjects": plots.plot_distribution(*means),
     }

@@ -48,6 +48,7 @@ class Scored(NamedTuple):
     Attributes:
       frames: ids.
       subjects: the person of each.
+      groups: the same, but one for subjects that share a view; intervals draw these.
       counts: of pixels, for what the rule decided.
       presence_probs: that there is a nerve, as the rule sees it.
       dice_at_threshold: what cutting at the plain threshold scores.
@@ -57,6 +58,7 @@ class Scored(NamedTuple):
 
     frames: list[str]
     subjects: list[str]
+    groups: list[str]
     counts: Int[np.ndarray, "frames 4"]
     presence_probs: Float[np.ndarray, " frames"]
     dice_at_threshold: Float[np.ndarray, " frames"]
@@ -68,7 +70,8 @@ class Scored(NamedTuple):
         return Scored(
             np.array(self.frames, object)[rows].tolist(),
             np.array(self.subjects, object)[rows].tolist(),
-            *(part[rows] for part in self[2:6]),
+            np.array(self.groups, object)[rows].tolist(),
+            *(part[rows] for part in self[3:7]),
             {name: values[rows] for name, values in self.surface.items()},
         )
 
@@ -96,6 +99,7 @@ def score_frames(
     rules: Sequence[Rule],
     *,
     threshold: float,
+    groups: Sequence[str],
     doubtful: set[int],
 ) -> Scored:
     """Score each frame at its original size, decided by its rule.
@@ -105,6 +109,7 @@ def score_frames(
       predicted: by a model that was not trained on these frames.
       rules: one a frame, none fitted on it.
       threshold: the plain one that the rules are held against.
+      groups: of each frame of the data set.
       doubtful: positions of frames whose label a frame of the same view contradicts.
     """
     rows = []
@@ -128,6 +133,7 @@ def score_frames(
     return Scored(
         [examples.frames[i] for i in predicted.positions],
         [examples.subjects[i] for i in predicted.positions],
+        [groups[i] for i in predicted.positions],
         columns.pop("counts"),
         columns.pop("presence"),
         compute_dice(plain),
@@ -158,12 +164,13 @@ def draw_scored(
 def write_scores(path: Path, scored: Scored) -> None:
     """Write one row a frame; a surface measure that is not defined stays empty."""
     header = (
-        *("frame", "subject", *COUNTS, "dice", "presence_prob"),
+        *("frame", "subject", "group", *COUNTS, "dice", "presence_prob"),
         *("dice_at_threshold", "doubtful", *scored.surface),
     )
     columns = (
         scored.frames,
         scored.subjects,
+        scored.groups,
         *scored.counts.T.tolist(),
         map(_show, compute_dice(scored.counts)),
         map(_show, scored.presence_probs),
@@ -182,6 +189,7 @@ def read_scores(paths: Sequence[Path]) -> Scored:
     return Scored(
         [row["frame"] for row in rows],
         [row["subject"] for row in rows],
+        [row["group"] for row in rows],
         np.array(counts, np.int64).reshape(-1, 4),
         *(_column(rows, key) for key in ("presence_prob", "dice_at_threshold")),
         _column(rows, "doubtful").astype(bool),

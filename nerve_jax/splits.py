@@ -6,12 +6,13 @@ is written once and read ever after; one that a user wrote is honoured.
 
 import json
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool
-from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
 from nerve_jax.errors import InputError, raise_if_any
 from nerve_jax.files import write_whole
@@ -54,17 +55,25 @@ def create_splits(
             "--config.num_folds, or say who is who: subjects.csv (frame,subject) "
             "beside images/, or file names subject_frame."
         )
+    dealt = _deal(subjects, presence, num_folds, seed)
+    if not all(len(val) for _, val in dealt):  # balance cost a fold all its frames
+        folds = GroupKFold(num_folds, shuffle=True, random_state=seed)
+        dealt = list(folds.split(frames, groups=subjects))
+    return [
+        {"train": [frames[i] for i in train], "val": [frames[i] for i in val]}
+        for train, val in dealt
+    ]
+
+
+def _deal(subjects, presence, num_folds: int, seed: int) -> list:
+    """Positions for training and validation in each fold, balanced by presence."""
     folds = StratifiedGroupKFold(num_folds, shuffle=True, random_state=seed)
     if max(np.bincount(presence)) < num_folds:
         presence = np.zeros_like(presence)  # too few frames to balance anything
     with warnings.catch_warnings():
         # Said when a class has fewer frames than folds; grouping holds all the same.
         warnings.filterwarnings("ignore", message="The least populated class")
-        dealt = list(folds.split(frames, presence, subjects))
-    return [
-        {"train": [frames[i] for i in train], "val": [frames[i] for i in val]}
-        for train, val in dealt
-    ]
+        return list(folds.split(subjects, presence, subjects))
 
 
 def load_or_create_splits(
@@ -83,7 +92,8 @@ def load_or_create_splits(
 
     Raises:
       InputError: as `create_splits`; a file that is not a list of folds, names frames
-        that are not there or a frame both for training and validation.
+        that are not there, a frame both for training and validation, or one in the
+        validation frames of two folds.
     """
     if not path.exists():
         splits = create_splits(
@@ -106,8 +116,19 @@ def load_or_create_splits(
             problems.append(f"fold {number}: in train and in val: {both}")
         if not train or not val:
             problems.append(f"fold {number}: train or val is empty")
+    times = Counter(frame for fold in splits for frame in set(fold["val"]))
+    twice = sorted(frame for frame, count in times.items() if count > 1)
+    if twice:
+        problems.append(f"in val of more than one fold: {', '.join(twice[:8])}")
     raise_if_any(problems, f"{path} does not fit the data set", "Mend or delete it.")
-    _warn_of_torn_subjects(path, splits, subject_of)
+    for number, fold in enumerate(splits):
+        torn = find_torn(fold, subject_of)
+        if torn:
+            warnings.warn(
+                f"{path}, fold {number}: {len(torn)} subject(s) in train and in val "
+                f"({', '.join(torn[:5])}): its scores do not speak for new people",
+                stacklevel=2,
+            )
     return splits
 
 
@@ -127,13 +148,7 @@ def _parse(path: Path) -> Splits:
         ) from error
 
 
-def _warn_of_torn_subjects(path: Path, splits: Splits, subject_of: dict) -> None:
-    for number, fold in enumerate(splits):
-        train = {subject_of[frame] for frame in fold["train"]}
-        torn = sorted(train & {subject_of[frame] for frame in fold["val"]})
-        if torn:
-            warnings.warn(
-                f"{path}, fold {number}: {len(torn)} subject(s) in train and in val "
-                f"({', '.join(torn[:5])}): its scores do not speak for new people",
-                stacklevel=3,
-            )
+def find_torn(fold: dict[str, list[str]], subject_of: dict[str, str]) -> list[str]:
+    """Subjects that a fold both trains on and scores."""
+    train = {subject_of[frame] for frame in fold["train"]}
+    return sorted(train & {subject_of[frame] for frame in fold["val"]})

@@ -36,10 +36,18 @@ def summarise(scored: Scored) -> dict:
     present = compute_presence(scored.counts)
     mixed = 0 < present.sum() < len(present)
     measures = compute_frame_measures(scored)
+    in_mm = scored.surface["surface_dice_1mm"]
     return {
         **compute_scores(scored.counts),
         **{name: compute_mean(values) for name, values in measures.items()},
-        "surface_dice_empty_baseline": compute_mean((~present).astype(float)),
+        **{
+            f"{name}_empty_baseline": compute_mean(
+                np.where(np.isnan(values), np.nan, ~present)
+            )
+            for name, values in measures.items()
+            if name.startswith("surface_dice")
+        },
+        "num_frames_with_spacing": int((~np.isnan(in_mm)).sum()),
         "num_frames_with_distances": int((~np.isnan(scored.surface["hd95_px"])).sum()),
         "dice_at_threshold": compute_mean(scored.dice_at_threshold),
         "presence_auroc": float(roc_auc_score(present, scored.presence_probs))
@@ -70,7 +78,7 @@ def compute_summary(scored: Scored, *, fitted: bool) -> dict:
         **summarise(scored),
         "decision_gain": compute_mean(gain) if fitted else float("nan"),
         "intervals": compute_intervals(scored)
-        | ({"decision_gain": bootstrap_mean(gain, scored.subjects)} if fitted else {}),
+        | ({"decision_gain": bootstrap_mean(gain, scored.groups)} if fitted else {}),
         "num_subjects": len(people),
         "cleaned": summarise(cleaned) | {"intervals": compute_intervals(cleaned)},
         "by_subject": {
@@ -83,10 +91,8 @@ def compute_intervals(scored: Scored) -> dict[str, tuple[float, float]]:
     """95 % intervals of the scores, by drawing subjects."""
     present = compute_presence(scored.counts)
     return {
-        name: bootstrap_mean(values, scored.subjects)
+        name: bootstrap_mean(values, scored.groups)
         for name, values in compute_frame_measures(scored).items()
     } | {
-        "presence_auroc": bootstrap_auroc(
-            present, scored.presence_probs, scored.subjects
-        )
+        "presence_auroc": bootstrap_auroc(present, scored.presence_probs, scored.groups)
     }

@@ -4,7 +4,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from nerve_jax.pages import show_number
+from nerve_jax.metrics import compute_mean
+from nerve_jax.pages import show_gain, show_number
 
 HEADLINE = {
     "dice": "Dice",
@@ -34,16 +35,17 @@ GAINS = {
 
 
 def summarise_folds(rows: list[dict]) -> dict:
-    """Mean and standard deviation over folds of every headline score.
+    """Mean and standard deviation of every headline score over folds that have one.
 
     The deviation is the sample's (n - 1); NaN for a single fold.
     """
     values = {key: np.array([row[key] for row in rows], float) for key in HEADLINE}
+    values = {key: found[~np.isnan(found)] for key, found in values.items()}
     return {
-        "mean": {key: float(v.mean()) for key, v in values.items()},
+        "mean": {key: compute_mean(found) for key, found in values.items()},
         "std": {
-            key: float(v.std(ddof=1)) if len(v) > 1 else float("nan")
-            for key, v in values.items()
+            key: float(found.std(ddof=1)) if len(found) > 1 else float("nan")
+            for key, found in values.items()
         },
     }
 
@@ -53,7 +55,7 @@ def list_headline(scores: dict) -> list[tuple[str, str, str, str, str]]:
 
     Distances in millimetres are among them where any frame's spacing is known.
     """
-    known = not np.isnan(scores.get("hd95_mm", np.nan))
+    known = not np.isnan(scores.get("surface_dice_1mm", np.nan))
     rows = []
     for key, name in (HEADLINE | (IN_MILLIMETRES if known else {})).items():
         digits = 1 if key.endswith("_px") else 3
@@ -84,8 +86,7 @@ def print_scores(scores: dict, *, title: str, folds: list[dict] | None = None) -
     console.print(table)
     for name, sentence in GAINS.items():
         if not np.isnan(scores.get(name, np.nan)):
-            low, high = scores["intervals"][name]
-            print(f"{sentence}: {scores[name]:+.4f} ({low:+.4f} to {high:+.4f})")
+            print(f"{sentence}: {show_gain(name, scores)}")
     if folds and len(folds) > 1:
         console.print(_fold_table(folds))
 

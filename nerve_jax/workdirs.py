@@ -3,7 +3,7 @@
 config.json    the resolved configuration, written once
 dataset.json   name and fingerprint of the prepared records
 splits.json    the folds (see `splits`)
-frames.csv     every frame: id, subject, labelled, presence, digest of its pixels
+frames.csv     every frame: id, subject, group, labelled, presence, digest of its pixels
 metrics.jsonl  a row each time something was measured
 decision.json  how masks are made of probabilities, fitted on all finished folds
 fold_k/        split.json (its frames), checkpoints/, val_probs.npy, val_presence.npy,
@@ -91,15 +91,16 @@ def check_dataset(workdir: Path, examples: Examples) -> None:
             )
 
 
-def save_dataset(workdir: Path, examples: Examples) -> None:
+def save_dataset(workdir: Path, examples: Examples, groups: list[str]) -> None:
     """Write dataset.json and frames.csv."""
     write_table(
         workdir / "frames.csv",
-        ("frame", "subject", "labelled", "presence", "digest"),
+        ("frame", "subject", "group", "labelled", "presence", "digest"),
         list(
             zip(
                 examples.frames,
                 examples.subjects,
+                groups,
                 examples.labelled.astype(int),
                 examples.presence.astype(int),
                 examples.digests,
@@ -109,6 +110,15 @@ def save_dataset(workdir: Path, examples: Examples) -> None:
     )
     content = {"fingerprint": examples.fingerprint, "num_frames": len(examples)}
     write_json(workdir / "dataset.json", content)
+
+
+def check_splits(workdir: Path, splits: list[dict[str, list[str]]]) -> None:
+    """Check that no fold that was begun has other frames now (see `save_split`)."""
+    for path in workdir.glob("fold_*/split.json"):
+        number = path.parent.name.removeprefix("fold_")
+        if number.isdecimal() and _is_begun(workdir, path.parent.name):
+            known = int(number) < len(splits)
+            save_split(workdir, int(number), splits[int(number)] if known else {})
 
 
 def save_split(workdir: Path, fold: int, split: dict[str, list[str]]) -> None:
@@ -146,20 +156,25 @@ def finished_folds(workdir: Path) -> list[int]:
     return sorted(int(name[5:]) for name in names if name[5:].isdecimal())
 
 
+def load_split(workdir: Path, fold: int) -> dict[str, list[str]]:
+    """Read the frames that a fold trains on ("train") and scores ("val")."""
+    return read_json(fold_dir(workdir, fold) / "split.json")
+
+
 class Seen(NamedTuple):
-    """Frames that a fold has seen: digests of their pixels, and their subjects."""
+    """Frames that a fold has seen: digests of their pixels, their subjects and groups."""
 
     digests: set[str]
-    subjects: set[str]
+    people: set[str]
 
 
 def load_seen(workdir: Path, fold: int, part: str) -> Seen:
     """Read what a fold was trained on ("train") or scored on ("val")."""
     rows = {row["frame"]: row for row in read_table(workdir / "frames.csv")}
-    frames = read_json(fold_dir(workdir, fold) / "split.json")[part]
+    frames = load_split(workdir, fold)[part]
     return Seen(
         {rows[frame]["digest"] for frame in frames},
-        {rows[frame]["subject"] for frame in frames},
+        {rows[frame][name] for frame in frames for name in ("subject", "group")},
     )
 
 

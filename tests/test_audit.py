@@ -49,7 +49,9 @@ def load(tmp_path, write_folder):
 
 
 def findings(examples):
-    return compute_audit(examples, find_duplicates(examples.images, examples.digests))
+    return compute_audit(
+        examples, find_duplicates(examples.thumbnails, examples.digests)
+    )
 
 
 def test_a_clean_cohort_has_no_findings(load):
@@ -74,7 +76,7 @@ def test_a_planted_leak_is_found_and_the_folds_keep_it_together(load):
     assert [p["frames"] for p in found["exact_duplicates"]] == [
         [f"s1_{i}", f"s9_{i}"] for i in range(4)
     ]
-    pairs = find_duplicates(examples.images, examples.digests)
+    pairs = find_duplicates(examples.thumbnails, examples.digests)
     groups = group_subjects(examples.subjects, pairs)
     for seed in range(5):
         for split in create_splits(
@@ -108,7 +110,7 @@ def test_clean_training_leaves_out_what_another_training_frame_contradicts(load)
     image, mask = frames["s2_1"]
     frames["s2_8"] = (image, np.zeros_like(mask))
     examples = load(frames)
-    pairs = find_duplicates(examples.images, examples.digests)
+    pairs = find_duplicates(examples.thumbnails, examples.digests)
     everything = np.arange(len(examples))
     twin, doubtful = examples.positions(["s2_1", "s2_8"])
     kept = leave_out_doubtful(everything, examples, pairs)

@@ -14,9 +14,11 @@ def write_run(folder, hits, num_subjects=12, area=100):
     directory.mkdir(parents=True)
     hits = np.asarray(hits).astype(int)
     nothing = np.zeros(len(hits))
+    people = [f"p{i % num_subjects}" for i in range(len(hits))]
     scored = Scored(
         [f"f{i:03d}" for i in range(len(hits))],
-        [f"p{i % num_subjects}" for i in range(len(hits))],
+        people,
+        people,
         np.stack([hits, 0 * hits, area - hits, 0 * hits + 900], 1),
         nothing,
         nothing,
@@ -75,6 +77,14 @@ def test_one_subject_gives_no_interval(tmp_path, hits):
     first = write_run(tmp_path / "a", hits, num_subjects=1)
     second = write_run(tmp_path / "b", hits - 5, num_subjects=1)
     assert "no interval" in compare(first, second, tmp_path)["sentence"]
+
+
+def test_few_subjects_give_an_interval_and_no_verdict(tmp_path, hits):
+    first = write_run(tmp_path / "a", hits, num_subjects=4)
+    second = write_run(tmp_path / "b", hits - 5, num_subjects=4)
+    found = compare(first, second, tmp_path)
+    assert found["interval"][0] > 0
+    assert "too few" in found["sentence"]
 
 
 def test_runs_that_cannot_be_compared_are_refused(tmp_path, hits):

@@ -14,6 +14,7 @@ from nerve_jax.decide import (
     Threshold,
     check_rule,
     choose_cuts,
+    collect_evidence,
     fit_rule,
     keep_largest,
     rule_from_json,
@@ -57,7 +58,7 @@ def mean_dice(rule, probs, presence, truths):
 
 def fit(probs, presence, truths):
     masks = truths.astype(np.uint8) * 255
-    return fit_rule(probs, presence, masks, truths.any((1, 2)))
+    return fit_rule(collect_evidence(probs, presence, masks, truths.any((1, 2))))
 
 
 def test_the_rule_beats_the_threshold_in_expectation_on_new_frames():
@@ -131,6 +132,15 @@ def test_fitting_learns_area_pieces_and_how_sure_presence_is():
         [rule.presence(p, float(q)) for p, q in zip(probs, presence, strict=True)]
     )
     assert said.mean() == pytest.approx(truths.any((1, 2)).mean(), abs=0.03)
+
+
+def test_nerves_too_small_to_be_seen_say_nothing_of_pieces():
+    probs, presence, _ = draw_cohort(30, seed=5)
+    masks = (probs >= probs.max((1, 2), keepdims=True) / 2).astype(np.uint8) * 255
+    masks[:15] //= 3  # no pixel is half nerve
+    rule = fit_rule(collect_evidence(probs, presence, masks, np.ones(30, bool)))
+    assert rule.one_component
+    assert rule.smallest_share > 0
 
 
 @pytest.mark.parametrize("everywhere", [True, False])

@@ -290,9 +290,26 @@ def test_evaluate_scores_a_frame_by_folds_that_did_not_train_on_it(shared):
     )
     other = json.loads((folder / "whole" / "evaluation.json").read_text())
     assert other["num_frames"] == 6
+    assert (other["folds"], other["test_flips"]) == ([0, 1, 2], True)
+    flipped = probabilities(folder / "whole", "evaluation.csv")
     for gain in ("flip_gain", "ensemble_gain", "decision_gain"):
         assert -1 <= other[gain] <= 1
         assert gain in other["intervals"]
+    run(
+        "--mode=evaluate",
+        "--config=configs/unet.py",
+        f"--workdir={folder / 'whole'}",
+        data_dir=folder / "records",
+        phantom_seed=5,
+        num_subjects=2,
+        frames_per_subject=3,
+        ensemble=False,
+    )
+    alone = json.loads((folder / "whole" / "evaluation.json").read_text())
+    assert alone["folds"] == [0]
+    assert "flip_gain" not in alone
+    assert "ensemble_gain" not in alone
+    assert probabilities(folder / "whole", "evaluation.csv") != flipped
     assert report(folder / "whole") == content
 
 
@@ -411,7 +428,7 @@ def test_a_run_compared_with_itself_does_not_differ(shared, tmp_path):
     content = json.loads((tmp_path / "compare.json").read_text())
     assert content["difference"] == 0
     assert content["num_frames"] == 16
-    assert "cannot be told from noise" in said
+    assert "too few to tell a difference from noise" in said
     run("--mode=compare", f"--workdir={tmp_path}", expect=2)
 
 
@@ -435,8 +452,12 @@ def test_an_audit_is_a_page_and_a_file(shared, tmp_path):
 def test_clean_train_drops_doubtful_frames_from_training_and_not_from_scores(
     tmp_path, write_folder, blob_frames
 ):
-    """s0_9 and s1_9 repeat frames with a nerve and are labelled empty."""
+    """s0_9 and s1_9 repeat frames with a nerve and are labelled empty.
+
+    And s8 is s2 under another number: folds keep the two together.
+    """
     frames = blob_frames(4, 3)
+    frames |= {f"s8_{i}": frames[f"s2_{i}"] for i in range(3)}
     for subject in ("s0", "s1"):
         image, mask = frames[f"{subject}_1"]
         frames[f"{subject}_9"] = (image, np.zeros_like(mask))
@@ -454,10 +475,17 @@ def test_clean_train_drops_doubtful_frames_from_training_and_not_from_scores(
     for split in splits:
         dropped = {"s0_9", "s1_9"} & set(split["train"])
         assert f"clean_train: {len(dropped)} contradicted" in said
+        people = [{frame[:2] for frame in split[part]} for part in ("train", "val")]
+        assert any({"s2", "s8"} <= side for side in people)
+        assert not people[0] & people[1]
     content = report(tmp_path / "run")
-    assert content["num_frames"] == 14
-    assert content["cleaned"]["num_frames"] == 12
+    left_out = [row["num_frames_left_out_of_training"] for row in content["by_fold"]]
+    assert sum(left_out) == 2
+    assert content["num_frames"] == 17
+    assert content["cleaned"]["num_frames"] == 15
     assert content["audit"]["contradicting_empty"] == 2
+    assert content["audit"]["shared_subjects"] == [["s2", "s8"]]
+    assert "subjects that share frames are kept together in the folds: s2, s8" in said
 
 
 @pytest.mark.parametrize("width", [400, 1400])
@@ -479,6 +507,35 @@ def test_the_report_asks_for_nothing_and_fits_the_screen(shared, width, browser)
         "[...document.images].every(i => i.complete && i.naturalWidth > 0)"
     )
     assert page.get_by_text("predicting nothing").count()
+
+
+def test_predict_decides_by_the_rule_of_the_run_and_by_as_many_folds_as_told(
+    shared, tmp_path
+):
+    folder, _ = shared
+    workdir = tmp_path / "run"
+    shutil.copytree(folder / "whole", workdir)
+    (tmp_path / "in").mkdir()
+    image = np.random.default_rng(0).integers(0, 256, (40, 50), dtype=np.uint8)
+    Image.fromarray(image).save(tmp_path / "in" / "1.png")
+    words = ("--mode=predict", f"--workdir={workdir}", f"--input={tmp_path / 'in'}")
+    words += (f"--output={tmp_path / 'out'}", "--config=configs/unet.py")
+
+    def area(**options):
+        said = run(*words, **options, **SMALL)
+        mask = np.asarray(Image.open(tmp_path / "out" / "masks" / "1.png"))
+        return int((mask > 0).sum()), said
+
+    for value, wanted in ((0.0, 2000), (2.0, 0)):
+        rule = {"rule": "threshold", "value": value}
+        (workdir / "decision.json").write_text(json.dumps(rule))
+        assert area()[0] == wanted
+    found, said = area(threshold=0.0, ensemble=False)
+    assert found == 2000
+    assert "by 1 fold(s)" in said
+    (workdir / "decision.json").unlink()
+    said = run(*words, **SMALL, expect=2)
+    assert "give its training command once more" in said
 
 
 def test_a_refused_command_does_not_spoil_its_folder(shared, tmp_path):

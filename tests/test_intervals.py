@@ -3,8 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from sklearn.metrics import roc_auc_score
 
-from nerve_jax.intervals import bootstrap_mean
+from nerve_jax.intervals import bootstrap_auroc, bootstrap_mean
 
 
 def cohort(rng, num_subjects=24, per_subject=10, spread=0.15, noise=0.1):
@@ -16,11 +17,12 @@ def cohort(rng, num_subjects=24, per_subject=10, spread=0.15, noise=0.1):
     return values, [f"p{i // per_subject}" for i in range(len(values))]
 
 
-def test_nominal_95_percent_covers_the_truth_90_to_99_times_in_100():
+@pytest.mark.parametrize("num_subjects", [6, 9, 24])
+def test_nominal_95_percent_covers_the_truth_90_to_99_times_in_100(num_subjects):
     rng = np.random.default_rng(0)
     hits = 0
     for trial in range(200):
-        low, high = bootstrap_mean(*cohort(rng), seed=trial)
+        low, high = bootstrap_mean(*cohort(rng, num_subjects), seed=trial)
         hits += low <= 0.7 <= high
     assert 180 <= hits <= 198
 
@@ -69,3 +71,21 @@ def test_the_seed_decides():
     assert narrow == pytest.approx(
         np.diff(bootstrap_mean(values, subjects))[0] * 0.344, rel=0.25
     )
+
+
+def test_the_interval_of_an_auroc_is_that_of_a_plain_bootstrap():
+    rng = np.random.default_rng(0)
+    people = [f"p{i}" for i in range(30) for _ in range(8)]
+    true = rng.random(240) < 0.4
+    probs = rng.normal(true * 1.2 + np.repeat(rng.normal(0, 0.5, 30), 8))
+    rows = np.arange(240).reshape(30, 8)
+    areas = [
+        roc_auc_score(true[drawn], probs[drawn])
+        for drawn in (rows[rng.integers(30, size=30)].ravel() for _ in range(1000))
+    ]
+    low, high = bootstrap_auroc(true, probs, people)
+    assert low == pytest.approx(np.percentile(areas, 2.5), abs=0.015)
+    assert high == pytest.approx(np.percentile(areas, 97.5), abs=0.015)
+    assert low < roc_auc_score(true, probs) < high
+    assert np.isnan(bootstrap_auroc(true, probs, ["one"] * 240)).all()
+    assert np.isnan(bootstrap_auroc(np.ones(240, bool), probs, people)).all()

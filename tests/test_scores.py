@@ -29,6 +29,7 @@ def examples():
     masks = [resize_image(t * np.uint8(255), TRAINING_SIZE) for t in truths]
     return Examples(
         images=np.zeros((3, *TRAINING_SIZE), np.uint8),
+        thumbnails=np.zeros((3, 48, 64), np.uint8),
         masks=np.stack(masks),
         sizes=np.array(sizes),
         truths=tuple(rle.encode(t) for t in truths),
@@ -63,12 +64,15 @@ def test_each_frame_is_decided_by_its_own_rule_and_held_against_the_plain_one(ex
     probs = np.full((2, *TRAINING_SIZE), 0.4, np.float32)
     model = predicted(examples, [0, 2], probs, [0.9, 0.3])
     rules = [Threshold(0.3), Threshold(0.5)]
-    scored = score_frames(examples, model, rules, threshold=0.2, doubtful={2})
+    scored = score_frames(
+        examples, model, rules, threshold=0.2, groups=["p", "p", "g"], doubtful={2}
+    )
     claimed = scored.counts[:, :2].sum(1)
     np.testing.assert_array_equal(claimed, [48 * 64, 0])
     assert compute_dice(scored.counts)[1] == 1
     assert scored.dice_at_threshold[1] == 0
     np.testing.assert_array_equal(scored.doubtful, [False, True])
+    assert (scored.subjects, scored.groups) == (["p", "q"], ["p", "g"])
     np.testing.assert_allclose(scored.presence_probs, [0.9, 0.3], rtol=1e-6)
     assert scored.surface["hd95_px"][0] > 5
     assert np.isnan(scored.surface["hd95_px"][1])
@@ -81,12 +85,14 @@ def table(counts, probs, subjects="ppqq", frames="abcd", doubtful=(0, 0, 0, 0)):
     return Scored(
         list(frames[:count]),
         list(subjects[:count]),
+        list(subjects[:count]),
         np.array(counts),
         np.array(probs, float),
         np.full(count, 0.5),
         np.array(doubtful[:count], bool),
         {
             "surface_dice_5px": np.full(count, 0.25),
+            "surface_dice_1mm": np.full(count, np.nan),
             "hd95_px": distances,
             "assd_px": distances,
         },
@@ -110,7 +116,7 @@ def test_tables_give_back_what_they_were_given(tmp_path):
     )
     assert read_scores([]).counts.shape == (0, 4)
     line = (tmp_path / "one.csv").read_text().splitlines()[2]
-    assert line == "b,p,0,0,0,100,1.000000,0.750000,0.500000,0,0.250000,,"
+    assert line == "b,p,p,0,0,0,100,1.000000,0.750000,0.500000,0,0.250000,,,"
 
 
 def test_resizing_keeps_flat_pictures_and_area():

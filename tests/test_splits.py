@@ -94,6 +94,10 @@ def test_a_file_that_tears_subjects_draws_a_warning(tmp_path):
         ('[{"train": ["nobody"], "val": ["f001"]}]', "no labelled frame nobody"),
         ('[{"train": ["f000"], "val": ["f000"]}]', "in train and in val: f000"),
         ('[{"train": [], "val": ["f000"]}]', "empty"),
+        (
+            '[{"train": ["f001"], "val": ["f000"]}, {"train": ["f002"], "val": ["f000"]}]',
+            "more than one fold: f000",
+        ),
     ],
 )
 def test_a_file_that_does_not_fit_is_refused(tmp_path, content, message):
@@ -112,3 +116,14 @@ def test_fewer_subjects_than_folds_shows_them_and_the_mend(tmp_path):
             path, frames, subjects, np.array([True] * 3), num_folds=3, seed=0
         )
     assert not path.exists()
+
+
+def test_balance_never_costs_a_fold_all_its_frames():
+    """These made scikit-learn deal five people to four of five folds."""
+    subjects = [f"p{i}" for i, n in enumerate((5, 3, 5, 2, 2)) for _ in range(n)]
+    frames = [str(i) for i in range(len(subjects))]
+    for seed in range(200):
+        presence = np.random.default_rng(seed).random(len(frames)) < 0.5
+        splits = create_splits(frames, subjects, presence, num_folds=5, seed=0)
+        assert all(split["val"] for split in splits)
+        assert sorted(f for split in splits for f in split["val"]) == sorted(frames)
