@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import hashlib
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -12,7 +13,7 @@ from absl import logging
 from jaxtyping import Bool, Float, Int, UInt8
 from PIL import Image
 
-from nerve_jax import rle
+from nerve_jax import resized, rle
 from nerve_jax.datasets.ultrasound_nerve import Builder, PhantomConfig, SourceConfig
 from nerve_jax.errors import InputError
 
@@ -124,6 +125,9 @@ def load_examples(
 ) -> Examples:
     """Prepare the records if need be, decode every frame of a split and resize it.
 
+    What was decoded is kept beside the records (see `resized`) and only mapped into
+    memory the next time.
+
     Args:
       builder: of `create_builder`.
       split: "train" or, where the data set has one, "test".
@@ -142,6 +146,19 @@ def load_examples(
                 f"{builder.info.full_name} has no split {split!r}; it has {names}"
             )
         source = builder.as_data_source(split=split)
+    height, width = image_size
+    folder = Path(builder.data_path) / "resized" / f"{split}_{height}x{width}"
+    columns = resized.read(folder)
+    if columns is None:
+        columns = _decode(source, image_size)
+        resized.write(folder, columns)
+        columns = resized.read(folder) or columns
+    return Examples(**columns, fingerprint=builder.info.full_name, source=source)
+
+
+def _decode(source: Sequence[dict], image_size: tuple[int, int]) -> dict:
+    """Decode and resize every frame: the columns of `Examples`, in order of ids."""
+    with _quiet_tfds():
         records = sorted(
             (
                 _read_record(source[i], image_size) | {"records": np.int64(i)}
@@ -150,15 +167,10 @@ def load_examples(
             key=lambda record: record["frames"],
         )
     columns = {key: [record[key] for record in records] for key in records[0]}
-    arrays = {
-        *("images", "thumbnails", "masks", "sizes", "labelled"),
-        *("spacing_mm", "saturated_share", "records"),
+    return {
+        key: tuple(values) if isinstance(values[0], str) else np.stack(values)
+        for key, values in columns.items()
     }
-    return Examples(
-        **{k: np.stack(v) if k in arrays else tuple(v) for k, v in columns.items()},
-        fingerprint=builder.info.full_name,
-        source=source,
-    )
 
 
 def _read_record(record: dict, image_size: tuple[int, int]) -> dict:

@@ -44,11 +44,11 @@ def run(
         audit.audit(load_examples_from(config, split), folder)
         return
     if mode == "train":
-        parallel.use_cpu_cores(config.batch_size, config.accumulate_steps)
+        _prepare_devices(config)
         cross_validation.cross_validate(config, folder)
         return
     trained = load_config(folder)
-    parallel.use_cpu_cores(trained.batch_size, trained.accumulate_steps)
+    _prepare_devices(trained)
     if mode == "evaluate":
         other = config is not None and config.dataset != trained.dataset
         if other and "dataset" not in overrides:
@@ -62,3 +62,8 @@ def run(
     inference.predict(
         folder, overrides, Path(input_dir), Path(output_dir), submission=submission
     )
+
+
+def _prepare_devices(config: ConfigDict) -> None:
+    parallel.use_cpu_cores(config.batch_size, config.accumulate_steps)
+    parallel.keep_compiled_programs()

@@ -4,7 +4,10 @@ The training step is written for one device; these shardings say the rest. This 
 replaces `pmap`, which JAX keeps in maintenance only.
 """
 
+import hashlib
 import os
+import platform
+from pathlib import Path
 
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
@@ -26,6 +29,28 @@ def use_cpu_cores(batch_size: int, accumulate_steps: int) -> None:
     frames = batch_size // max(accumulate_steps, 1)
     count = max(n for n in range(1, cores + 1) if frames % n == 0)
     jax.config.update("jax_num_cpu_devices", count)
+
+
+def keep_compiled_programs() -> None:
+    """Keep compiled programs from one command to the next, in the user's cache folder.
+
+    A folder for each kind of processor, whose instructions the programs may use. Where
+    JAX_COMPILATION_CACHE_DIR names a folder, that one is used; deleting either is safe.
+    """
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    if jax.config.jax_compilation_cache_dir is None:
+        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        folder = home / "nerve_jax" / f"{platform.machine()}-{_hash_processor()}"
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+
+
+def _hash_processor() -> str:
+    """A name for what the processor can do."""
+    described = Path("/proc/cpuinfo")
+    lines = described.read_text().splitlines() if described.exists() else []
+    found = {line for line in lines if line.startswith(("model name", "flags"))}
+    text = "\n".join(sorted(found)) or platform.processor()
+    return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
 
 
 def create_mesh() -> Mesh:

@@ -1,0 +1,69 @@
+import json
+import os
+
+import numpy as np
+import pytest
+
+from nerve_jax import examples, resized
+from nerve_jax.examples import create_builder, load_examples
+
+COLUMNS = {
+    "images": np.arange(24, dtype=np.uint8).reshape(2, 3, 4),
+    "frames": ("a", "b"),
+}
+
+
+def test_columns_come_back_mapped_into_memory(tmp_path):
+    folder = tmp_path / "resized" / "train"
+    assert resized.read(folder) is None
+    resized.write(folder, COLUMNS)
+    found = resized.read(folder)
+    assert isinstance(found["images"], np.memmap)
+    np.testing.assert_array_equal(found["images"], COLUMNS["images"])
+    assert found["frames"] == ("a", "b")
+    assert os.listdir(tmp_path / "resized") == ["train"]
+
+
+def test_what_another_version_kept_is_made_anew(tmp_path):
+    folder = tmp_path / "train"
+    resized.write(folder, COLUMNS)
+    texts = json.loads((folder / "texts.json").read_text())
+    (folder / "texts.json").write_text(json.dumps(texts | {"version": 0}))
+    assert resized.read(folder) is None
+    resized.write(folder, COLUMNS)
+    assert resized.read(folder)["frames"] == ("a", "b")
+
+
+def test_where_nothing_can_be_kept_nothing_is_left(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(np, "save", full)
+    resized.write(tmp_path / "deep" / "train", COLUMNS)
+    assert os.listdir(tmp_path / "deep") == []
+    (tmp_path / "file").touch()
+    resized.write(tmp_path / "file" / "train", COLUMNS)
+
+
+def test_frames_are_decoded_once_and_are_the_same_ever_after(
+    tmp_path, write_folder, blob_frames, monkeypatch
+):
+    builder = create_builder(
+        "ultrasound_nerve/folder",
+        manual_dir=str(write_folder(blob_frames(3, 2))),
+        data_dir=str(tmp_path / "records"),
+    )
+    first = load_examples(builder, "train", (24, 32))
+
+    def decode(*_):
+        pytest.fail("decoded again")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(examples, "_decode", decode)
+        second = load_examples(builder, "train", (24, 32))
+    for name in ("images", "masks", "sizes", "spacing_mm", "records", "thumbnails"):
+        np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
+    assert (first.truths, first.digests) == (second.truths, second.digests)
+    np.testing.assert_array_equal(first.original(3), second.original(3))
+    smaller = load_examples(builder, "train", (12, 16))
+    assert smaller.images.shape[1:] == (12, 16)
