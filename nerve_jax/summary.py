@@ -20,8 +20,11 @@ def compute_frame_measures(scored: Scored) -> dict[str, Float[np.ndarray, " fram
 
     `surface_dice` is the one within 5 px.
     """
-    surface_dice = {"surface_dice": scored.surface["surface_dice_5px"]}
-    return compute_frame_scores(scored.counts) | surface_dice | scored.surface
+    others = {
+        "dice_at_threshold": scored.dice_at_threshold,
+        "surface_dice": scored.surface["surface_dice_5px"],
+    }
+    return compute_frame_scores(scored.counts) | others | scored.surface
 
 
 def summarise(scored: Scored) -> dict:
@@ -30,7 +33,7 @@ def summarise(scored: Scored) -> dict:
     Returns:
       The scores of `compute_scores` and the means of `compute_frame_measures`, each
       over the frames in which it is defined: of `num_frames_with_distances` for HD95
-      and ASSD; `dice_at_threshold`; `presence_auroc`, of the presence probability
+      and ASSD; `presence_auroc`, of the presence probability
       (Mann & Whitney 1947; NaN unless frames with and without a nerve are there).
     """
     present = compute_presence(scored.counts)
@@ -49,7 +52,6 @@ def summarise(scored: Scored) -> dict:
         },
         "num_frames_with_spacing": int((~np.isnan(in_mm)).sum()),
         "num_frames_with_distances": int((~np.isnan(scored.surface["hd95_px"])).sum()),
-        "dice_at_threshold": compute_mean(scored.dice_at_threshold),
         "presence_auroc": float(roc_auc_score(present, scored.presence_probs))
         if mixed
         else float("nan"),
