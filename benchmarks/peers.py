@@ -8,7 +8,9 @@ import subprocess
 import time
 from collections.abc import Callable
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 WIDTHS = (32, 64, 128, 256, 512)
@@ -17,50 +19,82 @@ BATCH = 8
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions, each with group norm and ReLU."""
+    """Two 3x3 convolutions, each with group norm and ReLU; with a shortcut or not."""
 
-    def __init__(self, inputs: int, outputs: int):
+    def __init__(self, inputs: int, outputs: int, residual: bool):
         super().__init__()
-        layers = []
-        for channels in (inputs, outputs):
-            layers += [
-                nn.Conv2d(channels, outputs, 3, padding=1, bias=False),
+
+        def conv(channels, size):
+            return nn.Conv2d(channels, outputs, size, padding=size // 2, bias=False)
+
+        self.conv_a, self.conv_b = conv(inputs, 3), conv(outputs, 3)
+        self.norm_a, self.norm_b = nn.GroupNorm(8, outputs), nn.GroupNorm(8, outputs)
+        self.residual = residual
+        if residual and inputs != outputs:
+            self.shortcut, self.norm_shortcut = (
+                conv(inputs, 1),
                 nn.GroupNorm(8, outputs),
-                nn.ReLU(inplace=True),
-            ]
-        self.layers = nn.Sequential(*layers)
+            )
 
     def forward(self, x):
-        return self.layers(x)
+        y = F.relu(self.norm_a(self.conv_a(x)), inplace=True)
+        y = self.norm_b(self.conv_b(y))
+        if self.residual:
+            same = x.shape == y.shape
+            y = y + (x if same else self.norm_shortcut(self.shortcut(x)))
+        return F.relu(y)
 
 
 class UNet(nn.Module):
-    """The same levels, norms and skips as `nerve_jax.models` in its classic form."""
+    """The U-Net of `nerve_jax.models`, one block a level, without its presence head."""
 
-    def __init__(self, widths=WIDTHS):
+    def __init__(self, widths=WIDTHS, residual=False, stem_stride=1):
         super().__init__()
-        inputs = (1, *widths[:-1])
-        self.encoder = nn.ModuleList(map(Block, inputs, widths))
+        inputs = (stem_stride**2, *widths[:-1])
+        pairs = list(zip(inputs, widths, strict=True))
+        self.encoder = nn.ModuleList(Block(a, b, residual) for a, b in pairs)
         upwards = list(zip(widths[:0:-1], widths[-2::-1], strict=True))
         self.upsample = nn.ModuleList(
             nn.ConvTranspose2d(b, a, 2, 2) for b, a in upwards
         )
-        self.decoder = nn.ModuleList(Block(2 * a, a) for _, a in upwards)
-        self.pool = nn.MaxPool2d(2)
-        self.head = nn.Conv2d(widths[0], 1, 1)
+        self.decoder = nn.ModuleList(Block(2 * a, a, residual) for _, a in upwards)
+        self.head = nn.Conv2d(widths[0], stem_stride**2, 1)
+        self.stem_stride = stem_stride
 
     def forward(self, images):
         mean = images.mean((1, 2, 3), keepdim=True)
         spread = images.std((1, 2, 3), keepdim=True, correction=0)
-        x, skips = (images - mean) / (spread + 1e-3), []
+        x = F.pixel_unshuffle((images - mean) / (spread + 1e-3), self.stem_stride)
+        skips = []
         for number, block in enumerate(self.encoder):
-            x = block(self.pool(x) if number else x)
+            x = block(F.max_pool2d(x, 2) if number else x)
             skips.append(x)
         for number, (upsample, block) in enumerate(
             zip(self.upsample, self.decoder, strict=True)
         ):
             x = block(torch.cat([upsample(x), skips[-2 - number]], 1))
-        return self.head(x)
+        return F.pixel_shuffle(self.head(x), self.stem_stride)
+
+    def load(self, params: dict) -> "UNet":
+        """Take the weights of a `nerve_jax` model of the same shape."""
+        state = {}
+        for name, values in params.items():
+            if name.startswith("presence"):
+                continue
+            parts = name.split("/")
+            if parts[0] in ("encoder", "decoder"):
+                del parts[2]  # the only block of its level
+            kind = parts.pop()
+            values = torch.from_numpy(np.array(values, np.float32))
+            if kind == "kernel" and parts[0] == "upsample":
+                values = values.permute(2, 3, 0, 1)
+            elif kind == "kernel" and values.ndim == 2:
+                values = values.T[..., None, None]
+            elif kind == "kernel":
+                values = values.permute(3, 2, 0, 1)
+            state[".".join([*parts, "bias" if kind == "bias" else "weight"])] = values
+        self.load_state_dict(state)
+        return self
 
 
 def measure(

@@ -162,8 +162,9 @@ class UNet(nnx.Module):
             for block in blocks:
                 x = block(x)
             skips.append(x)
-        deepest = self.dropout(x, deterministic=dropout_key is None, rngs=dropout_key)
-        x, coarse = deepest, []
+        if dropout_key is not None:
+            x = self.dropout(x, deterministic=False, rngs=dropout_key)
+        deepest, coarse = x, []
         for number, (upsample, blocks) in enumerate(
             zip(self.upsample, self.decoder, strict=True)
         ):
@@ -282,6 +283,8 @@ def pad_to(x: Float[Array, "batch height width channels"], sizes: Sequence[int])
     """Repeat the edges evenly up to `sizes`; return that and the (top, left) added."""
     missing = [new - old for new, old in zip(sizes, x.shape[1:3], strict=True)]
     before = [m // 2 for m in missing]
+    if not any(missing):
+        return x, before
     pads = [(b, m - b) for b, m in zip(before, missing, strict=True)]
     return jnp.pad(x, ((0, 0), *pads, (0, 0)), mode="edge"), before
 
