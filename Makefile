@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: train test test-all lint clean
+.PHONY: train test test-all lint bench-env bench clean
 
 train: $(VENV)/.installed
 	$(BIN)/python main.py --config=configs/unet.py
@@ -20,8 +20,21 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# jax2onnx wants an older Orbax than the project, so peers have their own environment.
+bench-env: .venv-bench/.installed
+
+bench: .venv-bench/.installed $(VENV)/.installed
+	set -e; for script in train_step training_loop inference startup; do \
+		PYTHONPATH=. .venv-bench/bin/python benchmarks/$$script.py; done
+
+.venv-bench/.installed: requirements.txt benchmarks/requirements.txt
+	$(PYTHON) -m venv .venv-bench
+	grep -v orbax requirements.txt > .venv-bench/project.txt
+	.venv-bench/bin/pip install -q -r .venv-bench/project.txt -r benchmarks/requirements.txt
+	touch $@
+
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) .venv-bench
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
