@@ -8,9 +8,10 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float
-from scipy import ndimage, stats
+from jaxtyping import Float
+from scipy import stats
 
+from nerve_jax.decide import count_pieces
 from nerve_jax.duplicates import (
     SAME_VIEW,
     Pair,
@@ -21,7 +22,8 @@ from nerve_jax.duplicates import (
 )
 from nerve_jax.examples import Examples
 from nerve_jax.files import write_json, write_whole
-from nerve_jax.pages import render_audit
+from nerve_jax.metrics import compute_mean
+from nerve_jax.pages import list_across, render_audit
 
 DISAGREEMENT_DICE = 0.5  # outlines of one view that agree less contradict each other
 OUTLIER_DEVIATIONS = 4.0  # robust standard deviations from the data set's median
@@ -83,9 +85,9 @@ def compute_audit(examples: Examples, pairs: list[Pair]) -> dict:
         "near_duplicates": [p for p in described if not p["exact"]],
         "contradictions": [p for p in described if p["kind"]],
         "contradicting_empty": [examples.frames[i] for i in empty],
-        "label_noise_dice": _mean([p["dice"] for p in labelled]),
+        "label_noise_dice": compute_mean(np.array([p["dice"] for p in labelled])),
         "num_label_pairs": len(labelled),
-        "label_noise_dice_both_present": _mean(both),
+        "label_noise_dice_both_present": compute_mean(np.array(both)),
         "presence_by_subject": _count_presence(examples),
         "sizes": {f"{h}x{w}": count for (h, w), count in _count_sizes(examples)},
         "odd_sizes": _find_odd_sizes(examples),
@@ -96,19 +98,13 @@ def compute_audit(examples: Examples, pairs: list[Pair]) -> dict:
 
 def describe(content: dict) -> str:
     """Say in a few lines what an audit found."""
-    across = [
-        pair
-        for name in ("exact_duplicates", "near_duplicates")
-        for pair in content[name]
-        if len(set(pair["subjects"])) > 1
-    ]
     noise = content["label_noise_dice"]
     count = {k: len(v) for k, v in content.items() if isinstance(v, list)}
     text = f"""\
 {content["num_frames"]} frames of {content["num_subjects"]} subjects, \
 {content["num_labelled"]} labelled
 {count["exact_duplicates"]} pairs of equal frames, {count["near_duplicates"]} of nearly \
-equal ones; {len(across)} of them across subjects
+equal ones; {len(list_across(content))} of them across subjects
 {count["shared_subjects"]} group(s) of subjects that share a view; each counts as one \
 subject in the folds
 {count["contradictions"]} pairs contradict each other; {count["contradicting_empty"]} \
@@ -213,18 +209,18 @@ def _find_odd_masks(examples: Examples) -> list[dict]:
     down = (np.arange(height) + 0.5) / height
     total = np.maximum(masks.sum((1, 2)), 1e-6)
     measures = {
-        "log area": np.log(np.maximum(area, 1e-6)),
+        "area": area,
         "centre across": (masks.sum(1) * across).sum(1) / total,
         "centre down": (masks.sum(2) * down).sum(1) / total,
     }
-    shown = {"log area": area, **{k: v for k, v in measures.items() if "log" not in k}}
     deviations = {name: _deviations(values) for name, values in measures.items()}
-    pieces = np.array([_count_pieces(mask >= 0.5) for mask in masks])
+    deviations["area"] = _deviations(np.log(np.maximum(area, 1e-6)))
+    pieces = np.array([count_pieces(mask >= 0.5) for mask in masks])
     rare = np.mean(pieces > 1) <= RARE_SHARE
     found = []
     for i, row in enumerate(rows):
         reasons = [
-            f"{name.removeprefix('log ')} {shown[name][i]:.3f} of the frame's, "
+            f"{name} {measures[name][i]:.3f} of the frame's, "
             f"{values[i]:+.1f} robust deviations"
             for name, values in deviations.items()
             if abs(values[i]) > OUTLIER_DEVIATIONS
@@ -236,15 +232,7 @@ def _find_odd_masks(examples: Examples) -> list[dict]:
     return found
 
 
-def _count_pieces(mask: Bool[np.ndarray, "height width"]) -> int:
-    return ndimage.label(mask, np.ones((3, 3)))[1]
-
-
 def _deviations(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
     """Distance from the median in robust standard deviations; 0 where all are alike."""
     spread = float(stats.median_abs_deviation(values, scale="normal"))
     return (values - np.median(values)) / spread if spread else np.zeros(len(values))
-
-
-def _mean(values: list[float]) -> float:
-    return float(np.mean(values)) if values else float("nan")

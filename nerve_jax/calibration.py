@@ -124,8 +124,6 @@ def compute_calibration_error(reliability: Reliability) -> float:
     background, which keeps it small. NaN without any members.
     """
     said, true, count = (part[reliability.count > 0] for part in reliability)
-    return (
-        float(np.average(np.abs(said - true), weights=count))
-        if len(count)
-        else (float("nan"))
-    )
+    if not len(count):
+        return float("nan")
+    return float(np.average(np.abs(said - true), weights=count))

@@ -92,12 +92,7 @@ def _read_scores(workdir: Path) -> Scored:
     tables = [workdirs.fold_dir(workdir, fold) / "scores.csv" for fold in folds]
     if not tables:
         raise InputError(f"{workdir}: no finished fold there to compare")
-    missing = [str(table) for table in tables if not table.exists()]
-    if missing:
-        raise InputError(
-            f"{', '.join(missing)} not there: the run was stopped before its report; "
-            "give its training command once more"
-        )
+    workdirs.check_reported(tables)
     return read_scores(tables)
 
 

@@ -11,7 +11,7 @@ stands for the expectation of the ratio.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +23,6 @@ from nerve_jax.calibration import (
     CENTRES,
     EDGES,
     LogitCounts,
-    PerBin,
     count_by_logit,
     count_pixels,
     fit_temperature,
@@ -92,13 +91,11 @@ class ExpectedDice:
         size: tuple[int, ...],
     ) -> Mask:
         """Decide a frame of a (height, width); `probs` are at training size."""
-        presence = np.array([self.presence(probs, presence_prob)])
-        cut, expected = choose_cuts(
-            count_pixels(probs)[None], presence, self.temperature
-        )
-        if presence[0] * expected[0] <= 1 - presence[0]:
+        presence = self.presence(probs, presence_prob)
+        cut, expected = choose_cut(count_pixels(probs), presence, self.temperature)
+        if presence * expected <= 1 - presence:
             return np.zeros(size, bool)
-        mask = resize_probs(probs, size) >= special.expit(EDGES[cut[0]])
+        mask = resize_probs(probs, size) >= special.expit(EDGES[cut])
         if self.one_component:
             mask = keep_largest(mask)
         return mask if mask.mean() >= self.smallest_share else np.zeros(size, bool)
@@ -126,27 +123,32 @@ def check_rule(name: str) -> None:
         raise InputError(f"decide={name!r}: there are {', '.join(RULES)}")
 
 
-def choose_cuts(
-    pixels: PerBin, presence_probs: Float[np.ndarray, " frames"], temperature: float
-) -> tuple[Int[np.ndarray, " frames"], Float[np.ndarray, " frames"]]:
-    """Choose each frame's cut for the highest expected Dice if there is a nerve.
+def any_fitted(rules: Iterable[Rule]) -> bool:
+    """Whether any of the rules was fitted, so that they may gain on the threshold."""
+    return any(isinstance(rule, ExpectedDice) for rule in rules)
+
+
+def choose_cut(
+    pixels: Float[np.ndarray, " bins"], presence_prob: float, temperature: float
+) -> tuple[int, float]:
+    """Choose a frame's cut for the highest expected Dice if there is a nerve.
 
     Args:
-      pixels: of each frame by logit (see `calibration`).
-      presence_probs: that there is a nerve, calibrated.
+      pixels: of the frame by logit (see `calibration`).
+      presence_prob: that there is a nerve, calibrated.
       temperature: divides logits.
 
     Returns:
       The lowest bin that belongs to the mask, and the Dice expected.
     """
     marginal = special.expit(CENTRES / temperature)
-    nerve = pixels * np.minimum(marginal / presence_probs[:, None], 1)
-    inside, found = _from_the_top(pixels), _from_the_top(nerve)
-    expected = 2 * found / (inside + nerve.sum(1, keepdims=True))
-    lowest = expected.argmax(1)
-    highest = expected.shape[1] - 1 - expected[:, ::-1].argmax(1)
+    nerve = pixels * np.minimum(marginal / presence_prob, 1)
+    inside, found = (np.cumsum(values[::-1])[::-1] for values in (pixels, nerve))
+    expected = 2 * found / (inside + nerve.sum())
+    best = np.flatnonzero(expected == expected.max())
     # Of cuts that give one mask, the nearest to a half.
-    return np.clip(np.searchsorted(EDGES, 0.0), lowest, highest), expected.max(1)
+    cut = np.clip(np.searchsorted(EDGES, 0.0), best[0], best[-1])
+    return int(cut), float(expected.max())
 
 
 class Evidence(NamedTuple):
@@ -192,7 +194,7 @@ def collect_evidence(
         _weigh_evidence(probs, presence_probs),
         presence,
         truths.mean((1, 2)),
-        np.array([ndimage.label(truth, TOUCHING)[1] for truth in truths], int),
+        np.array([count_pieces(truth) for truth in truths], int),
     )
 
 
@@ -234,6 +236,11 @@ def fit_rule(evidence: Evidence) -> ExpectedDice:
     )
 
 
+def count_pieces(mask: Mask) -> int:
+    """How many pieces a mask has."""
+    return ndimage.label(mask, TOUCHING)[1]
+
+
 def keep_largest(mask: Mask) -> Mask:
     """The largest piece of a mask."""
     pieces, count = ndimage.label(mask, TOUCHING)
@@ -247,8 +254,3 @@ def _weigh_evidence(probs, presence_probs) -> Float[np.ndarray, " frames"]:
     both = np.stack([presence_probs, probs.max((1, 2))]).astype(np.float64)
     logits = special.logit(np.clip(both, 1e-7, 1 - 1e-7))
     return np.clip(logits, -MAX_EVIDENCE, MAX_EVIDENCE).sum(0)
-
-
-def _from_the_top(values: PerBin) -> PerBin:
-    """Sum over each bin and those above it."""
-    return np.cumsum(values[:, ::-1], axis=1)[:, ::-1]

@@ -7,7 +7,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from nerve_jax import report, workdirs
-from nerve_jax.decide import ExpectedDice, Rule
+from nerve_jax.decide import Rule, any_fitted
 from nerve_jax.duplicates import contradicting_empty, find_duplicates, group_subjects
 from nerve_jax.errors import InputError
 from nerve_jax.examples import Examples
@@ -43,7 +43,8 @@ def evaluate(workdir: Path, overrides: dict, split: str) -> dict:
 
     A fold counts as trained on a frame when it was trained on one of the same pixels,
     whatever data set and name that came under, and on its own data set also when it was
-    trained on any frame of the same subject, or of one that shares a view with it. The same holds of the fitted decision.
+    trained on any frame of the same subject, or of one that shares a view with it. The
+    same holds of the fitted decision.
 
     Args:
       workdir: of a run with finished folds.
@@ -121,8 +122,7 @@ def evaluate(workdir: Path, overrides: dict, split: str) -> dict:
 
 
 def _summarise(scored: Scored, rules: Sequence[Rule], gains: dict) -> dict:
-    fitted = any(isinstance(rule, ExpectedDice) for rule in rules)
-    summary = compute_summary(scored, fitted=fitted)
+    summary = compute_summary(scored, fitted=any_fitted(rules))
     for name, difference in gains.items():
         summary[name] = compute_mean(difference)
         summary["intervals"][name] = bootstrap_mean(difference, scored.groups)
@@ -226,6 +226,5 @@ def _predict_by_judges(
         chosen = [members[fold] for fold in group]
         found = predictor(chosen, images[positions[rows]], **options)
         probs[rows], presence[rows] = found
-    return Predicted(
-        positions, probs.astype(np.float16), presence
-    )  # as folds keep them
+    kept = probs.astype(np.float16)  # as folds keep theirs
+    return Predicted(positions, kept, presence)

@@ -84,21 +84,16 @@ def load_rule_of(config: ConfigDict, workdir: Path, fold: int | None = None) -> 
     if config.decide == "threshold":
         return Threshold(config.threshold)
     folder = workdir if fold is None else workdirs.fold_dir(workdir, fold)
-    if workdirs.load_config(workdir).decide != config.decide:
-        raise InputError(
-            f"{workdir} was trained with --config.decide=threshold and holds no fitted "
-            "decision; train with --config.decide=expected_dice in another folder"
-        )
-    if not (folder / "decision.json").exists():
-        raise InputError(
-            f"{folder / 'decision.json'} is not there: the run was stopped before its "
-            "report; give its training command once more"
-        )
+    workdirs.check_reported([folder / "decision.json"])
     return load_rule(folder / "decision.json")
 
 
 def override(workdir: Path, overrides: dict, fields: tuple[str, ...]) -> ConfigDict:
-    """The run's configuration with some fields set anew; no other may differ."""
+    """The run's configuration with some fields set anew; no other may differ.
+
+    Raises:
+      InputError: lists those that do; a fitted decision is asked for and there is none.
+    """
     config = workdirs.load_config(workdir)
     free = (*fields, *workdirs.FREE_FIELDS)
     wrong = [
@@ -112,8 +107,15 @@ def override(workdir: Path, overrides: dict, fields: tuple[str, ...]) -> ConfigD
         f"{workdir} was trained with another configuration than",
         f"Only these can be set anew: {', '.join(fields)}.",
     )
+    trained_with = config.decide
     config.update({name: overrides[name] for name in fields if name in overrides})
     if "threshold" in overrides and "decide" not in overrides:
         config.decide = "threshold"
     check_rule(config.decide)
+    if config.decide not in ("threshold", trained_with):
+        raise InputError(
+            f"{workdir} was trained with --config.decide={trained_with} and holds no "
+            f"other decision; train with --config.decide={config.decide} in another "
+            "folder"
+        )
     return config

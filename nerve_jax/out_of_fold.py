@@ -10,6 +10,7 @@ and elsewhere: a rule that no score describes is not used.
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Bool, UInt8
 from scipy import special
 
 from nerve_jax import workdirs
@@ -23,6 +24,7 @@ from nerve_jax.decide import (
     ExpectedDice,
     Rule,
     Threshold,
+    any_fitted,
     collect_evidence,
     fit_rule,
     pool_evidence,
@@ -102,15 +104,23 @@ def fit_rules(
 
 
 def gather_evidence(
-    examples: Examples, predictions: dict[int, Predicted]
+    masks: UInt8[np.ndarray, "frames height width"],
+    presence: Bool[np.ndarray, " frames"],
+    predictions: dict[int, Predicted],
 ) -> dict[int, Evidence]:
-    """What each fold's predictions say for fitting."""
+    """What each fold's predictions say for fitting.
+
+    Args:
+      masks: of the data set, share of each pixel that is nerve, 0 to 255.
+      presence: whether each of its frames shows a nerve.
+      predictions: of some of its frames, by fold.
+    """
     return {
         fold: collect_evidence(
             predicted.probs,
             predicted.presence_probs,
-            examples.masks[predicted.positions],
-            examples.presence[predicted.positions],
+            masks[predicted.positions],
+            presence[predicted.positions],
         )
         for fold, predicted in predictions.items()
     }
@@ -157,7 +167,7 @@ def measure_reliability(
       "as the model gave it" and, if any rule was fitted, "by temperature".
     """
     said: dict[str, list] = {"as the model gave it": []}
-    if any(isinstance(rule, ExpectedDice) for rule in rules.values()):
+    if any_fitted(rules.values()):
         said["by temperature"] = []
     for name, probs in said.items():
         for rule in rules.values():

@@ -93,7 +93,7 @@ def picture_findings(content: dict, examples: Examples, count: int) -> dict:
     exact, near = content["exact_duplicates"], content["near_duplicates"]
     kinds = {
         "contradictions": sorted(content["contradictions"], key=_most_alike),
-        "across": [p for p in sorted(exact + near, key=_most_alike) if _across(p)],
+        "across": sorted(list_across(content), key=_most_alike),
         "exact": exact,
         "near": sorted(near, key=lambda pair: pair["similarity"]),
     }
@@ -121,6 +121,12 @@ def picture_findings(content: dict, examples: Examples, count: int) -> dict:
     }
 
 
+def list_across(content: dict) -> list[dict]:
+    """Of the pairs that an audit found, equal ones first, those of two subjects."""
+    pairs = content["exact_duplicates"] + content["near_duplicates"]
+    return [pair for pair in pairs if len(set(pair["subjects"])) > 1]
+
+
 def _one_a_subject_first(entries, where, examples) -> list[dict]:
     """Entries in such order that subjects take turns."""
     turns: Counter = Counter()
@@ -134,7 +140,3 @@ def _one_a_subject_first(entries, where, examples) -> list[dict]:
 
 def _most_alike(pair: dict) -> float:
     return -pair["similarity"]
-
-
-def _across(pair: dict) -> bool:
-    return len(set(pair["subjects"])) > 1

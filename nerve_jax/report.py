@@ -12,19 +12,15 @@ from ml_collections import ConfigDict
 
 from nerve_jax import out_of_fold, workdirs
 from nerve_jax.audit import compute_audit
-from nerve_jax.calibration import (
-    Reliability,
-    compute_calibration_error,
-    compute_reliability,
-)
-from nerve_jax.decide import ExpectedDice
+from nerve_jax.calibration import compute_calibration_error, compute_reliability
+from nerve_jax.decide import any_fitted
 from nerve_jax.duplicates import Pair
 from nerve_jax.examples import Examples
 from nerve_jax.files import write_json, write_whole
 from nerve_jax.metrics import compute_presence
 from nerve_jax.metrics_log import MetricsLog
 from nerve_jax.report_page import render_report
-from nerve_jax.scores import Scored, read_scores
+from nerve_jax.scores import read_scores
 from nerve_jax.splits import find_torn
 from nerve_jax.summary import compute_summary, summarise
 from nerve_jax.tables import summarise_folds
@@ -52,7 +48,9 @@ def write_report(
       The content of report.json.
     """
     predictions = out_of_fold.load_predictions(workdir, examples)
-    evidence = out_of_fold.gather_evidence(examples, predictions)
+    evidence = out_of_fold.gather_evidence(
+        examples.masks, examples.presence, predictions
+    )
     rules = out_of_fold.fit_rules(
         workdir,
         groups,
@@ -74,10 +72,17 @@ def write_report(
     reliability = out_of_fold.measure_reliability(evidence, rules)
     tables = [workdirs.fold_dir(workdir, f) / "scores.csv" for f in predictions]
     scored = read_scores(tables)
-    fitted = any(isinstance(rule, ExpectedDice) for rule in rules.values())
+    of_presence = compute_reliability(
+        scored.presence_probs,
+        compute_presence(scored.counts).astype(float),
+        np.ones(len(scored.counts)),
+    )
+    errors = [compute_calibration_error(curve) for curve in reliability.values()]
     content = {
-        **compute_summary(scored, fitted=fitted),
-        **_describe_calibration(reliability, scored),
+        **compute_summary(scored, fitted=any_fitted(rules.values())),
+        "calibration_error": errors[-1],  # by temperature, where one was fitted
+        "calibration_error_before": errors[0],
+        "presence_calibration_error": compute_calibration_error(of_presence),
         **_describe_folds(workdir, tables),
         "torn_subjects": _find_torn(workdir, examples, groups, list(predictions)),
         "one_frame_a_subject": audit["one_frame_a_subject"],
@@ -106,25 +111,10 @@ def write_report(
         mask_of,
         curves=MetricsLog(workdir).read(),
         reliability=reliability,
+        of_presence=of_presence,
     )
     write_whole(workdir / "report.html", page)
     return content
-
-
-def _describe_calibration(
-    reliability: dict[str, Reliability], scored: Scored
-) -> dict[str, float]:
-    """Expected calibration errors of pixels and of presence."""
-    present = compute_presence(scored.counts).astype(float)
-    of_presence = compute_reliability(
-        scored.presence_probs, present, np.ones(len(present))
-    )
-    errors = [compute_calibration_error(curve) for curve in reliability.values()]
-    return {
-        "calibration_error": errors[-1],  # by temperature, where one was fitted
-        "calibration_error_before": errors[0],
-        "presence_calibration_error": compute_calibration_error(of_presence),
-    }
 
 
 def _find_torn(

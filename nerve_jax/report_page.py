@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from nerve_jax import pages, plots
-from nerve_jax.calibration import Reliability, compute_reliability
+from nerve_jax.calibration import Reliability
 from nerve_jax.examples import Examples
 from nerve_jax.metrics import compute_dice, compute_presence, empty_counts
 from nerve_jax.scores import Scored
@@ -27,6 +27,7 @@ def render_report(
     *,
     curves: Sequence[dict],
     reliability: dict[str, Reliability],
+    of_presence: Reliability,
 ) -> str:
     """Render report.html.
 
@@ -39,6 +40,7 @@ def render_report(
       mask_of: the decided mask of a frame, by its id.
       curves: rows of metrics.jsonl.
       reliability: of pixels, by name.
+      of_presence: the reliability of presence.
     """
     cleaned = {key: value for key, _, value, *_ in list_headline(content["cleaned"])}
     return pages.render(
@@ -49,7 +51,7 @@ def render_report(
             (*row, cleaned.get(key, "–")) for key, *row in list_headline(content)
         ],
         by_fold={key: HEADLINE[key] for key in BY_FOLD},
-        plots=_draw_plots(scored, curves, reliability),
+        plots=_draw_plots(scored, curves, reliability, of_presence),
         frames=_draw_frames(scored, examples, mask_of),
         audit=audit,
         pictures=pages.picture_findings(audit, examples, PAIRS_SHOWN),
@@ -59,7 +61,7 @@ def render_report(
     )
 
 
-def _draw_plots(scored: Scored, curves, reliability) -> dict[str, str]:
+def _draw_plots(scored: Scored, curves, reliability, of_presence) -> dict[str, str]:
     dice, present = compute_dice(scored.counts), compute_presence(scored.counts)
     baseline = compute_dice(empty_counts(scored.counts))
     area = (scored.counts[:, 0] + scored.counts[:, 2]) / scored.counts.sum(1)
@@ -70,9 +72,6 @@ def _draw_plots(scored: Scored, curves, reliability) -> dict[str, str]:
         )
         for values in (dice, baseline)
     ]
-    of_presence = compute_reliability(
-        scored.presence_probs, present.astype(float), np.ones(len(present))
-    )
     drawn = {
         "loss": plots.plot_curves(curves, "loss", "training loss"),
         "dice": plots.plot_curves(curves, "dice", "validation Dice at the threshold"),

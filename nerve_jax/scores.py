@@ -68,9 +68,7 @@ class Scored(NamedTuple):
     def select(self, rows: Bool[np.ndarray, " n"] | Int[np.ndarray, " n"]) -> "Scored":
         """Some of the rows, by a mask of them or by their numbers."""
         return Scored(
-            np.array(self.frames, object)[rows].tolist(),
-            np.array(self.subjects, object)[rows].tolist(),
-            np.array(self.groups, object)[rows].tolist(),
+            *(np.array(texts, object)[rows].tolist() for texts in self[:3]),
             *(part[rows] for part in self[3:7]),
             {name: values[rows] for name, values in self.surface.items()},
         )
@@ -112,7 +110,7 @@ def score_frames(
       groups: of each frame of the data set.
       doubtful: positions of frames whose label a frame of the same view contradicts.
     """
-    rows = []
+    plain, rows = Threshold(threshold), []
     for row, (position, rule) in enumerate(
         zip(predicted.positions.tolist(), rules, strict=True)
     ):
@@ -122,13 +120,13 @@ def score_frames(
         rows.append(
             {
                 "counts": compute_counts(pred, truth),
+                "plain": compute_counts(predicted.decide(examples, row, plain), truth),
                 "presence": rule.presence(
                     predicted.probs[row], float(predicted.presence_probs[row])
                 ),
                 **compute_surface_scores(pred, truth, spacing),
             }
         )
-    plain = count_frames(examples, predicted, [Threshold(threshold)] * len(rules))
     columns = {key: np.array([row[key] for row in rows]) for key in rows[0]}
     return Scored(
         [examples.frames[i] for i in predicted.positions],
@@ -136,7 +134,7 @@ def score_frames(
         [groups[i] for i in predicted.positions],
         columns.pop("counts"),
         columns.pop("presence"),
-        compute_dice(plain),
+        compute_dice(columns.pop("plain")),
         np.array([int(i) in doubtful for i in predicted.positions]),
         columns,
     )

@@ -150,6 +150,16 @@ def fold_dir(workdir: Path, fold: int) -> Path:
     return workdir / f"fold_{fold}"
 
 
+def check_reported(paths: Sequence[Path]) -> None:
+    """Raise `InputError` unless the files that a report leaves are all there."""
+    missing = [str(path) for path in paths if not path.exists()]
+    if missing:
+        raise InputError(
+            f"{', '.join(missing)} not there: the run was stopped before its report; "
+            "give its training command once more"
+        )
+
+
 def finished_folds(workdir: Path) -> list[int]:
     """Numbers of the folds that are trained and scored."""
     names = [path.parent.name for path in workdir.glob("fold_*/summary.json")]

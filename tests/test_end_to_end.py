@@ -278,16 +278,15 @@ def test_evaluate_scores_a_frame_by_folds_that_did_not_train_on_it(shared):
     )
     for key in ("dice", "iou", "pixel_accuracy"):
         assert own[key] == pytest.approx(content[key], abs=1e-4)
-    run(
-        "--mode=evaluate",
-        "--config=configs/unet.py",
-        f"--workdir={folder / 'whole'}",
-        data_dir=folder / "records",
-        phantom_seed=5,
-        num_subjects=2,
-        frames_per_subject=3,
-        test_flips=True,
-    )
+    words = ("--mode=evaluate", "--config=configs/unet.py")
+    words += (f"--workdir={folder / 'whole'}",)
+    elsewhere = {
+        "data_dir": folder / "records",
+        "phantom_seed": 5,
+        "num_subjects": 2,
+        "frames_per_subject": 3,
+    }
+    run(*words, **elsewhere, test_flips=True)
     other = json.loads((folder / "whole" / "evaluation.json").read_text())
     assert other["num_frames"] == 6
     assert (other["folds"], other["test_flips"]) == ([0, 1, 2], True)
@@ -295,16 +294,7 @@ def test_evaluate_scores_a_frame_by_folds_that_did_not_train_on_it(shared):
     for gain in ("flip_gain", "ensemble_gain", "decision_gain"):
         assert -1 <= other[gain] <= 1
         assert gain in other["intervals"]
-    run(
-        "--mode=evaluate",
-        "--config=configs/unet.py",
-        f"--workdir={folder / 'whole'}",
-        data_dir=folder / "records",
-        phantom_seed=5,
-        num_subjects=2,
-        frames_per_subject=3,
-        ensemble=False,
-    )
+    run(*words, **elsewhere, ensemble=False)
     alone = json.loads((folder / "whole" / "evaluation.json").read_text())
     assert alone["folds"] == [0]
     assert "flip_gain" not in alone

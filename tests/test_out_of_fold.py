@@ -3,7 +3,6 @@
 import json
 
 import numpy as np
-import pytest
 
 from nerve_jax import out_of_fold
 from nerve_jax.decide import ExpectedDice, Threshold
@@ -14,7 +13,7 @@ FOLDS = {0: range(10), 1: range(10, 20), 2: range(20, 30)}
 
 
 class Cohort:
-    """Thirty frames in three folds: what `gather_evidence` reads of `Examples`."""
+    """Thirty frames in three folds, and what each fold's model says of them."""
 
     def __init__(self, seed=0):
         rng = np.random.default_rng(seed)
@@ -37,23 +36,11 @@ def fit(tmp_path, cohort, groups, folds=(0, 1, 2), kind="expected_dice"):
     predictions = {fold: cohort.predictions[fold] for fold in folds}
     for fold in folds:
         (tmp_path / f"fold_{fold}").mkdir(exist_ok=True)
-    evidence = out_of_fold.gather_evidence(cohort, predictions)
+    evidence = out_of_fold.gather_evidence(cohort.masks, cohort.presence, predictions)
     rules = out_of_fold.fit_rules(
         tmp_path, groups, predictions, evidence, kind=kind, threshold=0.4
     )
     return rules, out_of_fold.load_rule(tmp_path / "decision.json")
-
-
-@pytest.fixture(autouse=True)
-def no_shape_checks(monkeypatch):
-    """`Cohort` stands for `Examples`; only the arrays count here."""
-    monkeypatch.setattr(
-        out_of_fold,
-        "gather_evidence",
-        getattr(
-            out_of_fold.gather_evidence, "__wrapped__", out_of_fold.gather_evidence
-        ),
-    )
 
 
 def test_changing_a_folds_frames_changes_every_rule_but_its_own(tmp_path):
@@ -95,7 +82,9 @@ def test_without_other_folds_or_people_or_by_request_the_threshold_decides(tmp_p
 
 def test_reliability_is_by_temperature_only_where_one_was_fitted(tmp_path):
     cohort = Cohort()
-    evidence = out_of_fold.gather_evidence(cohort, cohort.predictions)
+    evidence = out_of_fold.gather_evidence(
+        cohort.masks, cohort.presence, cohort.predictions
+    )
     rules, _ = fit(tmp_path, cohort, [f"p{i}" for i in range(30)])
     curves = out_of_fold.measure_reliability(evidence, rules)
     assert list(curves) == ["as the model gave it", "by temperature"]
