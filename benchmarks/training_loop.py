@@ -9,18 +9,14 @@ contrast by torchvision; float32 and bfloat16 (autocast), channels_last. Batch 8
 python benchmarks/training_loop.py
 """
 
-import itertools
 import tempfile
 
 import jax
 import numpy as np
-import segmentation_models_pytorch as smp
-import torch
 from absl import flags
 from ml_collections import ConfigDict
 from peers import BATCH, measure, print_result
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional as tv
+from smp_unet import SmpUNet
 
 from configs import unet, usgra
 from nerve_jax import parallel
@@ -70,78 +66,18 @@ def make_loop(config: ConfigDict, examples: Examples, mesh):
     return call
 
 
-class Frames(torch.utils.data.Dataset):
-    """Frames augmented one by one, as a PyTorch user would."""
-
-    def __init__(self, examples: Examples, strengths: ConfigDict):
-        self.images, self.masks = np.array(examples.images), np.array(examples.masks)
-        self.strengths = strengths
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int):
-        s, rng = self.strengths, np.random.default_rng()
-        pair = [
-            torch.from_numpy(a[index])[None].float() / 255
-            for a in (self.images, self.masks)
-        ]
-        if rng.random() < s["flip_prob"]:
-            pair = [tv.horizontal_flip(x) for x in pair]
-        height, width = self.images.shape[1:]
-        shift = s["shift_fraction"]
-        place = {
-            "angle": rng.uniform(-1, 1) * s["rotation_degrees"],
-            "translate": [
-                int(rng.uniform(-1, 1) * shift * width),
-                int(rng.uniform(-1, 1) * shift * height),
-            ],
-            "scale": (1 + s["scale_fraction"]) ** rng.uniform(-1, 1),
-            "shear": [0.0, 0.0],
-            "interpolation": InterpolationMode.BILINEAR,
-        }
-        image, mask = (tv.affine(x, **place) for x in pair)
-        image = image.clamp(min=1e-6) ** (
-            (1 + s["gamma_fraction"]) ** rng.uniform(-1, 1)
-        )
-        image = tv.adjust_contrast(
-            image.clamp(0, 1), 1 + rng.uniform(-1, 1) * s["contrast_fraction"]
-        )
-        image = tv.adjust_brightness(image, 1 + rng.uniform(-1, 1) * s["gain_fraction"])
-        return image, mask
-
-
-def make_smp(examples: Examples, strengths: dict, dtype: str):
+def make_smp(examples: Examples, strengths: ConfigDict, dtype: str):
     """A call that takes STEPS steps of smp's net with its loader."""
-    torch.manual_seed(0)
-    model = smp.Unet("resnet18", encoder_weights=None, in_channels=1, classes=1)
-    model = model.to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(model.parameters(), 1e-3)
-    dice = smp.losses.DiceLoss("binary")
-    loader = torch.utils.data.DataLoader(
-        Frames(examples, strengths),
-        BATCH,
-        shuffle=True,
-        drop_last=True,
-        num_workers=2,
-        persistent_workers=True,
+    contestant = SmpUNet(
+        examples.images,
+        examples.masks,
+        strengths,
+        dtype=dtype,
+        num_train_steps=10_000,
+        batch_size=BATCH,
+        seed=0,
     )
-    batches = itertools.chain.from_iterable(itertools.repeat(loader))
-
-    def call():
-        for images, masks in itertools.islice(batches, STEPS):
-            images = images.to(memory_format=torch.channels_last)
-            optimizer.zero_grad()
-            with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
-                logits = model(images)
-            logits = logits.float()
-            cross_entropy = torch.nn.functional.binary_cross_entropy_with_logits(
-                logits, masks
-            )
-            (cross_entropy + dice(logits, masks)).backward()
-            optimizer.step()
-
-    return call
+    return lambda: contestant.train(STEPS)
 
 
 def main() -> None:
@@ -152,7 +88,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as records:
         config = make_config(records, augment=True)
         examples = load_examples_from(config, "train")
-        strengths = dict(config.augment)
+        strengths = config.augment
         contestants = {
             "loop": make_loop(config, examples, mesh),
             "bare step": make_loop(make_config(records, augment=False), examples, mesh),

@@ -1,0 +1,316 @@
+"""Dice against seconds of training: this project, and a peer on the same frames.
+
+Contestants are `fast` (configs/fast.py), `smp` (segmentation_models_pytorch's ResNet-18
+U-Net in bfloat16, see smp_unet.py) and, for the phantom and usgra-seg alike, `unet`
+(configs/unet.py). Each trains on one fold at 96x128 px, batch 8, with as many steps as
+its own measured rate fits into the budget, and is scored on the fold's other frames at
+their own size, cut at 0.5. Only training is on the clock: neither start-up nor scoring.
+
+A curve (one contestant, data set and seed) is a process and a file of its own, so that
+the same command goes on where it was stopped. Nothing else should run meanwhile.
+
+python benchmarks/time_to_dice.py --usgra=usgra-seg/dataset
+"""
+
+import argparse
+import importlib
+import itertools
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from peers import describe_machine, print_result
+
+from nerve_jax import parallel
+from nerve_jax.batches import batch_positions
+from nerve_jax.decide import Threshold
+from nerve_jax.duplicates import find_duplicates, group_subjects
+from nerve_jax.examples import Examples
+from nerve_jax.intervals import bootstrap_mean
+from nerve_jax.metrics import compute_dice
+from nerve_jax.programs import create_programs, load_examples_from
+from nerve_jax.scores import Predicted, count_frames
+from nerve_jax.splits import create_splits
+
+CONTESTANTS = ("fast", "smp", "unet")
+BUDGET_SECONDS = {"usgra": 300, "phantom": 900}
+SEEDS = (0, 1)
+FOLD, NUM_FOLDS = 0, 5
+SHARES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+CALIBRATION_STEPS = 40
+
+
+class Data(NamedTuple):
+    """A data set and one fold of it: positions to train on and to score."""
+
+    examples: Examples
+    groups: list[str]
+    train: np.ndarray
+    val: np.ndarray
+
+
+def create_config(name: str, dataset: str, usgra: str):
+    """A configuration of this project, set on one of the two data sets."""
+    config = importlib.import_module(f"configs.{name}").get_config()
+    config.dataset = f"ultrasound_nerve/{dataset}"
+    config.manual_dir = usgra if dataset == "usgra" else ""
+    return config
+
+
+def load_data(config, fold: int) -> Data:
+    """Load frames and deal them into folds as a run does."""
+    examples = load_examples_from(config, "train")
+    pairs = find_duplicates(examples.thumbnails, examples.digests)
+    groups = group_subjects(examples.subjects, pairs)
+    splits = create_splits(
+        examples.frames, groups, examples.presence, num_folds=NUM_FOLDS, seed=0
+    )
+    train, val = (examples.positions(splits[fold][part]) for part in ("train", "val"))
+    return Data(examples, groups, train, val)
+
+
+class Ours:
+    """A configuration of this project as it trains and predicts."""
+
+    def __init__(self, config, data: Data, seed: int, num_train_steps: int):
+        self.config = config.copy_and_resolve_references()
+        self.config.num_train_steps = num_train_steps
+        self.config.eval_every_steps = num_train_steps
+        self.data, self.seed = data, seed
+        self.programs = create_programs(
+            self.config, parallel.create_mesh(), data.examples
+        )
+        self.programs.compile_steps()
+        self.key = jax.random.fold_in(jax.random.key(seed), FOLD)
+        self.state, self.step = self.programs.init(self.key), 0
+
+    def parameters(self) -> int:
+        """How many numbers it learns."""
+        return sum(p.size for p in self.state.params.values())
+
+    def train(self, num_steps: int) -> None:
+        """Take some steps."""
+        for step in range(self.step, self.step + num_steps):
+            places = batch_positions(
+                step,
+                batch_size=self.config.batch_size,
+                num_frames=len(self.data.train),
+                seed=self.seed,
+                fold=FOLD,
+            )
+            rows = self.data.train[places].astype(np.int32)[None]
+            self.state, metrics = self.programs.run_steps(self.state, rows, self.key)
+        jax.block_until_ready(self.state)
+        assert np.isfinite(metrics["loss"]).all()
+        self.step += num_steps
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        """Probabilities of frames, uint8 -> float32 [frames height width]."""
+        return self.programs.predict([self.state.ema_params], images)[0]
+
+
+def make_create(name: str, dataset: str, data: Data, config, seed: int):
+    """Return `create(num_train_steps) -> contestant`."""
+    if name != "smp":
+        return lambda steps: Ours(config, data, seed, steps)
+    from smp_unet import SmpUNet  # PyTorch starts threads that others do without
+
+    return lambda steps: SmpUNet(
+        data.examples.images[data.train],
+        data.examples.masks[data.train],
+        config.augment,
+        dtype="bfloat16",
+        num_train_steps=steps,
+        batch_size=config.batch_size,
+        seed=seed,
+    )
+
+
+def draw_curve(create, data: Data, budget_seconds: float) -> dict:
+    """Train for a budget of seconds, scoring on the way.
+
+    Returns:
+      "points", each with "seconds", "step" and "dice" of every frame, and what was
+      trained.
+    """
+    trial = create(10_000)
+    trial.train(CALIBRATION_STEPS // 4)
+    started = time.perf_counter()
+    trial.train(CALIBRATION_STEPS)
+    rate = CALIBRATION_STEPS / (time.perf_counter() - started)
+    num_steps = round(rate * budget_seconds)
+    del trial
+    contestant = create(num_steps)
+    step, seconds, points = 0, 0.0, []
+    for share in SHARES:
+        until = round(share * num_steps)
+        started = time.perf_counter()
+        contestant.train(until - step)
+        seconds += time.perf_counter() - started
+        step = until
+        dice = score(data, contestant.predict(data.examples.images[data.val]))
+        points.append({"seconds": seconds, "step": step, "dice": dice.tolist()})
+        print(f"{seconds:6.1f} s, step {step:6d}: Dice {dice.mean():.4f}", flush=True)
+    return {
+        "points": points,
+        "num_steps": num_steps,
+        "num_parameters": contestant.parameters(),
+        "num_train_frames": len(data.train),
+        "groups": [data.groups[i] for i in data.val],
+        "empty_dice": float(1 - data.examples.presence[data.val].mean()),
+        "budget_seconds": budget_seconds,
+    }
+
+
+def score(data: Data, probs: np.ndarray) -> np.ndarray:
+    """Dice of each frame at its own size, cut at 0.5."""
+    predicted = Predicted(data.val, probs, np.ones(len(probs), np.float32))
+    rules = [Threshold(0.5)] * len(probs)
+    return compute_dice(count_frames(data.examples, predicted, rules))
+
+
+def draw_one(arguments) -> None:
+    """Draw a curve and write it."""
+    name, dataset, seed = arguments.curve.split(",")
+    parallel.use_cpu_cores(8, 1)
+    parallel.keep_compiled_programs()
+    config = create_config(
+        "unet" if name == "smp" else name, dataset, str(arguments.usgra)
+    )
+    data = load_data(config, FOLD)
+    create = make_create(name, dataset, data, config, int(seed))
+    budget = BUDGET_SECONDS[dataset] * arguments.share_of_budget
+    curve = draw_curve(create, data, budget)
+    curve |= {"contestant": name, "dataset": dataset, "seed": int(seed)}
+    curve |= {"date": time.strftime("%Y-%m-%d"), "machine": describe_machine()}
+    path = curve_path(arguments.output, name, dataset, seed)
+    beside = path.with_suffix(".part")
+    beside.write_text(json.dumps(curve))
+    beside.replace(path)
+
+
+def curve_path(output: Path, name: str, dataset: str, seed: int | str) -> Path:
+    """The file of one curve."""
+    return output / f"{dataset}-{name}-{seed}.json"
+
+
+class Average(NamedTuple):
+    """Curves of one contestant over its seeds, on common seconds: [points frames]."""
+
+    dice: np.ndarray
+    groups: list[str]
+
+
+def average_curves(curves: list[dict], seconds: np.ndarray) -> Average:
+    """Interpolate each frame's Dice at some seconds, and average over seeds.
+
+    Before its first evaluation a net is taken to be as good as predicting nothing.
+    """
+    drawn = []
+    for curve in curves:
+        times = np.array([p["seconds"] for p in curve["points"]])
+        dice = np.array([p["dice"] for p in curve["points"]]).T
+        drawn.append([np.interp(seconds, times, frame) for frame in dice])
+    return Average(np.mean(drawn, axis=0).T, curves[0]["groups"])
+
+
+def compare(ours: Average, theirs: Average) -> list[tuple[float, float, float]]:
+    """Mean difference at every point with its interval over groups."""
+    rows = []
+    for a, b in zip(ours.dice, theirs.dice, strict=True):
+        rows.append((float((a - b).mean()), *bootstrap_mean(a - b, ours.groups)))
+    return rows
+
+
+def plot(path: Path, curves: dict[str, list[dict]], title: str) -> None:
+    """Plot every curve of a data set, a colour a contestant, a line a seed."""
+    colours = {"fast": "#2166ac", "smp": "#d98200", "unet": "#8a8a8a"}
+    with mpl.rc_context({"svg.hashsalt": "nerve_jax", "font.size": 9}):
+        figure = Figure(figsize=(5.2, 3.4), layout="constrained")
+        axes = figure.add_subplot()
+        axes.set(xlabel="seconds of training, 2 cores", ylabel="Dice", title=title)
+        axes.spines[["top", "right"]].set_visible(False)
+        for name, drawn in curves.items():
+            for number, curve in enumerate(drawn):
+                points = curve["points"]
+                axes.plot(
+                    [p["seconds"] for p in points],
+                    [np.mean(p["dice"]) for p in points],
+                    color=colours[name],
+                    marker="o",
+                    ms=2.5,
+                    lw=1.2,
+                    label=None if number else name,
+                )
+        axes.axhline(curve["empty_dice"], color="#bbbbbb", lw=0.8, ls=":")
+        axes.legend(frameon=False, loc="lower right")
+        figure.savefig(path, format="svg", metadata={"Date": None})
+
+
+def summarise(output: Path, datasets: list[str]) -> None:
+    """Print tables, draw plots and end with the JSON line."""
+    figures, ratios = {}, []
+    for dataset in datasets:
+        curves = {}
+        for name in CONTESTANTS:
+            paths = [curve_path(output, name, dataset, seed) for seed in SEEDS]
+            found = [json.loads(p.read_text()) for p in paths if p.exists()]
+            if found:
+                curves[name] = found
+        ends = [c["points"][-1]["seconds"] for cs in curves.values() for c in cs]
+        seconds = np.array(SHARES) * min(ends)
+        means = {name: average_curves(cs, seconds) for name, cs in curves.items()}
+        gains = compare(means["fast"], means["smp"])
+        print(f"\n{dataset}, predicting nothing {curves['smp'][0]['empty_dice']:.3f}")
+        print("seconds  " + "".join(f"{name:>8s}" for name in means) + "   fast - smp")
+        for row, at in enumerate(seconds):
+            shown = "".join(f"{m.dice[row].mean():8.4f}" for m in means.values())
+            gain, low, high = gains[row]
+            print(f"{at:7.1f}  {shown}   {gain:+.4f} [{low:+.4f}, {high:+.4f}]")
+        areas = {
+            name: float(np.trapezoid(m.dice.mean(1), seconds) / np.ptp(seconds))
+            for name, m in means.items()
+        }
+        ratios.append(areas["fast"] / areas["smp"])
+        plot(output / f"{dataset}.svg", curves, dataset)
+        figures[dataset] = {
+            "mean_dice_over_time": areas,
+            "ratio": ratios[-1],
+            "seconds": seconds.tolist(),
+            "dice": {name: m.dice.mean(1).tolist() for name, m in means.items()},
+            "gain_over_smp": gains,
+        }
+    print_result(ratio=float(np.mean(ratios)), **figures)
+
+
+def main() -> None:
+    """Draw the curves that are not there yet, each in a process; then compare."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--usgra", type=Path, help="folder of usgra-seg; else left out")
+    parser.add_argument("--output", type=Path, default=Path("runs/time_to_dice"))
+    parser.add_argument("--share_of_budget", type=float, default=1.0)
+    parser.add_argument("--curve", help="draw this one alone: contestant,dataset,seed")
+    arguments = parser.parse_args()
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    if arguments.curve:
+        draw_one(arguments)
+        return
+    datasets = [d for d in BUDGET_SECONDS if d != "usgra" or arguments.usgra]
+    for dataset, seed, name in itertools.product(datasets, SEEDS, CONTESTANTS):
+        if curve_path(arguments.output, name, dataset, seed).exists():
+            continue
+        print(f"{dataset}, {name}, seed {seed}", flush=True)
+        curve = ["--curve", f"{name},{dataset},{seed}"]
+        subprocess.run([sys.executable, *sys.argv, *curve], check=True)
+    summarise(arguments.output, datasets)
+
+
+if __name__ == "__main__":
+    main()
