@@ -38,6 +38,7 @@ from nerve_jax.metrics import compute_dice
 from nerve_jax.programs import create_programs, load_examples_from
 from nerve_jax.scores import Predicted, count_frames
 from nerve_jax.splits import create_splits
+from nerve_jax.train import train_interval
 
 CONTESTANTS = ("fast", "smp", "unet")
 BUDGET_SECONDS = {"usgra": 300, "phantom": 900}
@@ -97,7 +98,8 @@ class Ours:
 
     def train(self, num_steps: int) -> None:
         """Take some steps."""
-        for step in range(self.step, self.step + num_steps):
+
+        def next_positions(step):
             places = batch_positions(
                 step,
                 batch_size=self.config.batch_size,
@@ -105,10 +107,17 @@ class Ours:
                 seed=self.seed,
                 fold=FOLD,
             )
-            rows = self.data.train[places].astype(np.int32)[None]
-            self.state, metrics = self.programs.run_steps(self.state, rows, self.key)
-        jax.block_until_ready(self.state)
-        assert np.isfinite(metrics["loss"]).all()
+            return self.data.train[places].astype(np.int32)
+
+        self.state = train_interval(
+            self.state,
+            lambda state, rows: self.programs.run_steps(state, rows, self.key),
+            next_positions,
+            first_step=self.step,
+            last_step=self.step + num_steps,
+            steps_per_call=self.programs.steps_per_call,
+            on_step=lambda step, loss: None,
+        ).state
         self.step += num_steps
 
     def predict(self, images: np.ndarray) -> np.ndarray:
