@@ -1,6 +1,6 @@
 """One frame in, one mask out: here, in PyTorch eager and in onnxruntime.
 
-The net of configs/usgra.py with the same random weights in all three. Resizing to
+The net of configs/fast.py with the same random weights in all three. Resizing to
 96x128 px, the net and the decision at the frame's own size are timed; files are not read.
 
 python benchmarks/inference.py
@@ -21,7 +21,8 @@ import numpy as np
 import onnxruntime
 import torch
 from jax2onnx import to_onnx
-from peers import UNet, print_result
+from peers import UNet
+from results import print_result
 from scipy import special
 
 from nerve_jax import parallel
@@ -30,7 +31,7 @@ from nerve_jax.examples import resize_image
 from nerve_jax.predict import make_predict_batch
 from nerve_jax.programs import create_model_from
 
-CONFIG = "usgra"
+CONFIG = "fast"
 SIZES = ((96, 128), (420, 580))
 BATCHES = (1, 32)
 ROUNDS, SECONDS = 3, 3.0
@@ -50,7 +51,7 @@ def segment(
 def make_jax(apply, params):
     """This project's prediction: a frame on one device, more shared out over all."""
     mesh = parallel.create_mesh()
-    shared, same = parallel.split_axis(mesh), parallel.replicated(mesh)
+    shared, same = parallel.split_frames(mesh), parallel.replicated(mesh)
     predict_batch = make_predict_batch(apply)
     alone = jax.jit(predict_batch), jax.device_put(params, jax.devices()[0])
     together = (

@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from peers import print_result
+from results import print_result
 
 ROUNDS = 3
 PYTHON = os.environ.get("PYTHON", ".venv/bin/python")

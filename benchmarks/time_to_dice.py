@@ -26,10 +26,9 @@ import jax
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
-from peers import describe_machine, print_result
+from results import describe_machine, print_result
 
 from nerve_jax import parallel
-from nerve_jax.batches import batch_positions
 from nerve_jax.decide import Threshold
 from nerve_jax.duplicates import find_duplicates, group_subjects
 from nerve_jax.examples import Examples
@@ -84,45 +83,36 @@ class Ours:
         self.config = config.copy_and_resolve_references()
         self.config.num_train_steps = num_train_steps
         self.config.eval_every_steps = num_train_steps
-        self.data, self.seed = data, seed
+        self.config.seed = seed
         self.programs = create_programs(
             self.config, parallel.create_mesh(), data.examples
         )
         self.programs.compile_steps()
-        self.key = jax.random.fold_in(jax.random.key(seed), FOLD)
-        self.state, self.step = self.programs.init(self.key), 0
+        self.keys = jax.random.fold_in(jax.random.key(seed), FOLD).reshape(1)
+        self.states, self.step = self.programs.init(self.keys), 0
+        self.next_rows = self.programs.open_batches([FOLD], [data.train])
 
     def parameters(self) -> int:
         """How many numbers it learns."""
-        return sum(p.size for p in self.state.params.values())
+        return sum(p.size for p in self.states.params.values())
 
     def train(self, num_steps: int) -> None:
         """Take some steps."""
-
-        def next_positions(step):
-            places = batch_positions(
-                step,
-                batch_size=self.config.batch_size,
-                num_frames=len(self.data.train),
-                seed=self.seed,
-                fold=FOLD,
-            )
-            return self.data.train[places].astype(np.int32)
-
-        self.state = train_interval(
-            self.state,
-            lambda state, rows: self.programs.run_steps(state, rows, self.key),
-            next_positions,
+        self.states = train_interval(
+            self.states,
+            lambda states, rows: self.programs.run_steps(states, rows, self.keys),
+            self.next_rows,
             first_step=self.step,
             last_step=self.step + num_steps,
             steps_per_call=self.programs.steps_per_call,
             on_step=lambda step, loss: None,
-        ).state
+        ).states
         self.step += num_steps
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Probabilities of frames, uint8 -> float32 [frames height width]."""
-        return self.programs.predict([self.state.ema_params], images)[0]
+        params = self.programs.take(self.states, 0).ema_params
+        return self.programs.predict([params], images)[0]
 
 
 def make_create(name: str, dataset: str, data: Data, config, seed: int):

@@ -16,11 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import torch
-from peers import BATCH, SIZE, WIDTHS, UNet, measure, print_result
+from peers import BATCH, SIZE, WIDTHS, UNet
+from results import measure, print_result
 
 from nerve_jax import parallel
 from nerve_jax.models import create_model
-from nerve_jax.train_step import Frames, create_state, make_train_step
+from nerve_jax.train_step import Frames, create_state, make_train_step, make_train_steps
 
 ROUNDS, CALLS = 5, 4
 
@@ -28,7 +29,7 @@ ROUNDS, CALLS = 5, 4
 def make_ours(images: np.ndarray, masks: np.ndarray, dtype: str):
     """A call that takes one step of this project's own training step."""
     mesh = parallel.create_mesh()
-    same, by_batch = parallel.replicated(mesh), parallel.split_axis(mesh)
+    by_fold, same = parallel.split_folds(mesh), parallel.replicated(mesh)
     apply, init = create_model(widths=WIDTHS, presence_head=False, compute_dtype=dtype)
     optimizer = optax.adam(1e-3)
 
@@ -46,22 +47,26 @@ def make_ours(images: np.ndarray, masks: np.ndarray, dtype: str):
         optax.GradientTransformation(optimizer.init, update),
         ema_decay=0.0,
         accumulate_steps=1,
-        constrain=lambda batch: jax.lax.with_sharding_constraint(batch, by_batch),
+        constrain=parallel.share_out_batch,
     )
-    step = jax.jit(
-        step,
+    steps = jax.jit(
+        parallel.make_each_fold(
+            make_train_steps(step), mesh, (False, True, False, False)
+        ),
         donate_argnums=0,
-        in_shardings=(same, same, by_batch, same),
-        out_shardings=same,
+        in_shardings=(by_fold, same, parallel.split_rows(mesh), by_fold),
+        out_shardings=by_fold,
+    )
+    init_states = parallel.make_each_fold(
+        lambda key: create_state(init(key), optimizer), mesh, (False,)
     )
     frames = jax.device_put(Frames(jnp.asarray(images), jnp.asarray(masks)), same)
-    state = jax.jit(lambda key: create_state(init(key), optimizer), out_shardings=same)
-    holder = {"state": state(jax.random.key(0))}
-    rows = jax.device_put(np.arange(BATCH, dtype=np.int32), by_batch)
-    key = jax.device_put(jax.random.key(1), same)
+    keys = jax.device_put(jax.random.split(jax.random.key(0), 1), by_fold)
+    holder = {"states": jax.jit(init_states, out_shardings=by_fold)(keys)}
+    rows = parallel.put_rows(np.arange(BATCH, dtype=np.int32).reshape(1, 1, -1), mesh)
 
     def call():
-        holder["state"], metrics = step(holder["state"], frames, rows, key)
+        holder["states"], metrics = steps(holder["states"], frames, rows, keys)
         jax.block_until_ready(metrics)
 
     return call

@@ -1,7 +1,8 @@
 """The whole training loop with augmentation, against the bare step and against smp.
 
-Here: `train_interval` on the net of configs/usgra.py with the augmentations of
-configs/unet.py, frames resident. Bare: the same step without augmentation, on one batch.
+Here: `train_interval` on the net of configs/fast.py with the augmentations of
+configs/unet.py, frames resident, and once streamed from the records by Grain. Bare: the
+same step without augmentation.
 smp: segmentation_models_pytorch's ResNet-18 U-Net from random weights, fed by a
 DataLoader of two workers that flips, rotates, scales, shifts and changes gain, gamma and
 contrast by torchvision; float32 and bfloat16 (autocast), channels_last. Batch 8, 96x128.
@@ -15,12 +16,12 @@ import jax
 import numpy as np
 from absl import flags
 from ml_collections import ConfigDict
-from peers import BATCH, measure, print_result
+from peers import BATCH
+from results import measure, print_result
 from smp_unet import SmpUNet
 
-from configs import unet, usgra
+from configs import fast, unet
 from nerve_jax import parallel
-from nerve_jax.batches import batch_positions
 from nerve_jax.examples import Examples
 from nerve_jax.programs import create_programs, load_examples_from
 from nerve_jax.train import train_interval
@@ -30,7 +31,7 @@ STEPS, ROUNDS = 20, 5
 
 def make_config(records: str, augment: bool) -> ConfigDict:
     """The net to train, on a small phantom, with augmentation or without."""
-    config = usgra.get_config()
+    config = fast.get_config()
     config.dataset, config.data_dir = "ultrasound_nerve/phantom", records
     config.num_subjects, config.frames_per_subject = 12, 18
     config.augment = unet.get_config().augment
@@ -43,25 +44,21 @@ def make_config(records: str, augment: bool) -> ConfigDict:
 def make_loop(config: ConfigDict, examples: Examples, mesh):
     """A call that takes STEPS steps as a run does."""
     programs = create_programs(config, mesh, examples)
-    key = jax.random.key(0)
-    holder = {"state": programs.init(key), "step": 0}
-
-    def next_positions(step):
-        return batch_positions(
-            step, batch_size=BATCH, num_frames=len(examples), seed=0, fold=0
-        ).astype(np.int32)
+    keys = jax.random.split(jax.random.key(0), 1)
+    next_rows = programs.open_batches([0], [np.arange(len(examples))])
+    holder = {"states": programs.init(keys), "step": 0}
 
     def call():
         done = train_interval(
-            holder["state"],
-            lambda state, rows: programs.run_steps(state, rows, key),
-            next_positions,
+            holder["states"],
+            lambda states, rows: programs.run_steps(states, rows, keys),
+            next_rows,
             first_step=holder["step"],
             last_step=holder["step"] + STEPS,
             steps_per_call=programs.steps_per_call,
             on_step=lambda step, loss: None,
         )
-        holder.update(state=done.state, step=holder["step"] + STEPS)
+        holder.update(states=done.states, step=holder["step"] + STEPS)
 
     return call
 
@@ -88,10 +85,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as records:
         config = make_config(records, augment=True)
         examples = load_examples_from(config, "train")
+        streamed = config.copy_and_resolve_references()
+        streamed.max_resident_gb = 0.0
         strengths = config.augment
         contestants = {
             "loop": make_loop(config, examples, mesh),
             "bare step": make_loop(make_config(records, augment=False), examples, mesh),
+            "streamed loop": make_loop(streamed, examples, mesh),
             "smp float32": make_smp(examples, strengths, "float32"),
             "smp bfloat16": make_smp(examples, strengths, "bfloat16"),
         }
@@ -101,6 +101,7 @@ def main() -> None:
         print(f"{name:14s} {rate:6.1f} img/s")
     print_result(
         ratio=rates["loop"] / rates["bare step"],
+        ratio_streamed=rates["streamed loop"] / rates["loop"],
         ratio_smp=rates["loop"] / max(rates["smp float32"], rates["smp bfloat16"]),
         images_per_second=rates,
     )

@@ -20,6 +20,7 @@ def get_config() -> ConfigDict:
     # Cross-validation.
     config.num_folds = 5
     config.folds = (0,)  # those that this run trains
+    config.folds_together = 1  # so many at a time, each on its share of the devices
     config.clean_train = False  # leave out empty labels that a like frame contradicts
 
     # Model.
@@ -47,6 +48,7 @@ def get_config() -> ConfigDict:
     config.weight_decay = 0.05
     config.clip_norm = 1.0
     config.ema_decay = 0.99  # of the averaged weights, with which frames are predicted
+    config.max_resident_gb = 4.0  # frames larger than this are streamed from disk
     config.steps_per_call = 0  # 0: one on a CPU, 20 on an accelerator
     config.eval_every_steps = 125  # validate and save
 

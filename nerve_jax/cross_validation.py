@@ -3,13 +3,13 @@
 import contextlib
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import numpy as np
 from ml_collections import ConfigDict
 
 from nerve_jax import checkpoints, metrics, parallel, report, workdirs
-from nerve_jax.batches import batch_positions
 from nerve_jax.decide import Threshold, check_rule
 from nerve_jax.duplicates import (
     Pair,
@@ -27,7 +27,7 @@ from nerve_jax.progress import training_bar
 from nerve_jax.scores import Predicted, count_frames
 from nerve_jax.splits import load_or_create_splits
 from nerve_jax.tables import print_scores
-from nerve_jax.train import train_fold
+from nerve_jax.train import train_folds
 
 
 def cross_validate(config: ConfigDict, workdir: Path) -> dict:
@@ -44,7 +44,7 @@ def cross_validate(config: ConfigDict, workdir: Path) -> dict:
       RunError: training could not go on.
     """
     started = time.perf_counter()
-    mesh = parallel.create_mesh()
+    mesh = parallel.create_mesh(config.folds_together)
     _check(config, mesh)
     examples = load_examples_from(config, "train")
     labelled = np.flatnonzero(examples.labelled)
@@ -62,20 +62,17 @@ def cross_validate(config: ConfigDict, workdir: Path) -> dict:
     workdirs.check_splits(workdir, splits)
     workdirs.save_config(workdir, config)
     workdirs.save_dataset(workdir, examples, groups)
-    for fold in config.folds:
-        if fold not in workdirs.finished_folds(workdir):
-            split = splits[fold]
-            workdirs.save_split(workdir, fold, split)
-            given, val = (examples.positions(split[part]) for part in ("train", "val"))
-            train = given
-            if config.clean_train:
-                train = leave_out_doubtful(given, examples, pairs)
-            summary = {"num_frames_left_out_of_training": len(given) - len(train)}
-            summary |= _run_fold(
-                config, workdir, fold, train, val, examples, programs, started
-            )
-            write_json(workdirs.fold_dir(workdir, fold) / "summary.json", summary)
-            started = time.perf_counter()
+    together = config.folds_together
+    for first in range(0, len(config.folds), together):
+        numbers = config.folds[first : first + together]
+        if set(numbers) <= set(workdirs.finished_folds(workdir)):
+            continue
+        folds = [
+            _choose_frames(config, workdir, number, splits[number], examples, pairs)
+            for number in numbers
+        ]
+        _run_folds(config, workdir, folds, examples, programs, started)
+        started = time.perf_counter()
     content = report.write_report(workdir, config, examples, pairs, groups)
     title = f"{workdir}: {examples.fingerprint}, {content['num_frames']} frames"
     print_scores(content, title=title, folds=content["by_fold"])
@@ -83,6 +80,29 @@ def cross_validate(config: ConfigDict, workdir: Path) -> dict:
         f"wrote {workdir / 'report.html'}, report.json and, in fold_k/, a row a frame"
     )
     return content
+
+
+class Fold(NamedTuple):
+    """A fold, its folder, and the positions of its frames.
+
+    Attributes:
+      given: frames of its training part; `train` leaves out those that are doubtful.
+    """
+
+    number: int
+    directory: Path
+    given: np.ndarray
+    train: np.ndarray
+    val: np.ndarray
+
+
+def _choose_frames(config, workdir, number: int, split: dict, examples, pairs) -> Fold:
+    workdirs.save_split(workdir, number, split)
+    given, val = (examples.positions(split[part]) for part in ("train", "val"))
+    train = given
+    if config.clean_train:
+        train = leave_out_doubtful(given, examples, pairs)
+    return Fold(number, workdirs.fold_dir(workdir, number), given, train, val)
 
 
 def leave_out_doubtful(
@@ -140,69 +160,74 @@ def _check(config: ConfigDict, mesh) -> None:
         )
     if not config.folds:
         raise InputError('folds=(): name at least one, e.g. --config.folds="(0,)"')
+    if len(config.folds) % config.folds_together:
+        raise InputError(
+            f"folds={config.folds} are {len(config.folds)}, which is no multiple of "
+            f"folds_together={config.folds_together}"
+        )
 
 
-def _run_fold(
+def _run_folds(
     config: ConfigDict,
     workdir: Path,
-    fold: int,
-    train: np.ndarray,
-    val: np.ndarray,
+    folds: list[Fold],
     examples: Examples,
     programs: Programs,
     started: float,
-) -> dict:
-    """Train one fold on some frames, predict others with the last averaged weights.
+) -> None:
+    """Train folds that ride together, predict with their last averaged weights.
 
-    Returns:
-      What summary.json says of the training; it is written last, for it says that the
-      fold is finished.
+    Writes each fold's predictions, and at last its summary.json, which says that it is
+    finished.
     """
-    directory = workdirs.fold_dir(workdir, fold)
-    key = jax.random.fold_in(jax.random.key(config.seed), fold)
+    numbers = [fold.number for fold in folds]
+    run_key = jax.random.key(config.seed)
+    keys = jax.vmap(lambda number: jax.random.fold_in(run_key, number))(
+        np.array(numbers, np.uint32)
+    )
     log = MetricsLog(workdir)
-
-    def predict(params) -> Predicted:
-        probs, presence = programs.predict([params], examples.images[val])
-        return Predicted(val, probs.astype(np.float16), presence)
-
-    def validate(params) -> dict[str, float]:
-        plain = [Threshold(config.threshold)] * len(val)
-        return metrics.compute_scores(count_frames(examples, predict(params), plain))
-
-    def next_positions(step: int) -> np.ndarray:
-        places = batch_positions(
-            step,
-            batch_size=config.batch_size,
-            num_frames=len(train),
-            seed=config.seed,
-            fold=fold,
-        )
-        return train[places].astype(np.int32)
-
     programs.compile_steps()
-    with (
-        checkpoints.open_checkpoints(directory / "checkpoints") as checkpointer,
-        contextlib.closing(log),
-        training_bar(fold, config.num_train_steps, config.batch_size) as bar,
-    ):
+    with contextlib.ExitStack() as stack:
+        checkpointers = [
+            stack.enter_context(
+                checkpoints.open_checkpoints(fold.directory / "checkpoints")
+            )
+            for fold in folds
+        ]
+        stack.enter_context(contextlib.closing(log))
+        bar = stack.enter_context(
+            training_bar(numbers, config.num_train_steps, config.batch_size)
+        )
 
-        def on_resume(step: int) -> None:
-            log.begin(fold, step)
-            bar.start_at(step)
+        def predict(place: int, params) -> Predicted:
+            val = folds[place].val
+            probs, presence = programs.predict([params], examples.images[val])
+            return Predicted(val, probs.astype(np.float16), presence)
 
-        def on_eval(row: dict) -> None:
+        def validate(place: int, params) -> dict[str, float]:
+            plain = [Threshold(config.threshold)] * len(folds[place].val)
+            return metrics.compute_scores(
+                count_frames(examples, predict(place, params), plain)
+            )
+
+        def on_resume(place: int, step: int) -> None:
+            log.begin(numbers[place], step)
+            bar.start_at(numbers[place], step)
+
+        def on_eval(place: int, row: dict) -> None:
             rate = row["step"] * config.batch_size / row["train_seconds"]
-            row = {"fold": fold, **row, "images_per_second": rate}
+            row = {"fold": numbers[place], **row, "images_per_second": rate}
             log.write(row)
             bar.show_eval(row)
 
-        state, seconds = train_fold(
-            programs.init(key),
-            lambda state, rows: programs.run_steps(state, rows, key),
-            next_positions,
+        states, seconds = train_folds(
+            programs.init(keys),
+            lambda states, rows: programs.run_steps(states, rows, keys),
+            programs.open_batches(numbers, [fold.train for fold in folds]),
             validate,
-            checkpointer,
+            checkpointers,
+            programs.take,
+            programs.join,
             num_train_steps=config.num_train_steps,
             eval_every_steps=config.eval_every_steps,
             steps_per_call=programs.steps_per_call,
@@ -211,11 +236,21 @@ def _run_fold(
             on_step=bar.show_step,
             on_eval=on_eval,
         )
-        best_step, best_dice = checkpoints.best_step(checkpointer)
-    predicted = predict(state.ema_params)
-    write_array(directory / "val_probs.npy", predicted.probs)
-    write_array(directory / "val_presence.npy", predicted.presence_probs)
-    return {
+        for place, (fold, checkpointer) in enumerate(
+            zip(folds, checkpointers, strict=True)
+        ):
+            predicted = predict(place, programs.take(states, place).ema_params)
+            _write_fold(config, fold, predicted, seconds, checkpointer)
+
+
+def _write_fold(
+    config: ConfigDict, fold: Fold, predicted: Predicted, seconds: dict, checkpointer
+) -> None:
+    write_array(fold.directory / "val_probs.npy", predicted.probs)
+    write_array(fold.directory / "val_presence.npy", predicted.presence_probs)
+    best_step, best_dice = checkpoints.best_step(checkpointer)
+    summary = {
+        "num_frames_left_out_of_training": len(fold.given) - len(fold.train),
         "num_train_steps": config.num_train_steps,
         "batch_size": config.batch_size,
         "train_seconds": seconds["train"],
@@ -223,3 +258,4 @@ def _run_fold(
         "best_step": best_step,
         "dice_of_best_step_selected_on_these_frames": best_dice,
     }
+    write_json(fold.directory / "summary.json", summary)

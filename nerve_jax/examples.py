@@ -173,12 +173,24 @@ def _decode(source: Sequence[dict], image_size: tuple[int, int]) -> dict:
     }
 
 
+def resize_pair(
+    record: dict, image_size: tuple[int, int]
+) -> tuple[UInt8[np.ndarray, "height width"], UInt8[np.ndarray, "height width"]]:
+    """Image and mask of a record at training size, 0 to 255."""
+    mask = record["mask"][..., 0] * np.uint8(255)
+    return (
+        resize_image(record["image"][..., 0], image_size),
+        resize_image(mask, image_size),
+    )
+
+
 def _read_record(record: dict, image_size: tuple[int, int]) -> dict:
     image, mask = record["image"][..., 0], record["mask"][..., 0]
+    small_image, small_mask = resize_pair(record, image_size)
     return {
-        "images": resize_image(image, image_size),
+        "images": small_image,
         "thumbnails": resize_image(image, THUMBNAIL_SIZE),
-        "masks": resize_image(mask * np.uint8(255), image_size),
+        "masks": small_mask,
         "sizes": np.array(image.shape, np.int64),
         "truths": rle.encode(mask.astype(bool)),
         "frames": record["frame"].decode(),

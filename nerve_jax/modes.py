@@ -44,7 +44,7 @@ def run(
         audit.audit(load_examples_from(config, split), folder)
         return
     if mode == "train":
-        _prepare_devices(config)
+        _prepare_devices(config, config.folds_together)
         cross_validation.cross_validate(config, folder)
         return
     trained = load_config(folder)
@@ -64,6 +64,6 @@ def run(
     )
 
 
-def _prepare_devices(config: ConfigDict) -> None:
-    parallel.use_cpu_cores(config.batch_size, config.accumulate_steps)
+def _prepare_devices(config: ConfigDict, folds_together: int = 1) -> None:
+    parallel.use_cpu_cores(config.batch_size, config.accumulate_steps, folds_together)
     parallel.keep_compiled_programs()

@@ -1,25 +1,31 @@
-"""Devices: one mesh axis "batch", over which frames are shared out.
+"""Devices in a mesh of two axes: "fold", and "batch" over which frames are shared out.
 
-The training step is written for one device; these shardings say the rest. This is what
-replaces `pmap`, which JAX keeps in maintenance only.
+The training step is written for one fold on one device; these shardings say the rest.
+This is what replaces `pmap`, which JAX keeps in maintenance only.
 """
 
 import hashlib
 import os
 import platform
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from nerve_jax.errors import InputError
 
 
-def use_cpu_cores(batch_size: int, accumulate_steps: int) -> None:
+def use_cpu_cores(
+    batch_size: int, accumulate_steps: int, folds_together: int = 1
+) -> None:
     """On a CPU, make one simulated device a core, as many as divide a micro-batch.
 
-    Must come before JAX looks for devices. Does nothing to accelerators, nor where
-    JAX_NUM_CPU_DEVICES or XLA_FLAGS already say how many.
+    With folds together each fold gets as many, and one at least. Must come before JAX
+    looks for devices. Does nothing to accelerators, nor where JAX_NUM_CPU_DEVICES or
+    XLA_FLAGS already say how many.
     """
     chosen = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
     if chosen or "JAX_NUM_CPU_DEVICES" in os.environ:
@@ -27,8 +33,9 @@ def use_cpu_cores(batch_size: int, accumulate_steps: int) -> None:
     known = hasattr(os, "sched_getaffinity")  # not on macOS
     cores = len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
     frames = batch_size // max(accumulate_steps, 1)
-    count = max(n for n in range(1, cores + 1) if frames % n == 0)
-    jax.config.update("jax_num_cpu_devices", count)
+    each = max(1, cores // folds_together)
+    count = max(n for n in range(1, each + 1) if frames % n == 0)
+    jax.config.update("jax_num_cpu_devices", folds_together * count)
 
 
 def keep_compiled_programs() -> None:
@@ -53,15 +60,27 @@ def _hash_processor() -> str:
     return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
 
 
-def create_mesh() -> Mesh:
-    """All devices of the default backend in a row, axis "batch"."""
+def create_mesh(folds_together: int = 1) -> Mesh:
+    """All devices of the default backend, axes "fold" and "batch".
+
+    Raises:
+      InputError: the devices cannot be dealt evenly to so many folds.
+    """
     devices = jax.devices()
-    return jax.make_mesh((len(devices),), ("batch",), (AxisType.Auto,), devices=devices)
+    if folds_together < 1 or len(devices) % folds_together:
+        raise InputError(
+            f"folds_together={folds_together}: {len(devices)} devices cannot be dealt "
+            "evenly to so many folds; choose a divisor, or other devices "
+            "(JAX_NUM_CPU_DEVICES, CUDA_VISIBLE_DEVICES)"
+        )
+    shape = (folds_together, len(devices) // folds_together)
+    kinds = (AxisType.Auto, AxisType.Auto)
+    return jax.make_mesh(shape, ("fold", "batch"), kinds, devices=devices)
 
 
 def check_batch_size(mesh: Mesh, batch_size: int, accumulate_steps: int) -> None:
-    """Raise `InputError` unless each micro-batch can be shared out over the devices."""
-    count = mesh.size
+    """Raise `InputError` unless a fold's devices can share out each micro-batch."""
+    count = mesh.shape["batch"]
     if batch_size < 1 or accumulate_steps < 1 or batch_size % accumulate_steps:
         raise InputError(
             f"batch_size={batch_size} must be a multiple of "
@@ -81,6 +100,77 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
-def split_axis(mesh: Mesh, axis: int = 0) -> NamedSharding:
-    """The given axis shared out over the devices."""
-    return NamedSharding(mesh, PartitionSpec(*[None] * axis, "batch"))
+def split_folds(mesh: Mesh) -> NamedSharding:
+    """The first axis dealt to the folds' devices."""
+    return NamedSharding(mesh, PartitionSpec("fold"))
+
+
+def split_rows(mesh: Mesh) -> NamedSharding:
+    """Axes of folds, steps and frames; frames shared out over their fold's devices."""
+    return NamedSharding(mesh, PartitionSpec("fold", None, "batch"))
+
+
+def split_frames(mesh: Mesh) -> NamedSharding:
+    """The first axis shared out over all devices, whatever their fold."""
+    return NamedSharding(mesh, PartitionSpec(("fold", "batch")))
+
+
+def find_own_rows(mesh, batch_size: int) -> tuple[list[int], list[int]]:
+    """Which folds, and which frames of a batch, this process's devices work on."""
+    own = np.vectorize(lambda d: d.process_index == jax.process_index())(mesh.devices)
+    frames = np.repeat(own.any(axis=0), batch_size // mesh.shape["batch"])
+    return np.flatnonzero(own.any(axis=1)).tolist(), np.flatnonzero(frames).tolist()
+
+
+def put_rows(rows, mesh: Mesh):
+    """Send this process's rows, [folds steps frames ...], to its devices."""
+    sharding = split_rows(mesh)
+    return jax.tree.map(
+        lambda x: jax.make_array_from_process_local_data(sharding, x), rows
+    )
+
+
+def share_out_batch(batch):
+    """Say, within the step of one fold, that a batch lies on all its devices."""
+    return jax.lax.with_sharding_constraint(batch, PartitionSpec("batch"))
+
+
+def make_each_fold(function: Callable, mesh: Mesh, shared: tuple[bool, ...]):
+    """Let the devices of every fold run a function of one fold on that fold's arguments.
+
+    Args:
+      function: of arguments without an axis of folds.
+      mesh: of `create_mesh`.
+      shared: for each argument, whether all folds are given the same; all others, and
+        what is returned, have a first axis of folds.
+    """
+
+    def run(*arguments):
+        own = (
+            argument if same else jax.tree.map(lambda x: x[0], argument)
+            for argument, same in zip(arguments, shared, strict=True)
+        )
+        return jax.tree.map(lambda x: x[None], function(*own))
+
+    return jax.shard_map(
+        run,
+        mesh=mesh,
+        in_specs=tuple(PartitionSpec() if s else PartitionSpec("fold") for s in shared),
+        out_specs=PartitionSpec("fold"),
+        axis_names={"fold"},
+        check_vma=False,  # or every constant in a loop must be cast
+    )
+
+
+def create_fold_moves(mesh: Mesh) -> tuple[Callable, Callable]:
+    """Return `take(trees, place)`, one fold's tree, and `join(a tree of each fold)`."""
+    take = jax.jit(
+        lambda trees, place: jax.tree.map(lambda x: x[place], trees),
+        static_argnums=1,
+        out_shardings=replicated(mesh),
+    )
+    join = jax.jit(
+        lambda *each: jax.tree.map(lambda *x: jnp.stack(x), *each),
+        out_shardings=split_folds(mesh),
+    )
+    return take, join

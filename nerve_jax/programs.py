@@ -8,8 +8,9 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from nerve_jax import parallel
+from nerve_jax import parallel, streaming
 from nerve_jax.augment import make_augment
+from nerve_jax.batches import batch_positions
 from nerve_jax.examples import Examples, create_builder, load_examples
 from nerve_jax.losses import make_loss
 from nerve_jax.models import create_model
@@ -20,6 +21,7 @@ from nerve_jax.train_step import (
     create_state,
     make_train_step,
     make_train_steps,
+    pick_frames,
 )
 
 STEPS_PER_CALL = 20  # on accelerators; a CPU is faster one step at a time
@@ -56,25 +58,39 @@ def load_examples_from(config: ConfigDict, split: str) -> Examples:
 class Programs(NamedTuple):
     """What runs on the devices; compiled once and shared by all folds.
 
+    States, rows, keys and metrics have a first axis of the folds that ride together.
+
     Attributes:
-      init: key -> state before the first step.
+      init: keys -> states before the first step.
       compile_steps: compiles `run_steps`, so that compiling is not timed as training.
-      run_steps: (state, positions [steps batch], key) -> (state, metrics).
+      run_steps: (states, rows [folds steps ...], keys) -> (states, metrics).
+      open_batches: (numbers of folds, training positions of each) -> `next_rows(step)`,
+        which gives the rows of one step, [folds ...].
+      take: (states, place) -> the state of one fold, on all devices.
+      join: states of one fold each -> states.
       predict: see `create_predictor`.
-      steps_per_call: rows that `run_steps` takes at a time; else one.
+      steps_per_call: steps that `run_steps` takes at a time; else one.
     """
 
     init: Callable
     compile_steps: Callable
     run_steps: Callable
+    open_batches: Callable
+    take: Callable
+    join: Callable
     predict: Callable
     steps_per_call: int
 
 
 def create_programs(config: ConfigDict, mesh, examples: Examples) -> Programs:
-    """Put the frames on the devices and say how to train and predict there."""
-    same, by_batch = parallel.replicated(mesh), parallel.split_axis(mesh)
-    by_row = parallel.split_axis(mesh, axis=1)
+    """Put the frames on the devices, or stream them, and say how to train and predict.
+
+    Args:
+      config: of the run.
+      mesh: of `create_mesh(config.folds_together)`.
+      examples: the data set.
+    """
+    same, by_fold = parallel.replicated(mesh), parallel.split_folds(mesh)
     apply, init = create_model_from(config)
     optimizer = create_optimizer(
         learning_rate=config.learning_rate,
@@ -83,46 +99,97 @@ def create_programs(config: ConfigDict, mesh, examples: Examples) -> Programs:
         weight_decay=config.weight_decay,
         clip_norm=config.clip_norm,
     )
+    streamed = streaming.is_too_big(examples, config.max_resident_gb)
+    pick = streaming.pick_streamed if streamed else pick_frames
+    steps_of_one_fold = make_train_steps(
+        _create_train_step(config, apply, optimizer), pick
+    )
     train_steps = jax.jit(
-        make_train_steps(_create_train_step(config, apply, optimizer, by_batch)),
+        parallel.make_each_fold(
+            steps_of_one_fold, mesh, shared=(False, True, False, False)
+        ),
         donate_argnums=0,
-        in_shardings=(same, same, by_row, same),
-        out_shardings=same,
+        in_shardings=(by_fold, same, parallel.split_rows(mesh), by_fold),
+        out_shardings=by_fold,
     )
-    init_state = jax.jit(
-        lambda key: create_state(init(key), optimizer), out_shardings=same
+    init_states = jax.jit(
+        parallel.make_each_fold(
+            lambda key: create_state(init(key), optimizer), mesh, shared=(False,)
+        ),
+        in_shardings=(by_fold,),
+        out_shardings=by_fold,
     )
-    frames = jax.device_put(Frames(examples.images, examples.masks), same)
+    resident = () if streamed else Frames(examples.images, examples.masks)
+    frames = jax.device_put(resident, same)
     on_cpu = jax.default_backend() == "cpu"
     steps_per_call = config.steps_per_call or (1 if on_cpu else STEPS_PER_CALL)
+    open_batches = functools.partial(
+        streaming.open_streams if streamed else _open_positions,
+        examples=examples,
+        mesh=mesh,
+        batch_size=config.batch_size,
+        seed=config.seed,
+    )
 
     @functools.cache
     def compile_steps():
-        key = jax.random.key(0)
-        shapes = jax.eval_shape(init_state, key)
+        keys = jax.random.split(jax.random.key(0), mesh.shape["fold"])
+        shapes = jax.eval_shape(init_states, keys)
         one_by_one = any(
             steps % steps_per_call
             for steps in (config.eval_every_steps, config.num_train_steps)
         )
-        return {
-            count: train_steps.lower(
-                shapes,
-                frames,
-                jax.ShapeDtypeStruct((count, config.batch_size), np.int32),
-                key,
-            ).compile()
-            for count in {steps_per_call} | ({1} if one_by_one else set())
-        }
+        programs = {}
+        for count in {steps_per_call} | ({1} if one_by_one else set()):
+            rows = (len(keys), count, config.batch_size)
+            if streamed:
+                grey = jax.ShapeDtypeStruct(
+                    (*rows, *examples.images.shape[1:]), np.uint8
+                )
+                given = Frames(grey, grey)
+            else:
+                given = jax.ShapeDtypeStruct(rows, np.int32)
+            programs[count] = train_steps.lower(shapes, frames, given, keys).compile()
+        return programs
 
-    def run_steps(state, positions, key):
-        program = compile_steps()[len(positions)]
-        return program(state, frames, jax.device_put(positions, by_row), key)
+    def run_steps(states, rows, keys):
+        program = compile_steps()[jax.tree.leaves(rows)[0].shape[1]]
+        rows = parallel.put_rows(rows, mesh)
+        return program(states, frames, rows, jax.device_put(keys, by_fold))
 
-    predict = create_predictor(config)
-    return Programs(init_state, compile_steps, run_steps, predict, steps_per_call)
+    return Programs(
+        init_states,
+        compile_steps,
+        run_steps,
+        open_batches,
+        *parallel.create_fold_moves(mesh),
+        create_predictor(config),
+        steps_per_call,
+    )
 
 
-def _create_train_step(config: ConfigDict, apply, optimizer, by_batch) -> Callable:
+def _open_positions(folds, trains, *, examples, mesh, batch_size: int, seed: int):
+    """Rows of positions into the frames that lie on the devices."""
+    del examples
+    own_folds, own_frames = parallel.find_own_rows(mesh, batch_size)
+
+    def next_rows(step: int):
+        rows = []
+        for place in own_folds:
+            positions = batch_positions(
+                step,
+                batch_size=batch_size,
+                num_frames=len(trains[place]),
+                seed=seed,
+                fold=folds[place],
+            )
+            rows.append(trains[place][positions[own_frames]])
+        return np.stack(rows).astype(np.int32)
+
+    return next_rows
+
+
+def _create_train_step(config: ConfigDict, apply, optimizer) -> Callable:
     loss = make_loss(
         config.loss,
         presence_weight=config.presence_weight,
@@ -135,7 +202,7 @@ def _create_train_step(config: ConfigDict, apply, optimizer, by_batch) -> Callab
         optimizer,
         ema_decay=config.ema_decay,
         accumulate_steps=config.accumulate_steps,
-        constrain=lambda batch: jax.lax.with_sharding_constraint(batch, by_batch),
+        constrain=parallel.share_out_batch,
     )
 
 
@@ -143,23 +210,19 @@ def create_predictor(config: ConfigDict):
     """Return `predict(members, images)`: see `predict_probs`.
 
     It flips as the configuration says, unless told `flips=`.
-
-    Raises:
-      InputError: the batch cannot be shared out over the devices.
     """
     mesh = parallel.create_mesh()
-    parallel.check_batch_size(mesh, config.batch_size, config.accumulate_steps)
-    by_batch = parallel.split_axis(mesh)
+    by_frame = parallel.split_frames(mesh)
     apply, _ = create_model_from(config)
     predict_batch = jax.jit(
         make_predict_batch(apply),
-        in_shardings=(parallel.replicated(mesh), by_batch),
-        out_shardings=by_batch,
+        in_shardings=(parallel.replicated(mesh), by_frame),
+        out_shardings=by_frame,
     )
     frames_at_a_time = config.batch_size // config.accumulate_steps
     return functools.partial(
         predict_probs,
         predict_batch,
-        batch_size=frames_at_a_time,
+        batch_size=-(-frames_at_a_time // mesh.size) * mesh.size,
         flips=config.test_flips,
     )

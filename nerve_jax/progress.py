@@ -1,7 +1,7 @@
 """The progress bar of training."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -20,8 +20,10 @@ class TrainingBar:
     On a terminal it is one line that moves; elsewhere one line an evaluation.
     """
 
-    def __init__(self, fold: int, num_steps: int, batch_size: int, console: Console):
-        self.batch_size, self.num_steps, self.fold = batch_size, num_steps, fold
+    def __init__(
+        self, folds: Sequence[int], num_steps: int, batch_size: int, console: Console
+    ):
+        self.frames_a_step, self.num_steps = batch_size * len(folds), num_steps
         self.console = console
         self.bar = Progress(
             TextColumn("fold {task.fields[fold]}"),
@@ -36,19 +38,24 @@ class TrainingBar:
             disable=not console.is_terminal,
         )
         self.task = self.bar.add_task(
-            "", total=num_steps, fold=fold, loss="–", dice="–", rate="–"
+            "",
+            total=num_steps,
+            fold=", ".join(map(str, folds)),
+            loss="–",
+            dice="–",
+            rate="–",
         )
 
-    def start_at(self, step: int) -> None:
-        """Show the step that training goes on from."""
+    def start_at(self, fold: int, step: int) -> None:
+        """Show the step that a fold goes on from."""
         self.bar.update(self.task, completed=step)
         if step:
-            self.console.print(f"fold {self.fold}: going on from step {step}")
+            self.console.print(f"fold {fold}: going on from step {step}")
 
     def show_step(self, step: int, loss: float) -> None:
         """Show progress within an interval."""
         speed = self.bar.tasks[0].speed
-        rate = f"{speed * self.batch_size:.0f}" if speed else "–"
+        rate = f"{speed * self.frames_a_step:.0f}" if speed else "–"
         self.bar.update(self.task, completed=step, loss=f"{loss:.3f}", rate=rate)
 
     def show_eval(self, row: dict) -> None:
@@ -56,15 +63,17 @@ class TrainingBar:
         self.bar.update(self.task, dice=f"{row['dice']:.3f}")
         if not self.console.is_terminal:
             self.console.print(
-                f"fold {self.fold}  step {row['step']}/{self.num_steps}  "
+                f"fold {row['fold']}  step {row['step']}/{self.num_steps}  "
                 f"loss {row['loss']:.3f}  Dice {row['dice']:.3f}  "
                 f"{row['images_per_second']:.1f} img/s"
             )
 
 
 @contextmanager
-def training_bar(fold: int, num_steps: int, batch_size: int) -> Iterator[TrainingBar]:
+def training_bar(
+    folds: Sequence[int], num_steps: int, batch_size: int
+) -> Iterator[TrainingBar]:
     """Show a bar for as long as the context lasts."""
-    bar = TrainingBar(fold, num_steps, batch_size, Console(file=sys.stdout))
+    bar = TrainingBar(folds, num_steps, batch_size, Console(file=sys.stdout))
     with bar.bar:
         yield bar

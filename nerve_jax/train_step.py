@@ -28,7 +28,7 @@ class TrainState(NamedTuple):
 
 
 class Frames(NamedTuple):
-    """All frames of the data set on the device, 0 to 255."""
+    """Frames and masks, 0 to 255: those of a data set, or of a batch."""
 
     images: UInt8[Array, "frames height width"]
     masks: UInt8[Array, "frames height width"]
@@ -90,7 +90,7 @@ def make_train_step(
     accumulate_steps: int,
     constrain: Callable = lambda batch: batch,
 ) -> Callable:
-    """Return `train_step(state, frames, positions, key) -> (state, metrics)`.
+    """Return `train_step(state, batch, key) -> (state, metrics)`.
 
     Args:
       apply: the model, `create_model`.
@@ -100,11 +100,11 @@ def make_train_step(
       ema_decay: of the average of the parameters, in [0, 1); short runs use
         min(ema_decay, (1 + t) / (10 + t)) at step t.
       accumulate_steps: the batch goes through the model in so many equal parts.
-      constrain: says how the gathered batch is shared out over devices.
+      constrain: says how the batch is shared out over devices.
 
-    The returned step takes `positions` int32 [batch] into `frames` and the fold's key;
-    its metrics are the mean loss and the gradient's norm before clipping, float32. All
-    its randomness comes from (key, state.step, place in the batch).
+    The returned step takes a batch of `Frames` and the fold's key; its metrics are the
+    mean loss and the gradient's norm before clipping, float32. All its randomness comes
+    from (key, state.step, place in the batch).
     """
 
     def compute_loss(params, images, masks, keys):
@@ -112,13 +112,12 @@ def make_train_step(
         images, masks = augment(images, masks, augment_keys)
         return loss(apply(params, images, dropout_keys[0]), masks).mean()
 
-    def train_step(state: TrainState, frames: Frames, positions, key):
-        batch = positions.shape[0]
+    def train_step(state: TrainState, batch: Frames, key):
         step_key = jax.random.fold_in(key, state.step)
         keys = jax.vmap(lambda place: jax.random.fold_in(step_key, place))(
-            jnp.arange(batch)
+            jnp.arange(len(batch.images))
         )
-        images, masks = constrain(tuple(_to_unit(array[positions]) for array in frames))
+        images, masks = constrain(tuple(_to_unit(array) for array in batch))
         value, gradient = _accumulate(
             jax.value_and_grad(compute_loss),
             state.params,
@@ -162,19 +161,29 @@ def _accumulate(value_and_grad, params, batch, parts: int):
     return jax.tree.map(lambda x: x / parts, total)
 
 
-def make_train_steps(train_step: Callable) -> Callable:
-    """Return `train_steps(state, frames, positions [steps batch], key)`.
+def pick_frames(frames: Frames, positions: Int[Array, " batch"]) -> Frames:
+    """The frames of a batch out of all frames."""
+    return Frames(frames.images[positions], frames.masks[positions])
+
+
+def make_train_steps(train_step: Callable, pick: Callable = pick_frames) -> Callable:
+    """Return `train_steps(state, frames, rows, key)`.
 
     Takes as many steps as there are rows in one call and gives the metrics of each. One
     row is the plain step; more ride in a scan, which pays on accelerators.
+
+    Args:
+      train_step: of `make_train_step`.
+      pick: gives a step's batch of (frames, its row).
     """
 
-    def train_steps(state: TrainState, frames: Frames, positions, key):
-        if positions.shape[0] == 1:
-            state, metrics = train_step(state, frames, positions[0], key)
+    def train_steps(state: TrainState, frames, rows, key):
+        def take(state, row):
+            return train_step(state, pick(frames, row), key)
+
+        if len(jax.tree.leaves(rows)[0]) == 1:
+            state, metrics = take(state, jax.tree.map(lambda x: x[0], rows))
             return state, jax.tree.map(lambda m: m[None], metrics)
-        return jax.lax.scan(
-            lambda carried, row: train_step(carried, frames, row, key), state, positions
-        )
+        return jax.lax.scan(take, state, rows)
 
     return train_steps

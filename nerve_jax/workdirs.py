@@ -29,8 +29,9 @@ from nerve_jax.files import (
 )
 
 # What may change from one command to the next in the same folder: which folds it trains,
-# and where the files lie (their content has its own fingerprint).
-FREE_FIELDS = ("folds", "data_dir", "manual_dir")
+# how they and the frames lie on the devices, and where the files lie (their content has
+# its own fingerprint).
+FREE_FIELDS = ("folds", "folds_together", "max_resident_gb", "data_dir", "manual_dir")
 
 
 def to_plain(config: ml_collections.ConfigDict) -> dict:

@@ -8,12 +8,18 @@ from nerve_jax.progress import TrainingBar
 def show(terminal):
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=terminal, width=100, highlight=False)
-    bar = TrainingBar(2, 10, 8, console)
+    bar = TrainingBar([2], 10, 8, console)
     with bar.bar:
-        bar.start_at(4)
+        bar.start_at(2, 4)
         bar.show_step(6, 0.31234)
         bar.show_eval(
-            {"step": 7, "loss": 0.3, "dice": 0.87654, "images_per_second": 25.4}
+            {
+                "fold": 2,
+                "step": 7,
+                "loss": 0.3,
+                "dice": 0.87654,
+                "images_per_second": 25.4,
+            }
         )
     return screen.getvalue()
 

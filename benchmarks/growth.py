@@ -1,0 +1,191 @@
+"""How time and memory grow with frames, pixels and batch.
+
+The net of configs/fast.py. Each figure comes from a process of its own, which says its
+peak of memory; times are medians of several rounds. Frames are grey noise with a disc.
+
+python benchmarks/growth.py
+"""
+
+import argparse
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import jax
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from PIL import Image
+from results import print_result
+
+from configs import fast
+from nerve_jax import parallel
+from nerve_jax.examples import create_builder, load_examples
+from nerve_jax.programs import create_programs
+
+FRAMES = (100, 1000, 10_000)
+SIZES = ((96, 128), (192, 256), (288, 384), (420, 580))
+BATCHES = (2, 4, 8, 16, 32)
+BATCH, SIZE, NUM_FRAMES = 8, (96, 128), 100
+ROUNDS, STEPS = 5, 4
+
+
+def write_frames(folder: Path, count: int) -> None:
+    """Write a folder data set of 240x320 px frames, ten a subject."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[:240, :320]
+    for part in ("images", "masks"):
+        (folder / part).mkdir(parents=True)
+    for i in range(count):
+        row, column = rng.integers(60, 180), rng.integers(60, 260)
+        mask = np.hypot(y - row, x - column) < 30
+        image = rng.integers(0, 120, mask.shape) + 60 * mask
+        name = f"{i // 10:05d}_{i:06d}.png"
+        for part, picture in (("images", image), ("masks", 255 * mask)):
+            Image.fromarray(picture.astype(np.uint8)).save(folder / part / name)
+
+
+def measure(folder: Path, size: tuple[int, int], batch_size: int) -> dict:
+    """Seconds to prepare, load and train, and the peak of memory, in this process."""
+    config = fast.get_config()
+    config.image_size, config.batch_size = size, batch_size
+    parallel.use_cpu_cores(batch_size, 1)
+    started = time.perf_counter()
+    builder = create_builder(
+        "ultrasound_nerve/folder",
+        data_dir=str(folder.parent / "records"),
+        manual_dir=str(folder),
+    )
+    examples = load_examples(builder, "train", size)
+    load_seconds = time.perf_counter() - started
+    programs = create_programs(config, parallel.create_mesh(), examples)
+    keys = jax.random.split(jax.random.key(0), 1)
+    states = programs.init(keys)
+    rows = np.arange(batch_size, dtype=np.int32).reshape(1, 1, -1) % len(examples)
+    seconds = []
+    for _ in range(1 + ROUNDS):
+        started = time.perf_counter()
+        for _ in range(STEPS):
+            states, _ = programs.run_steps(states, rows, keys)
+            jax.block_until_ready(states)
+        seconds.append((time.perf_counter() - started) / STEPS)
+    images = examples.images[:BATCH]
+    params = programs.take(states, 0).ema_params
+    programs.predict([params], images)
+    started = time.perf_counter()
+    programs.predict([params], images)
+    predict_seconds = (time.perf_counter() - started) / len(images)
+    return {
+        "load_seconds": load_seconds,
+        "step_seconds": statistics.median(seconds[1:]),
+        "predict_seconds": predict_seconds,
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def run_alone(folder: Path, size: tuple[int, int], batch_size: int) -> dict:
+    """`measure` in a process of its own."""
+    words = ["--cell", str(folder), *map(str, size), str(batch_size)]
+    done = subprocess.run(
+        [sys.executable, __file__, *words], capture_output=True, text=True, check=True
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def grow_frames(root: Path) -> list[dict]:
+    """Cells with more and more frames; preparing is measured apart from loading."""
+    cells = []
+    for count in FRAMES:
+        folder = root / str(count) / "frames"
+        write_frames(folder, count)
+        first = run_alone(folder, SIZE, BATCH)
+        again = run_alone(folder, SIZE, BATCH)
+        prepare = {"prepare_seconds": first["load_seconds"]}
+        cells.append({"size": count, **again, **prepare})
+    return cells
+
+
+def grow_pixels(root: Path) -> list[dict]:
+    """Cells with more and more pixels."""
+    folder = root / str(NUM_FRAMES) / "frames"
+    return [
+        {"size": size[0] * size[1], **run_alone(folder, size, BATCH)} for size in SIZES
+    ]
+
+
+def grow_batch(root: Path) -> list[dict]:
+    """Cells with more and more frames in a batch."""
+    folder = root / str(NUM_FRAMES) / "frames"
+    return [{"size": batch, **run_alone(folder, SIZE, batch)} for batch in BATCHES]
+
+
+MEASURES = {
+    "frames": ("prepare_seconds", "load_seconds", "step_seconds", "peak_mb"),
+    "pixels": ("step_seconds", "predict_seconds", "peak_mb"),
+    "batch": ("step_seconds", "peak_mb"),
+}
+
+
+def compute_growth(cells: list[dict], measure: str) -> float:
+    """How a measure grows from the first cell to the last, size growing by 1."""
+    first, last = cells[0], cells[-1]
+    return (last[measure] / first[measure]) / (last["size"] / first["size"])
+
+
+def plot(path: Path, found: dict[str, list[dict]]) -> None:
+    """Draw what was measured against what grew, both logarithmic."""
+    with mpl.rc_context({"svg.hashsalt": "nerve_jax", "font.size": 9}):
+        figure = Figure(figsize=(9.5, 3.2), layout="constrained")
+        for axes, (name, cells) in zip(figure.subplots(1, 3), found.items()):
+            sizes = np.array([cell["size"] for cell in cells])
+            for measure in MEASURES[name]:
+                values = np.array([cell[measure] for cell in cells])
+                label = measure.replace("_", " ")
+                axes.plot(sizes, values / values[0], marker="o", ms=3, label=label)
+            axes.plot(sizes, sizes / sizes[0], color="#8a8a8a", ls=":", label="linear")
+            axes.set(xscale="log", yscale="log", xlabel=name)
+            axes.spines[["top", "right"]].set_visible(False)
+            axes.legend(frameon=False, fontsize=7)
+        figure.axes[0].set_ylabel("times the smallest")
+        figure.savefig(path, format="svg", metadata={"Date": None})
+
+
+def main() -> None:
+    """Measure, print tables and draw the plot."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--output", type=Path, default=Path("runs/growth"))
+    parser.add_argument("--cell", nargs=4, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.cell:
+        folder, *numbers = arguments.cell
+        height, width, batch = map(int, numbers)
+        print(json.dumps(measure(Path(folder), (height, width), batch)))
+        return
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as root:
+        found = {
+            "frames": grow_frames(Path(root)),
+            "pixels": grow_pixels(Path(root)),
+            "batch": grow_batch(Path(root)),
+        }
+    worst = 0.0
+    for name, cells in found.items():
+        measures = MEASURES[name]
+        print(f"\n{name:>9s}" + "".join(f"{m:>18s}" for m in measures))
+        for cell in cells:
+            values = "".join(f"{cell[m]:18.4g}" for m in measures)
+            print(f"{cell['size']:9d}" + values)
+        growth = [compute_growth(cells, m) for m in measures]
+        print("to linear" + "".join(f"{g:18.3f}" for g in growth))
+        worst = max(worst, *growth)
+    plot(arguments.output / "growth.svg", found)
+    print_result(ratio=1 / worst, cells=found)
+
+
+if __name__ == "__main__":
+    main()

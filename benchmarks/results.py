@@ -1,0 +1,52 @@
+"""What benchmarks share: taking turns, and the line of JSON that each ends with."""
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import time
+from collections.abc import Callable
+from importlib import metadata
+
+
+def measure(
+    contestants: dict[str, Callable[[], None]], rounds: int, calls: int
+) -> dict:
+    """Median seconds a call of each, taken in turns so that all see the same machine."""
+    seconds = {name: [] for name in contestants}
+    for call in contestants.values():  # compile and warm up
+        call()
+        call()
+    for _ in range(rounds):
+        for name, call in contestants.items():
+            started = time.perf_counter()
+            for _ in range(calls):
+                call()
+            seconds[name].append((time.perf_counter() - started) / calls)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def describe_machine() -> dict:
+    """Processor, cores and commit."""
+    with open("/proc/cpuinfo") as file:
+        model = next(line for line in file if line.startswith("model name"))
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return {
+        "processor": model.split(":")[1].strip(),
+        "cores": len(os.sched_getaffinity(0)),
+        "python": platform.python_version(),
+        "jax": metadata.version("jax"),
+        "torch": metadata.version("torch"),
+        "commit": commit.stdout.strip(),
+    }
+
+
+def print_result(**figures) -> None:
+    """The last line of a benchmark: one JSON object."""
+    print(json.dumps(figures | {"machine": describe_machine()}))

@@ -1,0 +1,137 @@
+"""Data sets too big for a device: batches read from the records while training.
+
+Grain's worker processes decode, resize and hand over whole batches; which frames are in
+which batch is the same function of (seed, fold, step) as for frames that lie on the
+device, so both ways train alike.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from nerve_jax import parallel
+from nerve_jax.batches import batch_positions
+from nerve_jax.examples import Examples, resize_pair
+from nerve_jax.train_step import Frames
+
+NUM_WORKERS = 2  # processes a fold
+BATCHES_AHEAD = 2  # a worker
+LAST_STEP = 2**31 - 1  # streams do not end by themselves
+
+
+def is_too_big(examples: Examples, max_resident_gb: float) -> bool:
+    """Whether images and masks at training size are larger than what a device may hold.
+
+    Says in a line what was chosen.
+    """
+    size_gb = (examples.images.nbytes + examples.masks.nbytes) / 1e9
+    too_big = size_gb > max_resident_gb
+    how = "streamed from the records" if too_big else "held on every device"
+    print(
+        f"{len(examples)} frames, {size_gb:.2f} GB at training size, are {how} "
+        f"(max_resident_gb={max_resident_gb:g})"
+    )
+    return too_big
+
+
+def pick_streamed(frames: tuple[()], row: Frames) -> Frames:
+    """The batch of a step: what was streamed is the row itself."""
+    del frames
+    return row
+
+
+class BatchLoader(NamedTuple):
+    """Reads the batch of a step; runs in a worker process.
+
+    Attributes:
+      source: the records.
+      records: where in it each training frame is.
+      image_size: training height and width in px.
+      batch_size: frames a step, over all processes.
+      own: places in the batch that this process reads.
+      seed: of the run.
+      fold: number of the fold.
+    """
+
+    source: Any
+    records: np.ndarray
+    image_size: tuple[int, int]
+    batch_size: int
+    own: list[int]
+    seed: int
+    fold: int
+
+    def __call__(self, step: int) -> Frames:
+        positions = batch_positions(
+            int(step),
+            batch_size=self.batch_size,
+            num_frames=len(self.records),
+            seed=self.seed,
+            fold=self.fold,
+        )
+        pairs = [
+            resize_pair(self.source[int(record)], self.image_size)
+            for record in self.records[positions[self.own]]
+        ]
+        return Frames(*map(np.stack, zip(*pairs, strict=True)))
+
+
+def open_streams(
+    folds: Sequence[int],
+    trains: Sequence[np.ndarray],
+    *,
+    examples: Examples,
+    mesh,
+    batch_size: int,
+    seed: int,
+) -> Callable[[int], Frames]:
+    """Read the batches of some folds; each process those of its own devices.
+
+    Args:
+      folds: their numbers.
+      trains: positions of the training frames of each.
+      examples: of the data set.
+      mesh: of `create_mesh`.
+      batch_size: frames a step, over all processes.
+      seed: of the run.
+
+    Returns:
+      `next_rows(step)`, uint8 [folds batch height width] as far as this process needs
+      them; fast where steps follow one another, for workers read ahead.
+    """
+    own_folds, own_frames = parallel.find_own_rows(mesh, batch_size)
+    loaders = [
+        BatchLoader(
+            examples.source,
+            examples.records[trains[place]],
+            examples.images.shape[1:],
+            batch_size,
+            own_frames,
+            seed,
+            folds[place],
+        )
+        for place in own_folds
+    ]
+    ahead: dict[str, Any] = {"step": None, "streams": []}
+
+    def next_rows(step: int) -> Frames:
+        if step != ahead["step"]:
+            for stream in ahead["streams"]:
+                stream.close()
+            ahead["streams"] = [_read_from(loader, step) for loader in loaders]
+        ahead["step"] = step + 1
+        rows = [next(stream) for stream in ahead["streams"]]
+        return jax.tree.map(lambda *x: np.stack(x), *rows)
+
+    return next_rows
+
+
+def _read_from(loader: BatchLoader, first_step: int) -> Iterator[Frames]:
+    import grain  # a second that runs with frames on the device are spared
+
+    options = grain.MultiprocessingOptions(NUM_WORKERS, BATCHES_AHEAD)
+    dataset = grain.MapDataset.range(first_step, LAST_STEP).map(loader)
+    reading = grain.ReadOptions(num_threads=1, prefetch_buffer_size=BATCHES_AHEAD)
+    return iter(dataset.to_iter_dataset(reading).mp_prefetch(options))
