@@ -24,7 +24,8 @@ lint: $(VENV)/.installed-dev
 bench-env: .venv-bench/.installed
 
 bench: .venv-bench/.installed $(VENV)/.installed
-	set -e; for script in train_step training_loop inference startup; do \
+	set -e; for script in train_step profile_step training_loop inference \
+		startup growth folds_together time_to_dice; do \
 		PYTHONPATH=. .venv-bench/bin/python benchmarks/$$script.py; done
 
 .venv-bench/.installed: requirements.txt benchmarks/requirements.txt

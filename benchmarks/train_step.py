@@ -27,7 +27,7 @@ ROUNDS, CALLS = 5, 4
 
 
 def make_ours(images: np.ndarray, masks: np.ndarray, dtype: str):
-    """A call that takes one step of this project's own training step."""
+    """A call that takes one step of this project, and that step's operations."""
     mesh = parallel.create_mesh()
     by_fold, same = parallel.split_folds(mesh), parallel.replicated(mesh)
     apply, init = create_model(widths=WIDTHS, presence_head=False, compute_dtype=dtype)
@@ -65,11 +65,13 @@ def make_ours(images: np.ndarray, masks: np.ndarray, dtype: str):
     holder = {"states": jax.jit(init_states, out_shardings=by_fold)(keys)}
     rows = parallel.put_rows(np.arange(BATCH, dtype=np.int32).reshape(1, 1, -1), mesh)
 
+    program = steps.lower(holder["states"], frames, rows, keys).compile()
+
     def call():
-        holder["states"], metrics = steps(holder["states"], frames, rows, keys)
+        holder["states"], metrics = program(holder["states"], frames, rows, keys)
         jax.block_until_ready(metrics)
 
-    return call
+    return call, program.cost_analysis()["flops"] * mesh.size
 
 
 def make_theirs(images, masks, *, compiled: bool, last: bool, dtype):
@@ -99,7 +101,7 @@ def main() -> None:
     images = rng.integers(0, 256, (BATCH, *SIZE), dtype=np.uint8)
     masks = (rng.random((BATCH, *SIZE)) < 0.1).astype(np.uint8) * 255
     ours = {
-        f"nerve_jax {dtype}": make_ours(images, masks, dtype)
+        f"nerve_jax {dtype}": make_ours(images, masks, dtype)[0]
         for dtype in ("float32", "bfloat16")
     }
     theirs = {

@@ -33,9 +33,10 @@ def use_cpu_cores(
     known = hasattr(os, "sched_getaffinity")  # not on macOS
     cores = len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
     frames = batch_size // max(accumulate_steps, 1)
-    each = max(1, cores // folds_together)
+    folds = max(folds_together, 1)
+    each = max(cores // folds, 1)
     count = max(n for n in range(1, each + 1) if frames % n == 0)
-    jax.config.update("jax_num_cpu_devices", folds_together * count)
+    jax.config.update("jax_num_cpu_devices", folds * count)
 
 
 def keep_compiled_programs() -> None:

@@ -222,6 +222,32 @@ def test_a_killed_run_goes_on_and_ends_bit_for_bit_the_same(shared):
         np.testing.assert_array_equal(resumed[name], whole[name], err_msg=name)
 
 
+def test_folds_together_and_streamed_frames_give_what_the_plain_run_gives(shared):
+    """Two folds of two devices each, frames streamed, against fold after fold."""
+    folder, _ = shared
+    workdir = folder / "together"
+    said = run(
+        "--config=configs/unet.py",
+        f"--workdir={workdir}",
+        data_dir=folder / "records",
+        folds="(0,1)",
+        folds_together=2,
+        max_resident_gb=0.0,
+        **SMALL,
+    )
+    assert "are streamed from the records" in said
+    for fold in range(2):
+        ours = checkpoint_arrays(workdir, fold)
+        theirs = checkpoint_arrays(folder / "whole", fold)
+        for name in theirs:
+            np.testing.assert_allclose(
+                ours[name], theirs[name], atol=1e-4, err_msg=name
+            )
+    rows = (workdir / "metrics.jsonl").read_text().splitlines()
+    seen = [(row["step"], row["fold"]) for row in map(json.loads, rows)]
+    assert seen == [(step, fold) for step in (2, 4, 6) for fold in (0, 1)]
+
+
 def test_predict_writes_masks_overlays_tables_and_a_submission(shared, tmp_path):
     folder, _ = shared
     (tmp_path / "in").mkdir()
@@ -370,6 +396,12 @@ def test_a_folder_of_ones_own_trains_and_an_unlabelled_one_only_predicts(
         (("--config=configs/unet.py",), {"dataset": "ultrasound_nerve/cat"}, "phantom"),
         (("--config=configs/unet.py",), {"num_subjects": 0}, "at least 1"),
         (("--config=configs/unet.py",), {"seed": -1}, "at least 0"),
+        (("--config=configs/unet.py",), {"folds_together": 0}, "cannot be dealt"),
+        (
+            ("--config=configs/unet.py",),
+            {"folds_together": 2, "folds": "(0,1,2)"},
+            "no multiple",
+        ),
     ],
 )
 def test_wrong_commands_are_answered_in_a_sentence(tmp_path, words, overrides, message):

@@ -1,6 +1,8 @@
 import jax
+import pytest
 
 from nerve_jax import parallel
+from nerve_jax.errors import InputError
 
 
 def test_programs_are_kept_in_the_users_cache_unless_another_folder_is_named(
@@ -18,3 +20,10 @@ def test_programs_are_kept_in_the_users_cache_unless_another_folder_is_named(
         assert jax.config.jax_compilation_cache_dir == "elsewhere"
     finally:
         jax.config.update("jax_compilation_cache_dir", before)
+
+
+def test_devices_are_dealt_evenly_to_folds_or_not_at_all():
+    assert parallel.create_mesh(2).shape == {"fold": 2, "batch": 2}
+    for folds in (0, 3, 8):
+        with pytest.raises(InputError, match=f"folds_together={folds}: 4 devices"):
+            parallel.create_mesh(folds)

@@ -1,0 +1,118 @@
+"""Where the time of one training step goes, by kind of operation.
+
+The net and step of train_step.py (widths 32 to 512, batch 8, 96x128 px, float32, one
+simulated device a core), traced by JAX's profiler, and beside it what the machine's
+matrix products reach.
+
+python benchmarks/profile_step.py
+"""
+
+import jax
+
+jax.config.update("jax_num_cpu_devices", 2)
+
+import collections
+import re
+import tempfile
+import time
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+from peers import BATCH, SIZE
+from results import print_result
+from train_step import make_ours
+
+STEPS = 5
+KINDS = {  # name of an op in the compiled program -> what it is
+    "convolution": r"convolution|conv",
+    "matrix product": r"dot|matmul",
+    "sum over devices": r"all-reduce|all-gather|collective",
+    "reduction": r"reduce",
+    "copy, transpose": r"copy|transpose|concatenate|slice|pad|reshape|bitcast",
+    "elementwise": r"fusion|add|multiply|select|maximum|exponential|loop",
+}
+
+
+def trace(call) -> Path:
+    """Run some steps under the profiler; the file it wrote."""
+    call()
+    call()
+    folder = tempfile.mkdtemp()
+    with jax.profiler.trace(folder):
+        for _ in range(STEPS):
+            call()
+    return next(Path(folder).rglob("*.xplane.pb"))
+
+
+def read_ops(path: Path) -> dict[str, float]:
+    """Milliseconds of each operation of the program, a step, summed over threads."""
+    data = jax.profiler.ProfileData.from_file(str(path))
+    spent = collections.Counter()
+    for plane in data.planes:
+        for line in plane.lines:
+            for event in line.events:
+                if "hlo_op" in dict(event.stats):
+                    spent[event.name] += event.duration_ns / 1e6 / STEPS
+    return dict(spent)
+
+
+def find_kind(name: str) -> str:
+    """What an operation is, by its name."""
+    for kind, pattern in KINDS.items():
+        if re.search(pattern, name):
+            return kind
+    return "other"
+
+
+def measure_peak() -> float:
+    """GFLOP/s of a float32 matrix product shared out over the devices."""
+    size = 2048
+    mesh = jax.make_mesh((2,), ("rows",))
+    rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("rows"))
+    same = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    a = jax.device_put(jnp.ones((size, size)), rows)
+    b = jax.device_put(jnp.ones((size, size)), same)
+    product = jax.jit(lambda a, b: a @ b, out_shardings=rows)
+    product(a, b).block_until_ready()
+    rates = []
+    for _ in range(7):
+        started = time.perf_counter()
+        product(a, b).block_until_ready()
+        rates.append(2 * size**3 / (time.perf_counter() - started) / 1e9)
+    return float(np.median(rates))
+
+
+def main() -> None:
+    """Print milliseconds by kind and the share of the peak."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (BATCH, *SIZE), dtype=np.uint8)
+    masks = (rng.random((BATCH, *SIZE)) < 0.1).astype(np.uint8) * 255
+    call, flops = make_ours(images, masks, "float32")
+    ops = read_ops(trace(call))
+    started = time.perf_counter()
+    for _ in range(STEPS):
+        call()
+    step_ms = (time.perf_counter() - started) / STEPS * 1e3
+    kinds = collections.Counter()
+    for name, spent in ops.items():
+        kinds[find_kind(name)] += spent / 2  # two devices at a time
+    for kind, spent in kinds.most_common():
+        print(f"{kind:20s} {spent:7.1f} ms")
+    print("slowest:")
+    for name, spent in collections.Counter(ops).most_common(12):
+        print(f"  {name:60s} {spent / 2:7.1f} ms")
+    peak = measure_peak()
+    reached = flops / step_ms / 1e6
+    print(f"step {step_ms:.0f} ms, {reached:.0f} of {peak:.0f} GFLOP/s")
+    print_result(
+        ratio=reached / peak,
+        step_ms=step_ms,
+        ms_by_kind=dict(kinds),
+        gflops_per_second=reached,
+        matrix_product_gflops_per_second=peak,
+    )
+
+
+if __name__ == "__main__":
+    main()

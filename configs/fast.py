@@ -1,0 +1,26 @@
+"""A small net for two CPU cores: half a million parameters behind a strided stem.
+
+python main.py --config=configs/fast.py
+"""
+
+from ml_collections import ConfigDict
+
+from configs import unet
+
+
+def get_config() -> ConfigDict:
+    """Residual blocks, four narrow levels from half the resolution down."""
+    config = unet.get_config()
+    config.widths = (16, 32, 64, 128)
+    config.block = "residual"
+    config.stem_stride = 2
+    config.learning_rate = 4e-3
+    config.num_train_steps = 4500
+    config.warmup_steps = 100
+    config.ema_decay = 0.995
+    config.eval_every_steps = 450
+    config.augment.elastic_fraction = 0.0
+    config.augment.speckle_fraction = 0.0
+    config.augment.shadow_prob = 0.0
+    config.augment.attenuation_fraction = 0.0
+    return config
