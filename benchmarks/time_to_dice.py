@@ -181,7 +181,7 @@ def draw_one(arguments) -> None:
     parallel.use_cpu_cores(8, 1)
     parallel.keep_compiled_programs()
     config = create_config(
-        "unet" if name == "smp" else name, dataset, str(arguments.usgra)
+        "fast" if name == "smp" else name, dataset, str(arguments.usgra)
     )
     data = load_data(config, FOLD)
     create = make_create(name, dataset, data, config, int(seed))

@@ -15,12 +15,10 @@ def get_config() -> ConfigDict:
     config.block = "residual"
     config.stem_stride = 2
     config.learning_rate = 4e-3
-    config.num_train_steps = 4500
+    config.num_train_steps = 4200
     config.warmup_steps = 100
     config.ema_decay = 0.995
-    config.eval_every_steps = 450
-    config.augment.elastic_fraction = 0.0
-    config.augment.speckle_fraction = 0.0
-    config.augment.shadow_prob = 0.0
-    config.augment.attenuation_fraction = 0.0
+    config.eval_every_steps = 420
+    config.augment.rotation_degrees = 20.0
+    config.augment.scale_fraction = 0.25
     return config

@@ -138,19 +138,13 @@ def train_folds(
     Raises:
       RunError: a loss is not finite; says which checkpoint is the last good one.
     """
-    seconds = {"train": 0.0, "wall": 0.0}
     places = range(len(checkpointers))
-    ahead: dict[int, TrainState] = {}
-    for place, checkpointer in enumerate(checkpointers):
-        one = take(states, place)
-        restored = checkpoints.restore_latest(checkpointer, one)
-        ahead[place], spent = restored or (one, seconds)
-        seconds = max(seconds, spent, key=lambda s: s["wall"])
-        on_resume(place, int(ahead[place].step))
+    ahead, seconds = _restore(checkpointers, [take(states, p) for p in places])
+    reached = [int(state.step) for state in ahead]
+    for place in places:
+        on_resume(place, reached[place])
+    step, states = min(reached), join(*ahead)
     wall_before = seconds["wall"]
-    reached = {place: int(state.step) for place, state in ahead.items()}
-    step = min(reached.values())
-    states = join(*ahead.values())
     while step < num_train_steps:
         last_step = min(
             step - step % eval_every_steps + eval_every_steps, num_train_steps
@@ -194,6 +188,19 @@ def train_folds(
     for checkpointer in checkpointers:
         checkpointer.wait()
     seconds["wall"] = wall_before + time.perf_counter() - started
+    return states, seconds
+
+
+def _restore(checkpointers: Sequence, initial: list[TrainState]):
+    """States from the newest checkpoints, else those given; and the seconds spent."""
+    states, seconds = [], {"train": 0.0, "wall": 0.0}
+    for checkpointer, state in zip(checkpointers, initial, strict=True):
+        restored, spent = checkpoints.restore_latest(checkpointer, state) or (
+            state,
+            seconds,
+        )
+        states.append(restored)
+        seconds = max(seconds, spent, key=lambda spent: spent["wall"])
     return states, seconds
 
 
