@@ -16,6 +16,8 @@ import jax
 
 jax.config.update("jax_num_cpu_devices", 2)
 
+import logging
+
 import jax.numpy as jnp
 import numpy as np
 import onnxruntime
@@ -31,6 +33,7 @@ from nerve_jax.examples import resize_image
 from nerve_jax.predict import make_predict_batch
 from nerve_jax.programs import create_model_from
 
+logging.getLogger("onnx_ir").setLevel(logging.ERROR)  # of shapes that it leaves out
 CONFIG = "fast"
 SIZES = ((96, 128), (420, 580))
 BATCHES = (1, 32)
