@@ -1,6 +1,10 @@
 """A small net for two CPU cores: half a million parameters behind a strided stem.
 
 python main.py --config=configs/fast.py
+
+Trains at 95 img/s with augmentation on 2 cores of an AMD EPYC, 2.5 times as fast as a
+ResNet-18 U-Net of segmentation_models_pytorch in bfloat16 in the same run (2026-11-25,
+5e708e3, benchmarks/training_loop.py). Its scores are not yet measured.
 """
 
 from ml_collections import ConfigDict
