@@ -26,6 +26,7 @@ from results import print_result
 from configs import fast
 from nerve_jax import parallel
 from nerve_jax.examples import create_builder, load_examples
+from nerve_jax.plots import STYLE
 from nerve_jax.programs import create_programs
 
 FRAMES = (100, 1000, 10_000)
@@ -139,9 +140,11 @@ def compute_growth(cells: list[dict], measure: str) -> float:
 
 def plot(path: Path, found: dict[str, list[dict]]) -> None:
     """Draw what was measured against what grew, both logarithmic."""
-    with mpl.rc_context({"svg.hashsalt": "nerve_jax", "font.size": 9}):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9.5, 3.2), layout="constrained")
-        for axes, (name, cells) in zip(figure.subplots(1, 3), found.items()):
+        for axes, (name, cells) in zip(
+            figure.subplots(1, 3), found.items(), strict=True
+        ):
             sizes = np.array([cell["size"] for cell in cells])
             for measure in MEASURES[name]:
                 values = np.array([cell[measure] for cell in cells])
@@ -149,7 +152,6 @@ def plot(path: Path, found: dict[str, list[dict]]) -> None:
                 axes.plot(sizes, values / values[0], marker="o", ms=3, label=label)
             axes.plot(sizes, sizes / sizes[0], color="#8a8a8a", ls=":", label="linear")
             axes.set(xscale="log", yscale="log", xlabel=name)
-            axes.spines[["top", "right"]].set_visible(False)
             axes.legend(frameon=False, fontsize=7)
         figure.axes[0].set_ylabel("times the smallest")
         figure.savefig(path, format="svg", metadata={"Date": None})

@@ -22,10 +22,10 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from nerve_unet import NerveUNet
 from results import describe_machine, print_result
 
 from nerve_jax import parallel
@@ -34,10 +34,10 @@ from nerve_jax.duplicates import find_duplicates, group_subjects
 from nerve_jax.examples import Examples
 from nerve_jax.intervals import bootstrap_mean
 from nerve_jax.metrics import compute_dice
-from nerve_jax.programs import create_programs, load_examples_from
+from nerve_jax.plots import STYLE
+from nerve_jax.programs import load_examples_from
 from nerve_jax.scores import Predicted, count_frames
 from nerve_jax.splits import create_splits
-from nerve_jax.train import train_interval
 
 CONTESTANTS = ("fast", "smp", "unet")
 BUDGET_SECONDS = {"usgra": 300, "phantom": 900}
@@ -76,49 +76,17 @@ def load_data(config, fold: int) -> Data:
     return Data(examples, groups, train, val)
 
 
-class Ours:
-    """A configuration of this project as it trains and predicts."""
-
-    def __init__(self, config, data: Data, seed: int, num_train_steps: int):
-        self.config = config.copy_and_resolve_references()
-        self.config.num_train_steps = num_train_steps
-        self.config.eval_every_steps = num_train_steps
-        self.config.seed = seed
-        self.programs = create_programs(
-            self.config, parallel.create_mesh(), data.examples
-        )
-        self.programs.compile_steps()
-        self.keys = jax.random.fold_in(jax.random.key(seed), FOLD).reshape(1)
-        self.states, self.step = self.programs.init(self.keys), 0
-        self.next_rows = self.programs.open_batches([FOLD], [data.train])
-
-    def parameters(self) -> int:
-        """How many numbers it learns."""
-        return sum(p.size for p in self.states.params.values())
-
-    def train(self, num_steps: int) -> None:
-        """Take some steps."""
-        self.states = train_interval(
-            self.states,
-            lambda states, rows: self.programs.run_steps(states, rows, self.keys),
-            self.next_rows,
-            first_step=self.step,
-            last_step=self.step + num_steps,
-            steps_per_call=self.programs.steps_per_call,
-            on_step=lambda step, loss: None,
-        ).states
-        self.step += num_steps
-
-    def predict(self, images: np.ndarray) -> np.ndarray:
-        """Probabilities of frames, uint8 -> float32 [frames height width]."""
-        params = self.programs.take(self.states, 0).ema_params
-        return self.programs.predict([params], images)[0]
-
-
 def make_create(name: str, dataset: str, data: Data, config, seed: int):
     """Return `create(num_train_steps) -> contestant`."""
     if name != "smp":
-        return lambda steps: Ours(config, data, seed, steps)
+        return lambda steps: NerveUNet(
+            config,
+            data.examples,
+            data.train,
+            num_train_steps=steps,
+            seed=seed,
+            fold=FOLD,
+        )
     from smp_unet import SmpUNet  # PyTorch starts threads that others do without
 
     return lambda steps: SmpUNet(
@@ -231,11 +199,10 @@ def compare(ours: Average, theirs: Average) -> list[tuple[float, float, float]]:
 def plot(path: Path, curves: dict[str, list[dict]], title: str) -> None:
     """Plot every curve of a data set, a colour a contestant, a line a seed."""
     colours = {"fast": "#2166ac", "smp": "#d98200", "unet": "#8a8a8a"}
-    with mpl.rc_context({"svg.hashsalt": "nerve_jax", "font.size": 9}):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(5.2, 3.4), layout="constrained")
         axes = figure.add_subplot()
         axes.set(xlabel="seconds of training, 2 cores", ylabel="Dice", title=title)
-        axes.spines[["top", "right"]].set_visible(False)
         for name, drawn in curves.items():
             for number, curve in enumerate(drawn):
                 points = curve["points"]

@@ -12,10 +12,10 @@ python benchmarks/training_loop.py
 
 import tempfile
 
-import jax
 import numpy as np
 from absl import flags
 from ml_collections import ConfigDict
+from nerve_unet import NerveUNet
 from peers import BATCH
 from results import measure, print_result
 from smp_unet import SmpUNet
@@ -23,8 +23,7 @@ from smp_unet import SmpUNet
 from configs import fast, unet
 from nerve_jax import parallel
 from nerve_jax.examples import Examples
-from nerve_jax.programs import create_programs, load_examples_from
-from nerve_jax.train import train_interval
+from nerve_jax.programs import load_examples_from
 
 STEPS, ROUNDS = 20, 5
 
@@ -41,26 +40,11 @@ def make_config(records: str, augment: bool) -> ConfigDict:
     return config
 
 
-def make_loop(config: ConfigDict, examples: Examples, mesh):
+def make_loop(config: ConfigDict, examples: Examples):
     """A call that takes STEPS steps as a run does."""
-    programs = create_programs(config, mesh, examples)
-    keys = jax.random.split(jax.random.key(0), 1)
-    next_rows = programs.open_batches([0], [np.arange(len(examples))])
-    holder = {"states": programs.init(keys), "step": 0}
-
-    def call():
-        done = train_interval(
-            holder["states"],
-            lambda states, rows: programs.run_steps(states, rows, keys),
-            next_rows,
-            first_step=holder["step"],
-            last_step=holder["step"] + STEPS,
-            steps_per_call=programs.steps_per_call,
-            on_step=lambda step, loss: None,
-        )
-        holder.update(states=done.states, step=holder["step"] + STEPS)
-
-    return call
+    every = np.arange(len(examples))
+    contestant = NerveUNet(config, examples, every, num_train_steps=10_000)
+    return lambda: contestant.train(STEPS)
 
 
 def make_smp(examples: Examples, strengths: ConfigDict, dtype: str):
@@ -81,7 +65,6 @@ def main() -> None:
     """Print images a second of each and the ratios."""
     flags.FLAGS(["training_loop"])
     parallel.use_cpu_cores(BATCH, 1)
-    mesh = parallel.create_mesh()
     with tempfile.TemporaryDirectory() as records:
         config = make_config(records, augment=True)
         examples = load_examples_from(config, "train")
@@ -89,9 +72,9 @@ def main() -> None:
         streamed.max_resident_gb = 0.0
         strengths = config.augment
         contestants = {
-            "loop": make_loop(config, examples, mesh),
-            "bare step": make_loop(make_config(records, augment=False), examples, mesh),
-            "streamed loop": make_loop(streamed, examples, mesh),
+            "loop": make_loop(config, examples),
+            "bare step": make_loop(make_config(records, augment=False), examples),
+            "streamed loop": make_loop(streamed, examples),
             "smp float32": make_smp(examples, strengths, "float32"),
             "smp bfloat16": make_smp(examples, strengths, "bfloat16"),
         }
