@@ -12,7 +12,6 @@ jax.config.update("jax_num_cpu_devices", 2)
 
 import itertools
 
-import jax.numpy as jnp
 import numpy as np
 import optax
 import torch
@@ -20,6 +19,7 @@ from peers import BATCH, SIZE, WIDTHS, UNet
 from results import measure, print_result
 
 from nerve_jax import parallel
+from nerve_jax.folds import create_fold_programs
 from nerve_jax.models import create_model
 from nerve_jax.train_step import Frames, create_state, make_train_step, make_train_steps
 
@@ -29,7 +29,6 @@ ROUNDS, CALLS = 5, 4
 def make_ours(images: np.ndarray, masks: np.ndarray, dtype: str):
     """A call that takes one step of this project, and its compiled program."""
     mesh = parallel.create_mesh()
-    by_fold, same = parallel.split_folds(mesh), parallel.replicated(mesh)
     apply, init = create_model(widths=WIDTHS, presence_head=False, compute_dtype=dtype)
     optimizer = optax.adam(1e-3)
 
@@ -49,23 +48,16 @@ def make_ours(images: np.ndarray, masks: np.ndarray, dtype: str):
         accumulate_steps=1,
         constrain=parallel.share_out_batch,
     )
-    steps = jax.jit(
-        parallel.make_each_fold(
-            make_train_steps(step), mesh, (False, True, False, False)
-        ),
-        donate_argnums=0,
-        in_shardings=(by_fold, same, parallel.split_rows(mesh), by_fold),
-        out_shardings=by_fold,
+    ready = create_fold_programs(
+        lambda key: create_state(init(key), optimizer), make_train_steps(step), mesh
     )
-    init_states = parallel.make_each_fold(
-        lambda key: create_state(init(key), optimizer), mesh, (False,)
+    frames = jax.device_put(Frames(images, masks), parallel.replicated(mesh))
+    keys = jax.device_put(
+        jax.random.split(jax.random.key(0), 1), parallel.split_folds(mesh)
     )
-    frames = jax.device_put(Frames(jnp.asarray(images), jnp.asarray(masks)), same)
-    keys = jax.device_put(jax.random.split(jax.random.key(0), 1), by_fold)
-    holder = {"states": jax.jit(init_states, out_shardings=by_fold)(keys)}
+    holder = {"states": ready.init(keys)}
     rows = parallel.put_rows(np.arange(BATCH, dtype=np.int32).reshape(1, 1, -1), mesh)
-
-    program = steps.lower(holder["states"], frames, rows, keys).compile()
+    program = ready.run.lower(holder["states"], frames, rows, keys).compile()
 
     def call():
         holder["states"], metrics = program(holder["states"], frames, rows, keys)

@@ -7,11 +7,9 @@ This is what replaces `pmap`, which JAX keeps in maintenance only.
 import hashlib
 import os
 import platform
-from collections.abc import Callable
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
@@ -134,44 +132,3 @@ def put_rows(rows, mesh: Mesh):
 def share_out_batch(batch):
     """Say, within the step of one fold, that a batch lies on all its devices."""
     return jax.lax.with_sharding_constraint(batch, PartitionSpec("batch"))
-
-
-def make_each_fold(function: Callable, mesh: Mesh, shared: tuple[bool, ...]):
-    """Let the devices of every fold run a function of one fold on that fold's arguments.
-
-    Args:
-      function: of arguments without an axis of folds.
-      mesh: of `create_mesh`.
-      shared: for each argument, whether all folds are given the same; all others, and
-        what is returned, have a first axis of folds.
-    """
-
-    def run(*arguments):
-        own = (
-            argument if same else jax.tree.map(lambda x: x[0], argument)
-            for argument, same in zip(arguments, shared, strict=True)
-        )
-        return jax.tree.map(lambda x: x[None], function(*own))
-
-    return jax.shard_map(
-        run,
-        mesh=mesh,
-        in_specs=tuple(PartitionSpec() if s else PartitionSpec("fold") for s in shared),
-        out_specs=PartitionSpec("fold"),
-        axis_names={"fold"},
-        check_vma=False,  # or every constant in a loop must be cast
-    )
-
-
-def create_fold_moves(mesh: Mesh) -> tuple[Callable, Callable]:
-    """Return `take(trees, place)`, one fold's tree, and `join(a tree of each fold)`."""
-    take = jax.jit(
-        lambda trees, place: jax.tree.map(lambda x: x[place], trees),
-        static_argnums=1,
-        out_shardings=replicated(mesh),
-    )
-    join = jax.jit(
-        lambda *each: jax.tree.map(lambda *x: jnp.stack(x), *each),
-        out_shardings=split_folds(mesh),
-    )
-    return take, join

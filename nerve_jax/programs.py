@@ -12,6 +12,7 @@ from nerve_jax import parallel, streaming
 from nerve_jax.augment import make_augment
 from nerve_jax.batches import batch_positions
 from nerve_jax.examples import Examples, create_builder, load_examples
+from nerve_jax.folds import create_fold_programs
 from nerve_jax.losses import make_loss
 from nerve_jax.models import create_model
 from nerve_jax.predict import make_predict_batch, predict_probs
@@ -58,7 +59,8 @@ def load_examples_from(config: ConfigDict, split: str) -> Examples:
 class Programs(NamedTuple):
     """What runs on the devices; compiled once and shared by all folds.
 
-    States, rows, keys and metrics have a first axis of the folds that ride together.
+    Rows, keys and metrics have a first axis of the folds that ride together; states lie
+    as `folds` says, which see also for `init`, `take` and `join`.
 
     Attributes:
       init: keys -> states before the first step.
@@ -90,7 +92,6 @@ def create_programs(config: ConfigDict, mesh, examples: Examples) -> Programs:
       mesh: of `create_mesh(config.folds_together)`.
       examples: the data set.
     """
-    same, by_fold = parallel.replicated(mesh), parallel.split_folds(mesh)
     apply, init = create_model_from(config)
     optimizer = create_optimizer(
         learning_rate=config.learning_rate,
@@ -101,26 +102,13 @@ def create_programs(config: ConfigDict, mesh, examples: Examples) -> Programs:
     )
     streamed = streaming.is_too_big(examples, config.max_resident_gb)
     pick = streaming.pick_streamed if streamed else pick_frames
-    steps_of_one_fold = make_train_steps(
-        _create_train_step(config, apply, optimizer), pick
-    )
-    train_steps = jax.jit(
-        parallel.make_each_fold(
-            steps_of_one_fold, mesh, shared=(False, True, False, False)
-        ),
-        donate_argnums=0,
-        in_shardings=(by_fold, same, parallel.split_rows(mesh), by_fold),
-        out_shardings=by_fold,
-    )
-    init_states = jax.jit(
-        parallel.make_each_fold(
-            lambda key: create_state(init(key), optimizer), mesh, shared=(False,)
-        ),
-        in_shardings=(by_fold,),
-        out_shardings=by_fold,
+    ready = create_fold_programs(
+        lambda key: create_state(init(key), optimizer),
+        make_train_steps(_create_train_step(config, apply, optimizer), pick),
+        mesh,
     )
     resident = () if streamed else Frames(examples.images, examples.masks)
-    frames = jax.device_put(resident, same)
+    frames = jax.device_put(resident, parallel.replicated(mesh))
     on_cpu = jax.default_backend() == "cpu"
     steps_per_call = config.steps_per_call or (1 if on_cpu else STEPS_PER_CALL)
     open_batches = functools.partial(
@@ -134,7 +122,7 @@ def create_programs(config: ConfigDict, mesh, examples: Examples) -> Programs:
     @functools.cache
     def compile_steps():
         keys = jax.random.split(jax.random.key(0), mesh.shape["fold"])
-        shapes = jax.eval_shape(init_states, keys)
+        shapes = jax.eval_shape(ready.init, keys)
         one_by_one = any(
             steps % steps_per_call
             for steps in (config.eval_every_steps, config.num_train_steps)
@@ -149,8 +137,10 @@ def create_programs(config: ConfigDict, mesh, examples: Examples) -> Programs:
                 given = Frames(grey, grey)
             else:
                 given = jax.ShapeDtypeStruct(rows, np.int32)
-            programs[count] = train_steps.lower(shapes, frames, given, keys).compile()
+            programs[count] = ready.run.lower(shapes, frames, given, keys).compile()
         return programs
+
+    by_fold = parallel.split_folds(mesh)
 
     def run_steps(states, rows, keys):
         program = compile_steps()[jax.tree.leaves(rows)[0].shape[1]]
@@ -158,11 +148,12 @@ def create_programs(config: ConfigDict, mesh, examples: Examples) -> Programs:
         return program(states, frames, rows, jax.device_put(keys, by_fold))
 
     return Programs(
-        init_states,
+        ready.init,
         compile_steps,
         run_steps,
         open_batches,
-        *parallel.create_fold_moves(mesh),
+        ready.take,
+        ready.join,
         create_predictor(config),
         steps_per_call,
     )

@@ -1,7 +1,7 @@
 """Training of folds: steps, evaluations, checkpoints, from wherever they stand.
 
-Folds that ride together take the same steps at the same time; every array of theirs has
-a first axis of folds. One fold alone is the case of one.
+Folds that ride together take the same steps at the same time; their states lie as
+`folds` says. One fold alone is the case of one.
 """
 
 import time

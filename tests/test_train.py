@@ -12,6 +12,7 @@ from jax.sharding import AxisType, Mesh
 from nerve_jax import checkpoints, parallel, train, train_step
 from nerve_jax.augment import make_augment
 from nerve_jax.errors import InputError, RunError
+from nerve_jax.folds import create_fold_programs
 from nerve_jax.losses import make_loss
 from nerve_jax.models import create_model
 
@@ -64,9 +65,8 @@ class Setup(NamedTuple):
 
 @functools.cache
 def compile_for(num_devices, num_folds, accumulate_steps, dropout_rate):
-    """A mesh, the state before training, and the step for folds of any number."""
+    """A mesh, the state before training, the programs of its folds, and frames."""
     mesh = mesh_of(num_devices, num_folds)
-    by_fold, same = parallel.split_folds(mesh), parallel.replicated(mesh)
     apply, init = create_model(widths=(8, 16), dropout_rate=dropout_rate)
     optimizer = optimizer_of(
         learning_rate=3e-3, num_train_steps=20, warmup_steps=5, weight_decay=0.01
@@ -80,33 +80,27 @@ def compile_for(num_devices, num_folds, accumulate_steps, dropout_rate):
         accumulate_steps=accumulate_steps,
         constrain=parallel.share_out_batch,
     )
-    steps = jax.jit(
-        parallel.make_each_fold(
-            train_step.make_train_steps(step), mesh, (False, True, False, False)
-        ),
-        in_shardings=(by_fold, same, parallel.split_rows(mesh), by_fold),
-        out_shardings=by_fold,
-    )
 
     def create(key):
         return train_step.create_state(init(key), optimizer)
 
-    return mesh, create, steps, jax.device_put(frames(), same)
+    programs = create_fold_programs(create, train_step.make_train_steps(step), mesh)
+    return mesh, create, programs, jax.device_put(frames(), parallel.replicated(mesh))
 
 
 def setup(num_devices=1, accumulate_steps=1, dropout_rate=0.0, folds=(3,)):
     """Everything `train_interval` needs, as the programs put it together."""
-    mesh, create, steps, placed = compile_for(
+    mesh, create, programs, placed = compile_for(
         num_devices, len(folds), accumulate_steps, dropout_rate
     )
-    take, join = parallel.create_fold_moves(mesh)
     keys = [jax.random.fold_in(KEY, fold) for fold in folds]
     stacked = jax.device_put(jnp.stack(keys), parallel.split_folds(mesh))
 
     def run(states, rows):
-        return steps(states, placed, parallel.put_rows(rows, mesh), stacked)
+        return programs.run(states, placed, parallel.put_rows(rows, mesh), stacked)
 
-    return Setup(join(*map(create, keys)), run, take, join)
+    states = programs.join(*map(create, keys))
+    return Setup(states, run, programs.take, programs.join)
 
 
 def positions(step, batch_size=8, folds=(3,)):
@@ -183,7 +177,7 @@ def test_the_same_run_twice_is_bit_for_bit_the_same():
 def test_short_runs_are_not_averaged_with_their_initial_weights():
     """At step t the average keeps min(0.99, (1 + t) / (10 + t)) of itself."""
     state, run, *_ = setup()
-    average = dict(state.ema_params)
+    average = jax.device_get(state.ema_params)
     for t in range(4):
         state, _ = run(state, positions(t)[:, None])
         decay = (1 + t) / (10 + t)
@@ -346,12 +340,13 @@ def test_a_resumed_fold_equals_the_uninterrupted_one_bit_for_bit(tmp_path):
 def test_folds_together_equal_folds_one_by_one(num_devices):
     """Losses and weights to 1e-5, augmentation included."""
     together, _ = losses_of(6, num_devices=num_devices, folds=(1, 4))
+    take = setup(num_devices=num_devices, folds=(1, 4)).take
     for place, number in enumerate((1, 4)):
         alone, _ = losses_of(6, num_devices=num_devices // 2, folds=(number,))
         assert together.losses[place] == pytest.approx(alone.losses[0], abs=1e-5)
-        ours, theirs = (
-            jax.tree.map(lambda x, place=place: x[place], together.states),
-            jax.tree.map(lambda x: x[0], alone.states),
+        ours = take(together.states, place)
+        theirs = setup(num_devices=num_devices // 2, folds=(number,)).take(
+            alone.states, 0
         )
         assert_equal_trees(ours.params, theirs.params, atol=1e-5)
         assert_equal_trees(ours.ema_params, theirs.ema_params, atol=1e-5)
