@@ -7,6 +7,8 @@ from pathlib import Path
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from nerve_jax import memory
+
 CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file.")
 WORKDIR = flags.DEFINE_string(
     "workdir", "", "Run folder; default runs/<config's stem>."
@@ -54,4 +56,5 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    memory.use_huge_pages()
     app.run(main)

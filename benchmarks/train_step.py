@@ -46,7 +46,7 @@ def make_ours(images: np.ndarray, masks: np.ndarray, dtype: str):
         optax.GradientTransformation(optimizer.init, update),
         ema_decay=0.0,
         accumulate_steps=1,
-        constrain=parallel.share_out_batch,
+        axis_name="batch",
     )
     ready = create_fold_programs(
         lambda key: create_state(init(key), optimizer), make_train_steps(step), mesh

@@ -59,6 +59,7 @@ def create_fold_programs(create: Callable, train_steps: Callable, mesh: Mesh):
         return jax.tree.map(lambda *x: jnp.concatenate(x), *map(_lay_out, each))
 
     fold, everywhere = PartitionSpec("fold"), PartitionSpec()
+    by_frame = parallel.split_rows(mesh).spec
     return FoldPrograms(
         jax.jit(
             _on_own_devices(lambda keys: _lay_out(create(keys[0])), mesh, (fold,)),
@@ -66,7 +67,7 @@ def create_fold_programs(create: Callable, train_steps: Callable, mesh: Mesh):
             out_shardings=by_fold,
         ),
         jax.jit(
-            _on_own_devices(run_own, mesh, (fold, everywhere, fold, fold)),
+            _on_own_devices(run_own, mesh, (fold, everywhere, by_frame, fold)),
             donate_argnums=0,
             in_shardings=(by_fold, same, parallel.split_rows(mesh), by_fold),
             out_shardings=by_fold,
@@ -82,12 +83,11 @@ def _lay_out(state):
 
 
 def _on_own_devices(function: Callable, mesh: Mesh, in_specs: tuple) -> Callable:
-    """Let every fold's devices run a function on what is that fold's."""
+    """Let every device run a function on what is its fold's, and of rows its own."""
     return jax.shard_map(
         function,
         mesh=mesh,
         in_specs=in_specs,
         out_specs=PartitionSpec("fold"),
-        axis_names={"fold"},
         check_vma=False,  # or every constant in a loop must be cast
     )

@@ -69,20 +69,25 @@ class Upsample(nnx.Module):
         return ops.upsample_2x2(x, kernel.astype(self.dtype), bias.astype(self.dtype))
 
 
+class Conv(nnx.Module):
+    """A convolution of stride 1 without bias, zeros around the frame."""
+
+    def __init__(self, channels: int, features: int, size: int, dtype, rngs: nnx.Rngs):
+        initial = nnx.initializers.he_normal()
+        shape = (size, size, channels, features)
+        self.kernel = nnx.Param(initial(rngs.params(), shape, jnp.float32))
+        self.dtype = dtype
+
+    def __call__(self, x: Float[Array, "batch height width channels"]):
+        return ops.conv(x, self.kernel[...].astype(self.dtype))
+
+
 class ConvBlock(nnx.Module):
     """Two 3x3 convolutions, each with group norm and ReLU; with a shortcut or not."""
 
     def __init__(self, channels, features, *, residual, num_groups, dtype, rngs):
         def conv(inputs, size):
-            return nnx.Conv(
-                inputs,
-                features,
-                (size, size),
-                use_bias=False,
-                dtype=dtype,
-                kernel_init=nnx.initializers.he_normal(),
-                rngs=rngs,
-            )
+            return Conv(inputs, features, size, dtype, rngs)
 
         self.conv_a, self.conv_b = conv(channels, 3), conv(features, 3)
         self.norm_a = GroupNorm(features, num_groups)
@@ -141,7 +146,7 @@ class UNet(nnx.Module):
         self.coarse_heads = nnx.List()
         if deep_supervision:
             self.coarse_heads.extend(head(w) for w in widths[-2:0:-1])
-        self.dropout = nnx.Dropout(dropout_rate)
+        self.dropout_rate = dropout_rate
         self.presence = (
             nnx.Linear(2 * widths[-1], 1, rngs=rngs) if presence_head else None
         )
@@ -149,9 +154,9 @@ class UNet(nnx.Module):
         self.multiple = stem_stride * 2 ** (len(widths) - 1)
 
     def __call__(
-        self, images: Float[Array, "batch height width 1"], dropout_key=None
+        self, images: Float[Array, "batch height width 1"], dropout_keys=None
     ) -> Outputs:
-        """Segment frames of grey values in [0, 1]; a `dropout_key` turns dropout on."""
+        """Segment frames of grey values in [0, 1]; a key for each turns dropout on."""
         height, width = images.shape[1:3]
         padded = [size + -size % self.multiple for size in (height, width)]
         x, (top, left) = pad_to(standardise(images), padded)
@@ -162,8 +167,8 @@ class UNet(nnx.Module):
             for block in blocks:
                 x = block(x)
             skips.append(x)
-        if dropout_key is not None:
-            x = self.dropout(x, deterministic=False, rngs=dropout_key)
+        if dropout_keys is not None:
+            x = drop_out(x, self.dropout_rate, dropout_keys)
         deepest, coarse = x, []
         for number, (upsample, blocks) in enumerate(
             zip(self.upsample, self.decoder, strict=True)
@@ -219,7 +224,8 @@ def create_model(
       compute_dtype: "float32" or "bfloat16"; parameters are float32 either way.
 
     Returns:
-      `apply(params, images, dropout_key=None) -> Outputs` and `init(key) -> params`.
+      `apply(params, images, dropout_keys=None) -> Outputs` and `init(key) -> params`;
+      dropout is on where each frame is given a key.
 
     Raises:
       InputError: a block or dtype of another name, widths that do not fit num_groups.
@@ -262,10 +268,10 @@ def create_model(
         flat = dict(nnx.to_flat_state(build(fast_key)[1]))
         return {name: flat[path][...] for name, path in names.items()}
 
-    def apply(params: Params, images, dropout_key=None) -> Outputs:
+    def apply(params: Params, images, dropout_keys=None) -> Outputs:
         state = [(path, nnx.Param(params[name])) for name, path in names.items()]
         model = nnx.merge(graphdef, nnx.from_flat_state(state))
-        return model(images, dropout_key)
+        return model(images, dropout_keys)
 
     return apply, jax.jit(init)
 
@@ -277,6 +283,14 @@ def standardise(
     mean = images.mean((1, 2, 3), keepdims=True)
     deviation = jnp.sqrt(jnp.square(images - mean).mean((1, 2, 3), keepdims=True))
     return (images - mean) / (deviation + 1e-3)
+
+
+def drop_out(x: Float[Array, "batch height width channels"], rate: float, keys):
+    """Set a share of features to 0 and scale up the rest; a key for each frame."""
+    if not rate:
+        return x
+    kept = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - rate, x.shape[1:]))(keys)
+    return jnp.where(kept, x / (1 - rate), 0)
 
 
 def pad_to(x: Float[Array, "batch height width channels"], sizes: Sequence[int]):

@@ -1,13 +1,36 @@
 """Layers of a U-Net written so that XLA runs them fast.
 
-Each equals the plain definition, values and gradients: a 2x2 max pool without
-select-and-scatter, a 2x2 transposed convolution as one matrix product, group norm that
-reads its input once, and the moves between space and channels.
+Each equals the plain definition, values and gradients: convolution, a 2x2 max pool
+without select-and-scatter, a 2x2 transposed convolution as one matrix product, group
+norm that reads its input once, and the moves between space and channels.
 """
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+
+from nerve_jax import winograd
+
+WINOGRAD_CHANNELS = 64  # from so many in and out, Winograd's form is faster on a CPU
+
+
+def conv(
+    x: Float[Array, "batch height width channels"],
+    kernel: Float[Array, "size size channels features"],
+) -> Float[Array, "batch height width features"]:
+    """Convolve with an odd kernel, zeros around the frame; one dtype throughout."""
+
+    def plain(x, kernel):
+        return jax.lax.conv_general_dilated(
+            x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+
+    divides = x.shape[1] % winograd.TILE == x.shape[2] % winograd.TILE == 0
+    if not (
+        kernel.shape[0] == 3 and divides and min(kernel.shape[2:]) >= WINOGRAD_CHANNELS
+    ):
+        return plain(x, kernel)
+    return jax.lax.platform_dependent(x, kernel, cpu=winograd.conv_3x3, default=plain)
 
 
 def max_pool_2x2(

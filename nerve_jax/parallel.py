@@ -127,8 +127,3 @@ def put_rows(rows, mesh: Mesh):
     return jax.tree.map(
         lambda x: jax.make_array_from_process_local_data(sharding, x), rows
     )
-
-
-def share_out_batch(batch):
-    """Say, within the step of one fold, that a batch lies on all its devices."""
-    return jax.lax.with_sharding_constraint(batch, PartitionSpec("batch"))

@@ -193,7 +193,7 @@ def _create_train_step(config: ConfigDict, apply, optimizer) -> Callable:
         optimizer,
         ema_decay=config.ema_decay,
         accumulate_steps=config.accumulate_steps,
-        constrain=parallel.share_out_batch,
+        axis_name="batch",
     )
 
 

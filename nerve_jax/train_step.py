@@ -88,7 +88,7 @@ def make_train_step(
     *,
     ema_decay: float,
     accumulate_steps: int,
-    constrain: Callable = lambda batch: batch,
+    axis_name: str | None = None,
 ) -> Callable:
     """Return `train_step(state, batch, key) -> (state, metrics)`.
 
@@ -100,7 +100,8 @@ def make_train_step(
       ema_decay: of the average of the parameters, in [0, 1); short runs use
         min(ema_decay, (1 + t) / (10 + t)) at step t.
       accumulate_steps: the batch goes through the model in so many equal parts.
-      constrain: says how the batch is shared out over devices.
+      axis_name: of the mesh axis over whose devices the batch is shared out; each takes
+        the gradient of its own frames, and their mean is the one thing they exchange.
 
     The returned step takes a batch of `Frames` and the fold's key; its metrics are the
     mean loss and the gradient's norm before clipping, float32. All its randomness comes
@@ -110,20 +111,22 @@ def make_train_step(
     def compute_loss(params, images, masks, keys):
         augment_keys, dropout_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
         images, masks = augment(images, masks, augment_keys)
-        return loss(apply(params, images, dropout_keys[0]), masks).mean()
+        return loss(apply(params, images, dropout_keys), masks).mean()
 
     def train_step(state: TrainState, batch: Frames, key):
         step_key = jax.random.fold_in(key, state.step)
-        keys = jax.vmap(lambda place: jax.random.fold_in(step_key, place))(
-            jnp.arange(len(batch.images))
-        )
-        images, masks = constrain(tuple(_to_unit(array) for array in batch))
+        places = jnp.arange(len(batch.images))
+        if axis_name:
+            places += jax.lax.axis_index(axis_name) * len(places)
+        keys = jax.vmap(lambda place: jax.random.fold_in(step_key, place))(places)
         value, gradient = _accumulate(
             jax.value_and_grad(compute_loss),
             state.params,
-            (images, masks, keys),
+            (*map(_to_unit, batch), keys),
             accumulate_steps,
         )
+        if axis_name:
+            value, gradient = jax.lax.pmean((value, gradient), axis_name)
         updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         t = state.step.astype(jnp.float32)
@@ -145,10 +148,8 @@ def _accumulate(value_and_grad, params, batch, parts: int):
     """Mean loss and gradient over a batch that is worked off in equal parts."""
     if parts == 1:
         return value_and_grad(params, *batch)
-    # Every part takes each `parts`-th frame, so that each stays spread over devices.
     pieces = jax.tree.map(
-        lambda x: x.reshape(x.shape[0] // parts, parts, *x.shape[1:]).swapaxes(0, 1),
-        batch,
+        lambda x: x.reshape(parts, x.shape[0] // parts, *x.shape[1:]), batch
     )
 
     def add(total, piece):

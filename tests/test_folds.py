@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,9 +18,9 @@ def create(key):
     }
 
 
-def add_rows(state, frames, rows, key):
+def add_rows(state, frames, rows, key, over=lambda x: x):
     """Adds what its rows pick from the frames, and the key's number."""
-    picked = frames[rows].sum(axis=1) + jax.random.uniform(key)
+    picked = over(frames[rows].sum(axis=1)) + jax.random.uniform(key)
     state = {
         "step": state["step"] + len(rows),
         "bias": state["bias"] + picked.sum(),
@@ -30,7 +32,8 @@ def add_rows(state, frames, rows, key):
 @pytest.mark.parametrize("num_folds", [1, 2, 4])
 def test_each_fold_takes_its_own_rows_and_key_and_keeps_its_shapes(num_folds):
     mesh = parallel.create_mesh(num_folds)
-    programs = create_fold_programs(create, add_rows, mesh)
+    shared = functools.partial(add_rows, over=lambda x: jax.lax.psum(x, "batch"))
+    programs = create_fold_programs(create, shared, mesh)
     by_fold = parallel.split_folds(mesh)
     keys = jax.device_put(jax.random.split(jax.random.key(0), num_folds), by_fold)
     frames = jnp.arange(10.0)

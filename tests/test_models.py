@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nerve_jax.errors import InputError
-from nerve_jax.models import create_model, pad_to, standardise
+from nerve_jax.models import create_model, drop_out, pad_to, standardise
 
 KEY = jax.random.key(0)
 
@@ -15,9 +15,9 @@ def images(*shape):
     return jax.random.uniform(jax.random.key(1), (*shape, 1))
 
 
-def run(options, x, dropout_key=None):
+def run(options, x):
     apply, init = create_model(**options)
-    return jax.jit(apply)(init(KEY), x, dropout_key)
+    return jax.jit(apply)(init(KEY), x)
 
 
 @pytest.mark.parametrize("size", [(32, 48), (33, 47), (1, 1), (5, 100)])
@@ -100,16 +100,26 @@ def test_bfloat16_computes_near_float32_on_float32_parameters():
     assert 0 < np.abs(ours - theirs).max() < 0.1
 
 
-def test_dropout_needs_a_key_and_follows_it():
+def test_dropout_needs_a_key_a_frame_and_follows_it():
     apply, init = create_model(widths=(8, 16), dropout_rate=0.5)
     apply = jax.jit(apply)
-    params, x = init(KEY), images(1, 16, 16)
+    params, x = init(KEY), images(2, 16, 16)
     still = apply(params, x).logits
     np.testing.assert_array_equal(still, apply(params, x).logits)
-    one, two = (apply(params, x, jax.random.key(k)).logits for k in (1, 2))
+    keys = jax.random.split(KEY, 3)
+    one, two = apply(params, x, keys[:2]).logits, apply(params, x, keys[1:]).logits
     assert not np.array_equal(one, two)
     assert not np.array_equal(one, still)
-    np.testing.assert_array_equal(one, apply(params, x, jax.random.key(1)).logits)
+    np.testing.assert_array_equal(one, apply(params, x, keys[:2]).logits)
+    alone = apply(params, x[1:], keys[1:2]).logits  # whatever stands beside a frame
+    np.testing.assert_allclose(one[1:], alone, atol=1e-5)
+
+
+def test_dropout_keeps_the_mean():
+    keys = jax.random.split(KEY, 8)
+    dropped = drop_out(jnp.ones((8, 16, 16, 4)), 0.25, keys)
+    assert set(np.unique(dropped).round(4)) == {0.0, np.float32(4 / 3).round(4)}
+    assert abs(dropped.mean() - 1) < 0.03
 
 
 def test_gain_and_offset_of_the_scanner_do_not_matter():

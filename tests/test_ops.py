@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from nerve_jax import ops
+from nerve_jax import ops, winograd
 
 
 def normal(seed, *shape):
@@ -26,7 +26,50 @@ def assert_same(fast, plain, *arguments):
             jax.tree.leaves(function(plain)(*arguments)),
             strict=True,
         ):
-            np.testing.assert_allclose(ours, theirs, atol=2e-4, rtol=2e-4)
+            size = max(1, float(np.std(theirs)))
+            np.testing.assert_allclose(ours, theirs, atol=2e-4 * size, rtol=2e-4)
+
+
+def plain_conv(x, kernel):
+    return jax.lax.conv_general_dilated(
+        x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+@pytest.mark.parametrize(
+    ("shape", "features"),
+    [((1, 4, 4, 3), 2), ((2, 8, 20, 5), 7), ((3, 16, 8, 96), 64)],
+)
+def test_winograd(shape, features):
+    kernel = normal(1, 3, 3, shape[-1], features) / (3 * shape[-1] ** 0.5)
+    assert_same(winograd.conv_3x3, plain_conv, normal(0, *shape), kernel)
+
+
+def test_winograd_keeps_the_dtype_and_computes_in_float32():
+    x = normal(0, 1, 8, 8, 64).astype(jnp.bfloat16)
+    kernel = (normal(1, 3, 3, 64, 64) / 24).astype(jnp.bfloat16)
+    y, pull = jax.vjp(winograd.conv_3x3, x, kernel)
+    assert [a.dtype for a in (y, *pull(y))] == [jnp.bfloat16] * 3
+    exact = plain_conv(x.astype(jnp.float32), kernel.astype(jnp.float32))
+    np.testing.assert_allclose(y.astype(jnp.float32), exact, atol=2**-8, rtol=2**-8)
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "features", "fast"),
+    [
+        ((1, 8, 12, 64), 3, 64, True),
+        ((1, 8, 12, 64), 3, 32, False),
+        ((1, 8, 12, 16), 3, 64, False),
+        ((1, 8, 10, 64), 3, 64, False),
+        ((1, 8, 12, 64), 1, 64, False),
+    ],
+)
+def test_wide_convolutions_take_the_fast_form(shape, size, features, fast):
+    x = normal(0, *shape)
+    kernel = normal(1, size, size, shape[-1], features) / (size * shape[-1] ** 0.5)
+    text = jax.jit(ops.conv).lower(x, kernel).as_text()
+    assert ("convolution" not in text) == fast
+    assert_same(ops.conv, plain_conv, x, kernel)
 
 
 def test_max_pool():

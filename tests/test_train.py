@@ -78,7 +78,7 @@ def compile_for(num_devices, num_folds, accumulate_steps, dropout_rate):
         optimizer,
         ema_decay=0.99,
         accumulate_steps=accumulate_steps,
-        constrain=parallel.share_out_batch,
+        axis_name="batch",
     )
 
     def create(key):
@@ -188,16 +188,14 @@ def test_short_runs_are_not_averaged_with_their_initial_weights():
     assert_equal_trees(state.ema_params, average, atol=1e-6)
 
 
-def test_the_batch_is_shared_out_over_the_devices():
+def test_devices_share_out_the_batch_and_exchange_one_mean():
+    """Each sees its own frames; loss and gradient meet in a single all-reduce."""
     mesh = mesh_of(4)
     seen = []
 
-    def constrain(batch):
-        return jax.lax.with_sharding_constraint(batch, parallel.split_frames(mesh))
-
-    def spy(params, images, dropout_key=None):
-        jax.debug.inspect_array_sharding(images, callback=lambda s: seen.append(s))
-        return apply(params, images, dropout_key)
+    def spy(params, images, dropout_keys=None):
+        seen.append(images.shape)
+        return apply(params, images, dropout_keys)
 
     apply, init = create_model(widths=(8,))
     optimizer = optimizer_of()
@@ -208,12 +206,18 @@ def test_the_batch_is_shared_out_over_the_devices():
         optimizer,
         ema_decay=0.9,
         accumulate_steps=1,
-        constrain=constrain,
+        axis_name="batch",
     )
-    same = parallel.replicated(mesh)
-    state = jax.device_put(train_step.create_state(init(KEY), optimizer), same)
-    jax.jit(step)(state, jax.device_put(frames(8), same), KEY)
-    assert seen[0].shard_shape((8, 16, 24, 1)) == (2, 16, 24, 1)
+    programs = create_fold_programs(
+        lambda key: train_step.create_state(init(key), optimizer),
+        train_step.make_train_steps(step),
+        mesh,
+    )
+    keys, rows = KEY.reshape(1), positions(0)[:, None]
+    states = jax.eval_shape(programs.init, keys)
+    program = programs.run.lower(states, frames(), rows, keys).compile()
+    assert seen == [(2, 16, 24, 1)]
+    assert program.as_text().count(" all-reduce(") == 1
 
 
 def test_a_large_gradient_is_clipped():
