@@ -11,7 +11,10 @@ from jaxtyping import Array, Float
 
 from nerve_jax import winograd
 
-WINOGRAD_CHANNELS = 64  # from so many in and out, Winograd's form is faster on a CPU
+# From so many channels in and out and pixels in all frames on, Winograd's form is faster
+# on a CPU: below, the passes over frames or over the kernel cost more than they save.
+WINOGRAD_CHANNELS = 64
+WINOGRAD_PIXELS = 512
 
 
 def conv(
@@ -25,10 +28,14 @@ def conv(
             x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
         )
 
-    divides = x.shape[1] % winograd.TILE == x.shape[2] % winograd.TILE == 0
-    if not (
-        kernel.shape[0] == 3 and divides and min(kernel.shape[2:]) >= WINOGRAD_CHANNELS
-    ):
+    batch, height, width, channels = x.shape
+    pays = (
+        kernel.shape[0] == 3
+        and height % winograd.TILE == width % winograd.TILE == 0
+        and min(channels, kernel.shape[-1]) >= WINOGRAD_CHANNELS
+        and batch * height * width >= WINOGRAD_PIXELS
+    )
+    if not pays:
         return plain(x, kernel)
     return jax.lax.platform_dependent(x, kernel, cpu=winograd.conv_3x3, default=plain)
 

@@ -57,11 +57,12 @@ def test_winograd_keeps_the_dtype_and_computes_in_float32():
 @pytest.mark.parametrize(
     ("shape", "size", "features", "fast"),
     [
-        ((1, 8, 12, 64), 3, 64, True),
-        ((1, 8, 12, 64), 3, 32, False),
-        ((1, 8, 12, 16), 3, 64, False),
-        ((1, 8, 10, 64), 3, 64, False),
-        ((1, 8, 12, 64), 1, 64, False),
+        ((3, 12, 16, 64), 3, 64, True),
+        ((3, 12, 16, 64), 3, 32, False),
+        ((3, 12, 16, 16), 3, 64, False),
+        ((3, 12, 18, 64), 3, 64, False),
+        ((2, 12, 16, 64), 3, 64, False),
+        ((3, 12, 16, 64), 1, 64, False),
     ],
 )
 def test_wide_convolutions_take_the_fast_form(shape, size, features, fast):
