@@ -1,7 +1,6 @@
 """Devices in a mesh of two axes: "fold", and "batch" over which frames are shared out.
 
-The training step is written for one fold on one device; these shardings say the rest.
-This is what replaces `pmap`, which JAX keeps in maintenance only.
+The training step is written for one fold on one device; `folds` runs it on all of them.
 """
 
 import hashlib
