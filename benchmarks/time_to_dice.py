@@ -10,6 +10,9 @@ A curve (one contestant, data set and seed) is a process and a file of its own, 
 the same command goes on where it was stopped. Nothing else should run meanwhile.
 
 python benchmarks/time_to_dice.py --usgra=usgra-seg/dataset
+
+The curves in benchmarks/curves are those of the README's table: with
+--output=benchmarks/curves it compares them again, and trains only what is not there.
 """
 
 import argparse
@@ -178,7 +181,7 @@ class Average(NamedTuple):
 def average_curves(curves: list[dict], seconds: np.ndarray) -> Average:
     """Interpolate each frame's Dice at some seconds, and average over seeds.
 
-    Before its first evaluation a net is taken to be as good as predicting nothing.
+    Before its first evaluation a net is taken to be as good as then.
     """
     drawn = []
     for curve in curves:
@@ -215,7 +218,8 @@ def plot(path: Path, curves: dict[str, list[dict]], title: str) -> None:
                     lw=1.2,
                     label=None if number else name,
                 )
-        axes.axhline(curve["empty_dice"], color="#bbbbbb", lw=0.8, ls=":")
+        nothing = {"color": "#8a8a8a", "lw": 0.8, "ls": ":"}
+        axes.axhline(curve["empty_dice"], label="predicting nothing", **nothing)
         axes.legend(frameon=False, loc="lower right")
         figure.savefig(path, format="svg", metadata={"Date": None})
 
