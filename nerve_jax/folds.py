@@ -32,7 +32,9 @@ class FoldPrograms(NamedTuple):
     join: Callable
 
 
-def create_fold_programs(create: Callable, train_steps: Callable, mesh: Mesh):
+def create_fold_programs(
+    create: Callable, train_steps: Callable, mesh: Mesh
+) -> FoldPrograms:
     """From programs of one fold to `FoldPrograms`.
 
     Args:

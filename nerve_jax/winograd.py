@@ -57,8 +57,9 @@ def conv_3x3(
 def _forward(x, kernel):
     tiles = _join_points(_tile(x))
     points = _join_points(_transform(FROM_KERNEL, kernel))
-    products = _split_points(jnp.einsum("pnc,pcf->pnf", tiles, points), x.shape)
-    return _untile(_transform(TO_OUTPUT, products)).astype(x.dtype), (tiles, points)
+    products = jnp.einsum("pnc,pcf->pnf", tiles, points)
+    cells = _transform(TO_OUTPUT, _split_points(products, *_count_tiles(x)))
+    return _untile(cells).astype(x.dtype), (tiles, points)
 
 
 def _backward(saved, gradient):
@@ -67,10 +68,8 @@ def _backward(saved, gradient):
     cells = _join_points(_transform(FROM_OUTPUT, _cut(gradient)))
     of_tiles = jnp.einsum("pnf,pcf->pnc", cells, points)
     of_points = jnp.einsum("pnc,pnf->pcf", tiles, cells)
-    of_x = _tile_transposed(_split_points(of_tiles, gradient.shape))
-    of_kernel = _transform(
-        TO_KERNEL, of_points.reshape(POINTS, POINTS, *points.shape[1:])
-    )
+    of_x = _tile_transposed(_split_points(of_tiles, *_count_tiles(gradient)))
+    of_kernel = _transform(TO_KERNEL, _split_points(of_points, points.shape[1]))
     return of_x.astype(gradient.dtype), of_kernel.astype(gradient.dtype)
 
 
@@ -112,10 +111,15 @@ def _shift(x, by: int, axis: int):
     return jax.lax.pad(x, jnp.float32(0), sides)
 
 
+def _count_tiles(frames) -> tuple[int, int, int]:
+    batch, height, width, _ = frames.shape
+    return batch, height // TILE, width // TILE
+
+
 def _cut(frames):
     """Frames -> cells of 4x4 px, [4 4 batch down across features]."""
-    batch, height, width, features = frames.shape
-    cells = frames.reshape(batch, height // TILE, TILE, width // TILE, TILE, features)
+    batch, down, across = _count_tiles(frames)
+    cells = frames.reshape(batch, down, TILE, across, TILE, frames.shape[-1])
     return cells.transpose(2, 4, 0, 1, 3, 5)
 
 
@@ -147,9 +151,6 @@ def _join_points(x):
     return x.reshape(POINTS**2, -1, x.shape[-1])
 
 
-def _split_points(products, shape):
-    """[36 tiles channels] -> [6 6 batch down across channels], of frames of a shape."""
-    batch, height, width, _ = shape
-    return products.reshape(
-        POINTS, POINTS, batch, height // TILE, width // TILE, products.shape[-1]
-    )
+def _split_points(x, *sizes: int):
+    """[36 all channels] -> [6 6 ... channels], of the sizes that were joined."""
+    return x.reshape(POINTS, POINTS, *sizes, x.shape[-1])
