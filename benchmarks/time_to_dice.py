@@ -220,7 +220,7 @@ def plot(path: Path, curves: dict[str, list[dict]], title: str) -> None:
                 )
         nothing = {"color": "#8a8a8a", "lw": 0.8, "ls": ":"}
         axes.axhline(curve["empty_dice"], label="predicting nothing", **nothing)
-        axes.legend(frameon=False, loc="lower right")
+        axes.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 0.1))
         figure.savefig(path, format="svg", metadata={"Date": None})
 
 
