@@ -1,8 +1,8 @@
 """Where the time of one training step goes, by kind of operation.
 
 The net and step of train_step.py (widths 32 to 512, batch 8, 96x128 px, float32, one
-simulated device a core), traced by JAX's profiler, and beside it what the machine's
-matrix products reach.
+simulated device a core), traced by JAX's profiler, and beside it, taken in turns with
+the step, what the machine's matrix products reach.
 
 python benchmarks/profile_step.py
 """
@@ -14,16 +14,15 @@ jax.config.update("jax_num_cpu_devices", 2)
 import collections
 import re
 import tempfile
-import time
 from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 from peers import BATCH, SIZE
-from results import print_result
+from results import measure, print_result
 from train_step import make_ours
 
-STEPS, DEVICES = 5, 2
+ROUNDS, STEPS, DEVICES = 7, 5, 2
 KINDS = {  # an op inside a fusion, first found first named -> what the fusion is
     " convolution(": "convolution",
     " dot(": "matrix product",
@@ -81,8 +80,8 @@ def find_kinds(program_text: str) -> dict[str, str]:
     return kinds
 
 
-def measure_peak() -> float:
-    """GFLOP/s of a float32 matrix product shared out over the devices."""
+def make_product():
+    """A call that multiplies two float32 matrices, shared out, and its operations."""
     size = 2048
     mesh = jax.make_mesh((DEVICES,), ("rows",))
     rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("rows"))
@@ -90,13 +89,7 @@ def measure_peak() -> float:
     a = jax.device_put(jnp.ones((size, size)), rows)
     b = jax.device_put(jnp.ones((size, size)), same)
     product = jax.jit(lambda a, b: a @ b, out_shardings=rows)
-    product(a, b).block_until_ready()
-    rates = []
-    for _ in range(7):
-        started = time.perf_counter()
-        product(a, b).block_until_ready()
-        rates.append(2 * size**3 / (time.perf_counter() - started) / 1e9)
-    return float(np.median(rates))
+    return lambda: product(a, b).block_until_ready(), 2 * size**3
 
 
 def main() -> None:
@@ -108,10 +101,9 @@ def main() -> None:
     flops = program.cost_analysis()["flops"] * DEVICES
     kind_of = find_kinds(program.as_text())
     ops = read_ops(trace(call))
-    started = time.perf_counter()
-    for _ in range(STEPS):
-        call()
-    step_ms = (time.perf_counter() - started) / STEPS * 1e3
+    product, product_flops = make_product()
+    seconds = measure({"step": call, "product": product}, ROUNDS, STEPS)
+    step_ms = seconds["step"] * 1e3
     kinds = collections.Counter()
     for name, spent in ops.items():
         kinds[kind_of.get(name, "other")] += spent / DEVICES  # they work at a time
@@ -120,7 +112,7 @@ def main() -> None:
     print("slowest:")
     for name, spent in collections.Counter(ops).most_common(12):
         print(f"  {name:30s} {kind_of.get(name, ''):20s} {spent / DEVICES:6.1f} ms")
-    peak = measure_peak()
+    peak = product_flops / seconds["product"] / 1e9
     reached = flops / step_ms / 1e6
     print(f"step {step_ms:.0f} ms, {reached:.0f} of {peak:.0f} GFLOP/s")
     print_result(
