@@ -2,7 +2,10 @@
 
 Overlap losses are smoothed by a share of the frame's pixels. With the usual smoothing
 of one pixel a frame without nerve costs nearly 1 whatever is predicted and so teaches
-nothing; smoothed like this its cost falls towards 0 as the predicted area does.
+nothing; smoothed like this its cost falls towards 0 as the predicted area does. Where
+little is predicted yet, such a frame pushes each pixel down by 1 / s, and one with a nerve
+of n pixels pushes its own up by about 2 / (n + s): unless s is about n or more, frames
+without nerve win, and a net may stay with predicting nothing.
 """
 
 from collections.abc import Callable
@@ -26,7 +29,7 @@ def compute_binary_cross_entropy(logits: Logits, masks: Masks) -> PerFrame:
 
 
 def compute_soft_dice_loss(
-    logits: Logits, masks: Masks, smoothing: float = 0.003
+    logits: Logits, masks: Masks, smoothing: float = 0.1
 ) -> PerFrame:
     """One minus the soft Dice of probabilities p and truth y (Milletari et al. 2016).
 
