@@ -1,11 +1,13 @@
 """Losses of segmentation, one value a frame, in float32.
 
-Overlap losses are smoothed by a share of the frame's pixels. With the usual smoothing
-of one pixel a frame without nerve costs nearly 1 whatever is predicted and so teaches
-nothing; smoothed like this its cost falls towards 0 as the predicted area does. Where
-little is predicted yet, such a frame pushes each pixel down by 1 / s, and one with a nerve
-of n pixels pushes its own up by about 2 / (n + s): unless s is about n or more, frames
-without nerve win, and a net may stay with predicting nothing.
+Overlap losses are smoothed by a share of the frame's pixels: with the usual smoothing of
+one pixel a frame without nerve costs nearly 1 whatever is predicted and so teaches
+nothing; smoothed by more its cost falls towards 0 as the predicted area does.
+
+How much more matters. Where little is predicted yet, a frame without nerve pushes each
+pixel down by 1 / s, and one with a nerve of n pixels pushes its own up by about 2 / n. If
+s is smaller than n, frames without nerve win, and a net may stay with predicting nothing:
+so they are smoothed by `EMPTY_SMOOTHING`, which is more than a nerve's share of a frame.
 """
 
 from collections.abc import Callable
@@ -13,11 +15,12 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from nerve_jax.errors import InputError
 from nerve_jax.models import Outputs
 
+SMOOTHING, EMPTY_SMOOTHING = 0.003, 0.1  # of frames with and without nerve
 Logits = Float[Array, "batch height width 1"]
 Masks = Float[Array, "batch height width 1"]
 PerFrame = Float[Array, " batch"]
@@ -29,16 +32,19 @@ def compute_binary_cross_entropy(logits: Logits, masks: Masks) -> PerFrame:
 
 
 def compute_soft_dice_loss(
-    logits: Logits, masks: Masks, smoothing: float = 0.1
+    logits: Logits,
+    masks: Masks,
+    smoothing: float = SMOOTHING,
+    empty_smoothing: float = EMPTY_SMOOTHING,
 ) -> PerFrame:
     """One minus the soft Dice of probabilities p and truth y (Milletari et al. 2016).
 
     1 - (2 sum(p y) + s) / (sum(p) + sum(y) + s), where s is `smoothing` times the
-    number of pixels. In [0, 1]; for an empty truth sum(p) / (sum(p) + s): 0 when
-    nothing is predicted, 1/2 when s pixels are.
+    number of pixels, `empty_smoothing` times where the truth is empty. In [0, 1]; for an
+    empty truth sum(p) / (sum(p) + s): 0 when nothing is predicted, 1/2 when s pixels are.
     """
     probs = jax.nn.sigmoid(logits)
-    smooth_px = smoothing * (logits.shape[1] * logits.shape[2])
+    smooth_px = _count_smooth_px(masks, smoothing, empty_smoothing)
     overlap = (probs * masks).sum((1, 2, 3))
     total = probs.sum((1, 2, 3)) + masks.sum((1, 2, 3))
     return 1.0 - (2.0 * overlap + smooth_px) / (total + smooth_px)
@@ -47,7 +53,8 @@ def compute_soft_dice_loss(
 def compute_focal_tversky_loss(
     logits: Logits,
     masks: Masks,
-    smoothing: float = 0.003,
+    smoothing: float = SMOOTHING,
+    empty_smoothing: float = EMPTY_SMOOTHING,
     miss_weight: float = 0.7,
     gamma: float = 0.75,
 ) -> PerFrame:
@@ -58,12 +65,22 @@ def compute_focal_tversky_loss(
     predicted. 1 - T is kept above 1e-6, where the power's slope has no bound.
     """
     probs = jax.nn.sigmoid(logits)
-    smooth_px = smoothing * (logits.shape[1] * logits.shape[2])
+    smooth_px = _count_smooth_px(masks, smoothing, empty_smoothing)
     hit = (probs * masks).sum((1, 2, 3))
     missed = ((1.0 - probs) * masks).sum((1, 2, 3))
     false = (probs * (1.0 - masks)).sum((1, 2, 3))
     wrong = miss_weight * missed + (1.0 - miss_weight) * false
     return jnp.maximum(wrong / (hit + wrong + smooth_px), 1e-6) ** gamma
+
+
+def has_nerve(masks: Masks) -> Bool[Array, " batch"]:
+    """Whether at least half a pixel of each frame's mask is nerve."""
+    return masks.max((1, 2, 3)) >= 0.5
+
+
+def _count_smooth_px(masks: Masks, smoothing: float, empty_smoothing: float):
+    share = jnp.where(has_nerve(masks), smoothing, empty_smoothing)
+    return share * (masks.shape[1] * masks.shape[2])
 
 
 def _bce_dice(logits: Logits, masks: Masks) -> PerFrame:
@@ -85,7 +102,7 @@ def make_loss(
     Args:
       name: of the pixel loss, a key of `LOSSES`.
       presence_weight: of the presence head's cross-entropy, if there is a head. A frame
-        counts as holding a nerve when at least half a pixel of its mask does.
+        counts as holding a nerve as `has_nerve` says.
       coarse_weight: of all coarser levels together, if there are any.
 
     Raises:
@@ -98,7 +115,7 @@ def make_loss(
     def loss(outputs: Outputs, masks: Masks) -> PerFrame:
         total = pixel_loss(outputs.logits, masks)
         if outputs.presence_logits is not None:
-            present = (masks.max((1, 2, 3)) >= 0.5).astype(jnp.float32)
+            present = has_nerve(masks).astype(jnp.float32)
             total += presence_weight * optax.losses.sigmoid_binary_cross_entropy(
                 outputs.presence_logits, present
             )

@@ -21,7 +21,7 @@ def test_a_perfect_prediction_costs_nothing_and_a_wrong_one_much(name):
     loss = losses.LOSSES[name]
     for mask in (HALF, EMPTY):
         assert loss(logits_of(mask), mask)[0] < 0.02
-        assert loss(logits_of(1 - mask), mask)[0] > 0.9
+        assert loss(logits_of(1 - mask), mask)[0] > 0.8
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,7 @@ def test_a_frame_without_nerve_teaches_to_predict_less(loss):
     assert levels[0] > levels[1] > levels[2]
     assert levels[2] < 0.12
     slope = jax.grad(lambda z: loss(jnp.full_like(EMPTY, z), EMPTY)[0])(-6.0)
-    assert slope > 0.02
+    assert slope > 0.015
     usual = optax.losses.dice_loss(
         jnp.full((1, 420, 580, 1), -6.0), jnp.zeros((1, 420, 580, 1))
     )
