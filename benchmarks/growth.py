@@ -133,6 +133,15 @@ MEASURES = {
 }
 
 
+COLOURS = {
+    "prepare_seconds": "#1b7837",
+    "load_seconds": "#d98200",
+    "step_seconds": "#2166ac",
+    "predict_seconds": "#b2182b",
+    "peak_mb": "#762a83",
+}
+
+
 def compute_growth(cells: list[dict], measure: str) -> float:
     """How a measure grows from the first cell to the last, size growing by 1."""
     first, last = cells[0], cells[-1]
@@ -149,8 +158,9 @@ def plot(path: Path, found: dict[str, list[dict]]) -> None:
             sizes = np.array([cell["size"] for cell in cells])
             for measure in MEASURES[name]:
                 values = np.array([cell[measure] for cell in cells])
-                label = measure.replace("_", " ")
-                axes.plot(sizes, values / values[0], marker="o", ms=3, label=label)
+                label = measure.replace("_", " ").replace(" mb", " MB")
+                line = {"marker": "o", "ms": 3, "color": COLOURS[measure]}
+                axes.plot(sizes, values / values[0], label=label, **line)
             axes.plot(sizes, sizes / sizes[0], color="#8a8a8a", ls=":", label="linear")
             axes.set(xscale="log", yscale="log", xlabel=name)
             axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
