@@ -7,7 +7,7 @@ On 2 cores of an AMD EPYC, two seeds, one validation fold of five, cut at 0.5
 
 * 204 real frames of usgra-seg, 163 to train on (c1ad3aa): Dice 0.634 after 291 s of
   training, where a ResNet-18 U-Net of segmentation_models_pytorch in bfloat16 stood at
-  0.488, with the same frames, resolution and time; a difference of 0.146 [0.069, 0.222].
+  0.488, with the same frames, resolution and time; a difference of 0.145 [0.069, 0.222].
 * the phantom (11deaa0; predicting nothing: 0.574): 0.937 after 39 s, 0.965 after 630 s,
   then 0.948 after 788 s, where that net (c1ad3aa) stood at 0.708, 0.840 and 0.864.
 
