@@ -9,7 +9,6 @@ python benchmarks/growth.py
 import argparse
 import json
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -21,7 +20,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
-from results import print_result
+from results import measure, print_result
 
 from configs import fast
 from nerve_jax import parallel
@@ -51,7 +50,7 @@ def write_frames(folder: Path, count: int) -> None:
             Image.fromarray(picture.astype(np.uint8)).save(folder / part / name)
 
 
-def measure(folder: Path, size: tuple[int, int], batch_size: int) -> dict:
+def measure_cell(folder: Path, size: tuple[int, int], batch_size: int) -> dict:
     """Seconds to prepare, load and train, and the peak of memory, in this process."""
     config = fast.get_config()
     config.image_size, config.batch_size = size, batch_size
@@ -68,30 +67,26 @@ def measure(folder: Path, size: tuple[int, int], batch_size: int) -> dict:
     keys = jax.random.split(jax.random.key(0), 1)
     states = programs.init(keys)
     rows = np.arange(batch_size, dtype=np.int32).reshape(1, 1, -1) % len(examples)
-    seconds = []
-    for _ in range(1 + ROUNDS):
-        started = time.perf_counter()
-        for _ in range(STEPS):
-            states, _ = programs.run_steps(states, rows, keys)
-            jax.block_until_ready(states)
-        seconds.append((time.perf_counter() - started) / STEPS)
     images = examples.images[:BATCH]
     params = programs.take(states, 0).ema_params
-    predict_seconds = []
-    for _ in range(1 + ROUNDS):
-        started = time.perf_counter()
-        programs.predict([params], images)
-        predict_seconds.append((time.perf_counter() - started) / len(images))
+    holder = {"states": states}
+
+    def train() -> None:
+        holder["states"], _ = programs.run_steps(holder["states"], rows, keys)
+        jax.block_until_ready(holder["states"])
+
+    contestants = {"step": train, "predict": lambda: programs.predict([params], images)}
+    seconds = measure(contestants, ROUNDS, STEPS)
     return {
         "load_seconds": load_seconds,
-        "step_seconds": statistics.median(seconds[1:]),
-        "predict_seconds": statistics.median(predict_seconds[1:]),
+        "step_seconds": seconds["step"],
+        "predict_seconds": seconds["predict"] / len(images),
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
 
 
 def run_alone(folder: Path, size: tuple[int, int], batch_size: int) -> dict:
-    """`measure` in a process of its own."""
+    """`measure_cell` in a process of its own."""
     words = ["--cell", str(folder), *map(str, size), str(batch_size)]
     done = subprocess.run(
         [sys.executable, __file__, *words], capture_output=True, text=True, check=True
@@ -142,10 +137,10 @@ COLOURS = {
 }
 
 
-def compute_growth(cells: list[dict], measure: str) -> float:
+def compute_growth(cells: list[dict], key: str) -> float:
     """How a measure grows from the first cell to the last, size growing by 1."""
     first, last = cells[0], cells[-1]
-    return (last[measure] / first[measure]) / (last["size"] / first["size"])
+    return (last[key] / first[key]) / (last["size"] / first["size"])
 
 
 def plot(path: Path, found: dict[str, list[dict]]) -> None:
@@ -156,10 +151,10 @@ def plot(path: Path, found: dict[str, list[dict]]) -> None:
             figure.subplots(1, 3), found.items(), strict=True
         ):
             sizes = np.array([cell["size"] for cell in cells])
-            for measure in MEASURES[name]:
-                values = np.array([cell[measure] for cell in cells])
-                label = measure.replace("_", " ").replace(" mb", " MB")
-                line = {"marker": "o", "ms": 3, "color": COLOURS[measure]}
+            for key in MEASURES[name]:
+                values = np.array([cell[key] for cell in cells])
+                label = key.replace("_", " ").replace(" mb", " MB")
+                line = {"marker": "o", "ms": 3, "color": COLOURS[key]}
                 axes.plot(sizes, values / values[0], label=label, **line)
             axes.plot(sizes, sizes / sizes[0], color="#8a8a8a", ls=":", label="linear")
             axes.set(xscale="log", yscale="log", xlabel=name)
@@ -179,7 +174,7 @@ def main() -> None:
     if arguments.cell:
         folder, *numbers = arguments.cell
         height, width, batch = map(int, numbers)
-        print(json.dumps(measure(Path(folder), (height, width), batch)))
+        print(json.dumps(measure_cell(Path(folder), (height, width), batch)))
         return
     arguments.output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as root:

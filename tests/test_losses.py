@@ -21,7 +21,8 @@ def test_a_perfect_prediction_costs_nothing_and_a_wrong_one_much(name):
     loss = losses.LOSSES[name]
     for mask in (HALF, EMPTY):
         assert loss(logits_of(mask), mask)[0] < 0.02
-        assert loss(logits_of(1 - mask), mask)[0] > 0.8
+        least = 0.8 if name == "focal_tversky" and mask is EMPTY else 0.9
+        assert loss(logits_of(1 - mask), mask)[0] > least
 
 
 @pytest.mark.parametrize(
