@@ -13,9 +13,9 @@ from absl import logging
 from jaxtyping import Bool, Float, Int, UInt8
 from PIL import Image
 
-from nerve_jax import resized, rle
+from nerve_jax import locks, resized, rle
 from nerve_jax.datasets.ultrasound_nerve import Builder, PhantomConfig, SourceConfig
-from nerve_jax.errors import InputError
+from nerve_jax.errors import InputError, RunError, first_line
 
 THUMBNAIL_SIZE = (48, 64)
 
@@ -120,8 +120,14 @@ def create_builder(
         return Builder(config=config, data_dir=data_dir or None)
 
 
+def open_builder(folder: Path) -> tfds.core.DatasetBuilder:
+    """Open records that were prepared before, by the folder of their version."""
+    with _quiet_tfds():
+        return tfds.builder_from_directory(folder)
+
+
 def load_examples(
-    builder: Builder, split: str, image_size: tuple[int, int]
+    builder: tfds.core.DatasetBuilder, split: str, image_size: tuple[int, int]
 ) -> Examples:
     """Prepare the records if need be, decode every frame of a split and resize it.
 
@@ -129,17 +135,18 @@ def load_examples(
     memory the next time.
 
     Args:
-      builder: of `create_builder`.
+      builder: of `create_builder` or `open_builder`.
       split: "train" or, where the data set has one, "test".
       image_size: training height and width in px.
 
     Raises:
-      InputError: no such split, or raw files that cannot be used.
+      InputError: no such split or size, or raw files that cannot be used.
+      RunError: the records cannot be written.
     """
-    if not builder.data_path.exists():
-        print(f"preparing {builder.info.full_name}, once", flush=True)
+    if len(image_size) != 2 or min(image_size) < 1:
+        raise InputError(f"image_size={image_size} is not (height, width) in px")
+    _prepare(builder)
     with _quiet_tfds():
-        builder.download_and_prepare()
         if split not in builder.info.splits:
             names = ", ".join(builder.info.splits)
             raise InputError(
@@ -154,6 +161,38 @@ def load_examples(
         resized.write(folder, columns)
         columns = resized.read(folder) or columns
     return Examples(**columns, fingerprint=builder.info.full_name, source=source)
+
+
+def _prepare(builder: tfds.core.DatasetBuilder) -> None:
+    """Prepare the records unless they are there; one run at a time."""
+    folder = Path(builder.data_path)
+    if not folder.exists():
+        new = [parent for parent in folder.parents if not parent.exists()]
+        try:
+            with locks.hold(folder.with_name(f"{folder.name}.lock"), wait=True):
+                if not folder.exists():
+                    print(f"preparing {builder.info.full_name}, once", flush=True)
+                    _write_records(builder)
+        finally:
+            for parent in new:
+                with contextlib.suppress(OSError):  # there are records in it
+                    parent.rmdir()
+    if not builder.info.splits:  # this builder was made before the records were
+        builder.info.read_from_directory(builder.data_path)
+
+
+def _write_records(builder: tfds.core.DatasetBuilder) -> None:
+    try:
+        with _quiet_tfds():
+            builder.download_and_prepare()
+    except InputError:
+        raise
+    except Exception as error:  # of a full disk, by way of several libraries
+        raise RunError(
+            f"{builder.data_path}: the records could not be written "
+            f"({first_line(error)}). Make room, or name another folder: "
+            "--config.data_dir=FOLDER"
+        ) from error
 
 
 def _decode(source: Sequence[dict], image_size: tuple[int, int]) -> dict:

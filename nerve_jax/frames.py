@@ -1,14 +1,36 @@
-"""Ultrasound frames and masks as files: reading and outlining them."""
+"""Ultrasound frames and masks as files: reading and outlining them.
+
+Files may come from strangers: whatever is wrong with one ends in a `ValueError` or an
+`OSError` that says so, and no file of more than `MAX_PIXELS` or `MAX_BYTES` is decoded.
+"""
 
 import io
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, UInt8
-from PIL import Image
+from PIL import Image, ImageOps, UnidentifiedImageError
 from scipy import ndimage
 
 IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
+IMAGE_FORMATS = ("PNG", "TIFF", "JPEG", "BMP")  # whatever a file is called
+MAX_PIXELS = 40_000_000  # of a frame; decoding takes up to 16 bytes each
+MAX_BYTES = 512 * 2**20  # of a file
 OUTLINE_COLOURS = {"truth": (255, 200, 0), "prediction": (0, 210, 255)}
+
+
+def read_file(path: Path) -> bytes:
+    """Read a file that holds an image.
+
+    Raises:
+      OSError: it cannot be read, is no regular file, or is larger than `MAX_BYTES`.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError("not a file")  # a pipe would be waited for
+    size = path.stat().st_size
+    if size > MAX_BYTES:
+        raise OSError(f"{size / 2**20:.0f} MB, more than {MAX_BYTES / 2**20:.0f}")
+    return path.read_bytes()
 
 
 def read_image(content: bytes) -> UInt8[np.ndarray, "height width"]:
@@ -16,17 +38,21 @@ def read_image(content: bytes) -> UInt8[np.ndarray, "height width"]:
 
     Args:
       content: a PNG, TIFF, JPEG or BMP file. 16-bit grey is divided by 257, so that
-        65535 becomes 255; colour and palettes become luminance.
+        65535 becomes 255; colour and palettes become luminance, whatever is transparent.
+        A camera's note that a picture is turned is heeded.
 
     Raises:
       ValueError: not an image, truncated, or of a kind other than 8 or 16 bit.
     """
     image = _decode(content)
     if image.mode.startswith("I"):
-        deep = np.asarray(image, dtype=np.int64)
+        deep = np.asarray(image)
         if deep.min() < 0 or deep.max() > 65535:
             raise ValueError(f"grey values {deep.min()} to {deep.max()}, not 16 bit")
-        return ((deep + 128) // 257).astype(np.uint8)
+        deep = deep.astype(np.uint32)
+        deep += 128
+        deep //= 257
+        return deep.astype(np.uint8)
     if image.mode == "F":
         raise ValueError("floating-point grey values; save it as 8 or 16 bit")
     return np.asarray(image.convert("L"))
@@ -63,11 +89,17 @@ def read_mask(
 
 def _decode(content: bytes) -> Image.Image:
     try:
-        image = Image.open(io.BytesIO(content))
+        image = Image.open(io.BytesIO(content), formats=IMAGE_FORMATS)
+        if image.width * image.height > MAX_PIXELS:
+            raise ValueError(f"{image.width}x{image.height} px are too many")
         image.load()
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"cannot be decoded ({error})") from error
-    return image
+        return ImageOps.exif_transpose(image)
+    except UnidentifiedImageError as error:
+        kinds = ", ".join(IMAGE_FORMATS)
+        raise ValueError(f"cannot be decoded (it is none of {kinds})") from error
+    except Exception as error:  # Pillow's readers raise whatever a damaged file makes
+        said = f"{error}" or type(error).__name__
+        raise ValueError(f"cannot be decoded ({said})") from error
 
 
 def outline(

@@ -1,7 +1,7 @@
 """From frames to probabilities, and from a folder of frames to masks and a table."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import jax
@@ -15,10 +15,17 @@ from nerve_jax.batches import padded_batches
 from nerve_jax.decide import Rule
 from nerve_jax.errors import InputError, RunError
 from nerve_jax.examples import resize_image
-from nerve_jax.files import read_table, write_png, write_table
-from nerve_jax.frames import IMAGE_SUFFIXES, outline, read_image, read_mask
+from nerve_jax.files import read_table, show, write_png, write_table
+from nerve_jax.frames import (
+    IMAGE_SUFFIXES,
+    outline,
+    read_file,
+    read_image,
+    read_mask,
+)
 from nerve_jax.models import Params
 
+FRAMES_IN_MEMORY, PIXELS_IN_MEMORY = 64, 64_000_000
 Probs = Float[np.ndarray, "frames height width"]
 PresenceProbs = Float[np.ndarray, " frames"]
 
@@ -81,7 +88,6 @@ def predict_folder(
     predict_images: Callable[[np.ndarray], tuple[Probs, PresenceProbs]],
     *,
     image_size: tuple[int, int],
-    chunk_size: int,
     submission: bool,
     rule: Rule,
 ) -> int:
@@ -96,7 +102,6 @@ def predict_folder(
       output_dir: made if it is not there.
       predict_images: frames at training size -> probabilities.
       image_size: training height and width.
-      chunk_size: frames held in memory at a time.
       submission: write the Kaggle file too.
       rule: makes a mask of probabilities.
 
@@ -104,23 +109,15 @@ def predict_folder(
       How many frames were done.
 
     Raises:
-      InputError: no frames there, or two of one name.
-      RunError: some frames could not be read; all others are done.
+      InputError: no frames there.
+      RunError: some frames could not be read, or would share another's mask file; all
+        others are done.
     """
     paths = list_frames(input_dir)
     for folder in ("masks", "overlays"):
         (output_dir / folder).mkdir(parents=True, exist_ok=True)
     rows, errors = [], []
-    chunks = range(0, len(paths), chunk_size)
-    for start in track(chunks, "predicting", transient=True):
-        readable = []
-        for path in paths[start : start + chunk_size]:
-            try:
-                readable.append((path, read_image(path.read_bytes())))
-            except (OSError, ValueError) as error:
-                errors.append((path.name, str(error)))
-        if not readable:
-            continue
+    for readable in _read_in_chunks(paths, errors):
         small = np.stack([resize_image(image, image_size) for _, image in readable])
         for (path, image), probs, presence in zip(
             readable, *predict_images(small), strict=True
@@ -131,7 +128,7 @@ def predict_folder(
     write_table(
         output_dir / "predictions.csv",
         ("frame", "presence", "area", "probability"),
-        [row[:-1] for row in rows],
+        [(show(row[0]), *row[1:-1]) for row in rows],
     )
     if submission:
         runs = {row[0]: row[-1] for row in rows}
@@ -160,13 +157,37 @@ def list_frames(input_dir: Path) -> list[Path]:
     if not paths:
         kinds = ", ".join(IMAGE_SUFFIXES)
         raise InputError(f"{folder}: no frames ({kinds}) there (--input)")
-    stems: dict[str, Path] = {}
-    for path in paths:
-        if path.stem in stems:
-            raise InputError(f"{path} and {stems[path.stem]} would share one mask file")
-        stems[path.stem] = path
-    number = {s: int(s) if s.isdecimal() else 0 for s in stems}
-    return sorted(paths, key=lambda p: (not p.stem.isdecimal(), number[p.stem], p.stem))
+
+    def order(path: Path):
+        digits = path.stem if path.stem.isdecimal() and len(path.stem) < 100 else ""
+        return (not digits, int(digits or 0), path.name)
+
+    return sorted(paths, key=order)
+
+
+def _read_in_chunks(
+    paths: Sequence[Path], errors: list[tuple[str, str]]
+) -> Iterator[list[tuple[Path, np.ndarray]]]:
+    """Frames as memory can hold them at a time; those that cannot be read go to errors."""
+    chunk: list[tuple[Path, np.ndarray]] = []
+    done: dict[str, str] = {}
+    for path in track(paths, "predicting", transient=True):
+        try:
+            if path.stem in done:
+                raise ValueError(f"would share one mask file with {done[path.stem]}")
+            image = read_image(read_file(path))
+        except (OSError, ValueError) as error:
+            said = getattr(error, "strerror", None) or str(error)
+            errors.append((show(path.name), show(said)))
+            continue
+        done[path.stem] = path.name
+        chunk.append((path, image))
+        pixels = sum(image.size for _, image in chunk)
+        if len(chunk) == FRAMES_IN_MEMORY or pixels > PIXELS_IN_MEMORY:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
 
 
 def _write_frame(output_dir, path, image, pred, presence) -> tuple:
@@ -189,8 +210,9 @@ def write_submission(path: Path, runs: dict[str, str], masks_dir: Path) -> None:
     Raises:
       RunError: a row decodes to another mask.
     """
-    write_table(path, ("img", "pixels"), list(runs.items()))
-    for row in read_table(path):
-        mask = read_mask((masks_dir / f"{row['img']}.png").read_bytes())
+    rows = [(show(name), pixels) for name, pixels in runs.items()]
+    write_table(path, ("img", "pixels"), rows)
+    for name, row in zip(runs, read_table(path), strict=True):
+        mask = read_mask((masks_dir / f"{name}.png").read_bytes())
         if not np.array_equal(rle.decode(row["pixels"], *mask.shape), mask):
             raise RunError(f"{path}: frame {row['img']} does not decode to its mask")

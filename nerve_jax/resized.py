@@ -13,20 +13,21 @@ from pathlib import Path
 
 import numpy as np
 
-VERSION = 1  # of what is kept and how it is made; another one is not read
+VERSION = 2  # of what is kept and how it is made; another one is not read
 
 
 def read(folder: Path) -> dict | None:
-    """Columns as `write` was given them; None where there are none of this version."""
-    texts = folder / "texts.json"
-    if not texts.exists():
-        return None
-    content = json.loads(texts.read_text())
-    if content.pop("version") != VERSION:
-        return None
-    columns = {name: tuple(values) for name, values in content.items()}
-    for path in folder.glob("*.npy"):
-        columns[path.stem] = np.load(path, mmap_mode="r")
+    """Columns as `write` was given them; None where there are none whole of this version."""
+    try:
+        content = json.loads((folder / "texts.json").read_text())
+        if content.pop("version") != VERSION:
+            return None
+        names = content.pop("arrays")
+        columns = {name: tuple(values) for name, values in content.items()}
+        for name in names:
+            columns[name] = np.load(folder / f"{name}.npy", mmap_mode="r")
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError):
+        return None  # not there, or damaged: made anew
     return columns
 
 
@@ -39,12 +40,14 @@ def write(folder: Path, columns: dict[str, np.ndarray | tuple[str, ...]]) -> Non
         return  # records on a read-only disk are decoded at every start
     try:
         texts = {name: v for name, v in columns.items() if isinstance(v, tuple)}
-        for name in columns.keys() - texts.keys():
+        arrays = sorted(columns.keys() - texts.keys())
+        for name in arrays:
             np.save(beside / f"{name}.npy", columns[name], allow_pickle=False)
-        content = {"version": VERSION, **texts}
+        content = {"version": VERSION, "arrays": arrays, **texts}
         (beside / "texts.json").write_text(json.dumps(content))
-        shutil.rmtree(folder, ignore_errors=True)
-        os.replace(beside, folder)
+        if read(folder) is None:  # no other run was first, which may have it mapped
+            shutil.rmtree(folder, ignore_errors=True)
+            os.replace(beside, folder)
     except OSError:  # a full disk, or another run was first
         pass
     finally:

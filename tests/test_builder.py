@@ -223,6 +223,21 @@ def test_empty_and_absent_folders_say_what_to_do(tmp_path, missing):
             load(tmp_path, missing, manual_dir=tmp_path / "empty")
 
 
+def test_a_size_that_is_none_is_refused(tmp_path, write_folder, blob_frames):
+    builder = create_builder(
+        "ultrasound_nerve/folder",
+        data_dir=str(tmp_path / "records"),
+        manual_dir=str(write_folder(blob_frames(2, 2))),
+    )
+    with pytest.raises(InputError, match=r"is not \(height, width\) in px"):
+        load_examples(builder, "train", (0, 24))
+
+
+def test_the_folder_of_a_user_who_is_not_there_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no folder images/"):
+        load(tmp_path, "folder", manual_dir="~nobody_of_that_name/frames")
+
+
 def test_unknown_data_sets_list_the_right_ones(tmp_path):
     with pytest.raises(InputError, match="phantom, kaggle, usgra, folder"):
         create_builder("ultrasound_nerve/other", data_dir=str(tmp_path))

@@ -1,7 +1,10 @@
 import json
+import os
+import random
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -42,22 +45,45 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path):
 
 
 WRITER = """
-import itertools, pathlib, sys
+import itertools, sys
+from pathlib import Path
+import numpy as np
 from nerve_jax import files
-for number in itertools.count():
-    content = {"number": number, "filling": "x" * 100_000}
-    files.write_json(pathlib.Path(sys.argv[1]), content)
+folder = Path(sys.argv[1])
+print("ready", flush=True)
+for i in itertools.count():
+    size = 10 + 997 * i % 3000
+    files.write_json(folder / "a.json", list(range(size)))
+    files.write_table(folder / "b.csv", ("n", "end"), [(n, "x") for n in range(size)])
+    files.write_array(folder / "c.npy", np.arange(size))
+    files.write_png(folder / "d.png", np.zeros((size, 50), np.uint8))
+    files.write_whole(folder / "e.html", "<html>" + "-" * size + "</html>")
+    files.create_whole(folder / f"f{i % 50}", "<" + "-" * size + ">")
 """
 
 
-def test_a_killed_writer_leaves_a_whole_file(tmp_path):
-    path = tmp_path / "scores.json"
-    for delay in (0.1, 0.11, 0.12):
-        path.unlink(missing_ok=True)
-        with subprocess.Popen([sys.executable, "-c", WRITER, str(path)]) as writer:
-            while not path.exists():
-                assert writer.poll() is None
-                time.sleep(0.01)
-            time.sleep(delay)
+def test_a_killed_writer_leaves_whole_files(tmp_path):
+    """Twelve kills; what they leave beside is removed once it is old."""
+    draw = random.Random(0)
+    for _ in range(12):
+        with subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(tmp_path)],
+            stdout=subprocess.PIPE,
+            cwd=Path(__file__).parents[1],
+        ) as writer:
+            writer.stdout.readline()
+            time.sleep(draw.uniform(0.01, 0.1))
             writer.kill()
-        assert len(json.loads(path.read_text())["filling"]) == 100_000
+    json.loads((tmp_path / "a.json").read_text())
+    assert all(row["end"] == "x" for row in files.read_table(tmp_path / "b.csv"))
+    array = np.load(tmp_path / "c.npy")
+    np.testing.assert_array_equal(array, np.arange(len(array)))
+    Image.open(tmp_path / "d.png").load()
+    assert (tmp_path / "e.html").read_text().endswith("</html>")
+    for path in tmp_path.glob("f*"):
+        assert path.read_text().endswith(">")
+    files.remove_leftovers(tmp_path)
+    for path in tmp_path.glob(".*.partial"):
+        os.utime(path, (0, 0))
+    files.remove_leftovers(tmp_path)
+    assert not list(tmp_path.glob(".*"))

@@ -34,6 +34,20 @@ def test_what_another_version_kept_is_made_anew(tmp_path):
     assert resized.read(folder)["frames"] == ("a", "b")
 
 
+@pytest.mark.parametrize("name", ["texts.json", "images.npy"])
+@pytest.mark.parametrize("left", [None, 0, 20])
+def test_what_is_damaged_is_made_anew(tmp_path, name, left):
+    folder = tmp_path / "train"
+    resized.write(folder, COLUMNS)
+    content = (folder / name).read_bytes()
+    (folder / name).unlink()
+    if left is not None:
+        (folder / name).write_bytes(content[:left])
+    assert resized.read(folder) is None
+    resized.write(folder, COLUMNS)
+    assert resized.read(folder)["frames"] == ("a", "b")
+
+
 def test_where_nothing_can_be_kept_nothing_is_left(tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError("disk full")

@@ -8,13 +8,13 @@ import dataclasses
 import io
 import math
 import warnings
-import zipfile
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 from nerve_jax.datasets.ultrasound_nerve.sources import (
     UNKNOWN_SPACING,
+    UNREADABLE,
     SourceFile,
     SourceFrame,
     Splits,
@@ -45,7 +45,8 @@ def list_kaggle(manual_dir: Path) -> Listing:
     images = [f for f in train if not f.name.stem.endswith("_mask")]
     masks = [f for f in train if f.name.stem.endswith("_mask")]
     odd = [f"{f}: not named subject_image" for f in images if "_" not in f.name.stem]
-    problems = odd + _duplicates(images) + _duplicates(masks) + _duplicates(test)
+    problems = odd + _list_odd(images) + _list_odd(test)
+    problems += _duplicates(images) + _duplicates(masks) + _duplicates(test)
     by_stem = {f.name.stem.removesuffix("_mask"): f for f in masks}
     stems = {f.name.stem for f in images}
     problems += _orphans(by_stem, stems)
@@ -148,14 +149,14 @@ def _all_files(folder: Path) -> list[SourceFile]:
         raise InputError(f"{folder}: no such folder (--config.manual_dir)")
     paths = [folder] if folder.is_file() else sorted(folder.rglob("*"))
     files: list[SourceFile] = []
-    for path in paths:
+    for path in filter(Path.is_file, paths):  # a pipe would be waited for
         if path.suffix.lower() == ".zip":
             try:
                 members = sorted(open_zip(path).namelist())
-            except (OSError, zipfile.BadZipFile) as error:
+            except UNREADABLE as error:
                 raise InputError(f"{path}: not a whole zip file ({error})") from error
             files += [SourceFile(path, m) for m in members if not m.endswith("/")]
-        elif path.is_file():
+        else:
             files.append(SourceFile(path))
     return [f for f in files if not f.name.name.startswith(".")]
 
@@ -166,8 +167,8 @@ def _is_image(file: SourceFile) -> bool:
 
 def _list_images(folder: Path) -> list[SourceFile]:
     paths = sorted(folder.iterdir()) if folder.is_dir() else []
-    files = [SourceFile(p) for p in paths if p.is_file() and p.name[0] != "."]
-    return [f for f in files if _is_image(f)]
+    files = [SourceFile(p) for p in paths if p.name[0] != "."]
+    return [f for f in files if _is_image(f)]  # also what only looks like one
 
 
 def _duplicates(files: list[SourceFile]) -> list[str]:
@@ -188,6 +189,7 @@ def _pair_folders(
     if not images:
         problems.append(f"{folder / 'images'}: no {', '.join(IMAGE_SUFFIXES)} there")
     problems += _duplicates(images) + _duplicates(masks)
+    problems += _list_odd(images)
     stems = {f.name.stem for f in images}
     by_stem = {f.name.stem: f for f in masks}
     problems += _orphans(by_stem, stems)
@@ -197,13 +199,26 @@ def _pair_folders(
     ]
 
 
+def _list_odd(files: list[SourceFile]) -> list[str]:
+    """Names with bytes that are no text, which records cannot hold."""
+    return [
+        f"{f}: its name is not UTF-8"
+        for f in files
+        if any("\ud800" <= letter <= "\udfff" for letter in f.name.stem)
+    ]
+
+
 def _read_table(file: SourceFile, columns: tuple[str, ...]) -> list[dict[str, str]]:
-    text = file.read().decode("utf-8-sig", errors="replace")
-    reader = csv.DictReader(io.StringIO(text, newline=""))
-    missing = [c for c in columns if c not in (reader.fieldnames or [])]
+    try:
+        text = file.read().decode("utf-8-sig", errors="replace")
+        reader = csv.DictReader(io.StringIO(text, newline=""))
+        names, rows = reader.fieldnames or [], list(reader)
+    except UNREADABLE as error:
+        raise InputError(f"{file}: not a table ({error}); mend it") from error
+    missing = [c for c in columns if c not in names]
     if missing:
         raise InputError(f"{file}: no column {', '.join(missing)} in its first line")
-    return [{k: (v or "").strip() for k, v in row.items() if k} for row in reader]
+    return [{k: (v or "").strip() for k, v in row.items() if k} for row in rows]
 
 
 def _read_runs(table: SourceFile) -> dict[str, str]:
@@ -248,7 +263,7 @@ def _parse_spacing(texts, where: str, problems: list[str]) -> tuple[float, float
         return UNKNOWN_SPACING
     try:
         spacing = (float(texts[0]), float(texts[1]))
-        if min(spacing) > 0 and max(spacing) < math.inf:
+        if all(0 < length < math.inf for length in spacing):
             return spacing
     except ValueError:
         pass

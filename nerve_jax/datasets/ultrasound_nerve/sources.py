@@ -5,6 +5,7 @@ all that is wrong before it raises.
 """
 
 import concurrent.futures
+import csv
 import dataclasses
 import functools
 import hashlib
@@ -18,10 +19,21 @@ import numpy as np
 
 from nerve_jax import rle
 from nerve_jax.errors import InputError, raise_if_any
-from nerve_jax.frames import read_image, read_mask
+from nerve_jax.files import show
+from nerve_jax.frames import MAX_BYTES, read_file, read_image, read_mask
 
 # What a damaged file or zip member raises: also by decompression or encryption.
-UNREADABLE = (OSError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error)
+UNREADABLE = (
+    OSError,
+    EOFError,
+    ValueError,
+    RuntimeError,
+    csv.Error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+BOUNDED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # unpacked a piece at a time
+FILES_AT_A_TIME = 4  # bounds the memory that many large ones take
 UNKNOWN_SPACING = (math.nan, math.nan)
 
 
@@ -38,13 +50,29 @@ class SourceFile:
         return PurePosixPath(self.member or self.path.as_posix())
 
     def read(self) -> bytes:
-        """Return the content."""
-        if self.member:
-            return open_zip(self.path).read(self.member)
-        return self.path.read_bytes()
+        """Return the content.
+
+        Raises:
+          OSError: it cannot be read, is no regular file, or is too large.
+        """
+        if not self.member:
+            return read_file(self.path)
+        archive = open_zip(self.path)
+        member = archive.getinfo(self.member)
+        if member.compress_type not in BOUNDED:
+            raise OSError("compressed by another method than deflate")
+        if member.file_size > MAX_BYTES:
+            size, most = member.file_size / 2**20, MAX_BYTES / 2**20
+            raise OSError(f"{size:.0f} MB, more than {most:.0f}")
+        with archive.open(member) as file:
+            content = file.read(member.file_size)  # whatever it would unpack to
+            if file.read(1):
+                raise OSError("larger than its archive says")
+        return content
 
     def __str__(self) -> str:
-        return f"{self.path}:{self.member}" if self.member else str(self.path)
+        text = f"{self.path}:{self.member}" if self.member else str(self.path)
+        return show(text)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +140,7 @@ def check_frames(splits: Splits, problems: Sequence[str] = ()) -> None:
       InputError: one, that names everything that is wrong.
     """
     frames = [f for split in splits.values() for f in split]
-    with concurrent.futures.ThreadPoolExecutor() as pool:
+    with concurrent.futures.ThreadPoolExecutor(FILES_AT_A_TIME) as pool:
         found = [p for p in pool.map(_find_problem, frames) if p]
     raise_if_any([*problems, *found], "frames cannot be used", "Nothing was written.")
 
@@ -120,7 +148,7 @@ def check_frames(splits: Splits, problems: Sequence[str] = ()) -> None:
 def fingerprint(splits: Splits) -> str:
     """Digest names, subjects, spacing and content of all files, 12 hex digits."""
     frames = [(split, f) for split, listed in sorted(splits.items()) for f in listed]
-    with concurrent.futures.ThreadPoolExecutor() as pool:
+    with concurrent.futures.ThreadPoolExecutor(FILES_AT_A_TIME) as pool:
         images = list(pool.map(lambda item: compute_file_digest(item[1].image), frames))
         masks = list(pool.map(lambda item: compute_file_digest(item[1].mask), frames))
     total = hashlib.blake2b(digest_size=6)

@@ -9,6 +9,7 @@ prepared anew and never served from old records.
 import dataclasses
 import hashlib
 import inspect
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
@@ -174,9 +175,10 @@ def _list_source(config: SourceConfig) -> sources.Splits:
     if not config.manual_dir:
         raise InputError(
             f"ultrasound_nerve/{config.name} reads your own copy of the files: name its "
-            "folder, --config.manual_dir=FOLDER (the README says where to get it)"
+            "folder, --config.manual_dir=FOLDER (the README says where to get it), or "
+            "that of records prepared from them, --config.data_dir=FOLDER"
         )
-    folder = Path(config.manual_dir).expanduser().resolve()
+    folder = Path(os.path.expanduser(config.manual_dir)).resolve()
     splits, problems = layouts.LAYOUTS[config.name](folder)
     if problems:  # say at once what else is wrong, inside the files
         sources.check_frames(splits, problems)
