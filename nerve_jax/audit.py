@@ -5,7 +5,6 @@ frames and masks unlike the others. Scores cannot be believed, or beaten, past t
 """
 
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
@@ -21,7 +20,7 @@ from nerve_jax.duplicates import (
     shared_subjects,
 )
 from nerve_jax.examples import Examples
-from nerve_jax.files import write_json, write_whole
+from nerve_jax.files import Path, write_json, write_whole
 from nerve_jax.metrics import compute_mean
 from nerve_jax.pages import list_across, render_audit
 

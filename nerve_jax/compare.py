@@ -1,12 +1,10 @@
 """Two runs against each other, frame by frame: the command `--mode=compare`."""
 
-from pathlib import Path
-
 import numpy as np
 
 from nerve_jax import workdirs
 from nerve_jax.errors import InputError
-from nerve_jax.files import write_json
+from nerve_jax.files import Path, write_json
 from nerve_jax.intervals import bootstrap_mean
 from nerve_jax.metrics import compute_mean
 from nerve_jax.scores import Scored, read_scores

@@ -7,8 +7,6 @@ on all. With one finished fold there are no others, and the plain threshold deci
 and elsewhere: a rule that no score describes is not used.
 """
 
-from pathlib import Path
-
 import numpy as np
 from jaxtyping import Bool, UInt8
 from scipy import special
@@ -32,7 +30,7 @@ from nerve_jax.decide import (
     rule_to_json,
 )
 from nerve_jax.examples import Examples
-from nerve_jax.files import write_json, write_png
+from nerve_jax.files import Path, read_array, write_json, write_png
 from nerve_jax.scores import Predicted, draw_scored, score_frames, write_scores
 
 FEWEST_FRAMES = 8  # to fit a rule on
@@ -46,8 +44,8 @@ def load_predictions(workdir: Path, examples: Examples) -> dict[int, Predicted]:
         val = workdirs.load_split(workdir, fold)["val"]
         found[fold] = Predicted(
             examples.positions(val),
-            np.load(directory / "val_probs.npy", mmap_mode="r"),
-            np.load(directory / "val_presence.npy"),
+            read_array(directory / "val_probs.npy"),
+            read_array(directory / "val_presence.npy"),
         )
     return found
 

@@ -1,22 +1,15 @@
 """All finished folds of a run in one report: report.json, and report.html for people."""
 
-import datetime
-import platform
-import subprocess
-from importlib.metadata import version
-from pathlib import Path
-
-import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from nerve_jax import out_of_fold, workdirs
+from nerve_jax import environment, out_of_fold, workdirs
 from nerve_jax.audit import compute_audit
 from nerve_jax.calibration import compute_calibration_error, compute_reliability
 from nerve_jax.decide import any_fitted
 from nerve_jax.duplicates import Pair
 from nerve_jax.examples import Examples
-from nerve_jax.files import write_json, write_whole
+from nerve_jax.files import Path, write_json, write_whole
 from nerve_jax.metrics import compute_presence
 from nerve_jax.metrics_log import MetricsLog
 from nerve_jax.report_page import render_report
@@ -24,8 +17,6 @@ from nerve_jax.scores import read_scores
 from nerve_jax.splits import find_torn
 from nerve_jax.summary import compute_summary, summarise
 from nerve_jax.tables import summarise_folds
-
-PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
 def write_report(
@@ -89,7 +80,8 @@ def write_report(
         "audit": _count_findings(audit),
         "dataset": examples.fingerprint,
         "config": workdirs.to_plain(config),
-        **describe_environment(),
+        "forced": workdirs.read_forced(workdir),
+        **environment.describe(),
     }
     write_json(workdir / "report.json", content)
     where = {
@@ -165,38 +157,3 @@ def _count_findings(audit: dict) -> dict:
         for key, value in audit.items()
         if key not in ("presence_by_subject", "sizes")
     }
-
-
-def describe_environment() -> dict:
-    """What ran the code: versions, devices, machine and commit."""
-    devices = jax.devices()
-    return {
-        "python": platform.python_version(),
-        "packages": {name: version(name) for name in PACKAGES},
-        "device": devices[0].device_kind,
-        "num_devices": len(devices),
-        "machine": f"{platform.system()} {platform.machine()}",
-        "commit": _read_commit(),
-        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    }
-
-
-def _read_commit() -> str:
-    """Short hash of the code's commit, with a + where files differ; "" without git."""
-    try:
-        commit = _git("rev-parse", "--short", "HEAD")
-        changed = _git("status", "--porcelain", "--untracked-files=no")
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-    return commit + ("+" if changed else "")
-
-
-def _git(*words: str) -> str:
-    done = subprocess.run(
-        ["git", *words],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return done.stdout.strip()

@@ -1,7 +1,6 @@
 """Scores of predicted frames, each at its original size."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +8,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 
 from nerve_jax.decide import Rule, Threshold
 from nerve_jax.examples import Examples
-from nerve_jax.files import read_table, write_table
+from nerve_jax.files import Path, read_table, write_table
 from nerve_jax.metrics import (
     compute_counts,
     compute_dice,

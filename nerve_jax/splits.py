@@ -1,21 +1,21 @@
 """Cross-validation folds: lists of frame ids that never tear a subject apart.
 
 `splits.json` is a list with one {"train": [...], "val": [...]} of frame ids a fold. It
-is written once and read ever after; one that a user wrote is honoured.
+is written once, by whichever run is first, and read ever after; one that a user wrote is
+honoured.
 """
 
 import json
 import warnings
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
 from nerve_jax.errors import InputError, raise_if_any
-from nerve_jax.files import write_whole
+from nerve_jax.files import Path, create_whole
 
 Splits = list[dict[str, list[str]]]
 
@@ -99,8 +99,8 @@ def load_or_create_splits(
         splits = create_splits(
             frames, subjects, presence, num_folds=num_folds, seed=seed
         )
-        write_whole(path, json.dumps(splits, indent=1))
-        return splits
+        if create_whole(path, json.dumps(splits, indent=1)):
+            return splits
     splits = _parse(path)
     subject_of = dict(zip(frames, subjects, strict=True))
     problems = []

@@ -1,12 +1,15 @@
 """What a run's folder holds, and whether a run may go on in it.
 
-config.json    the resolved configuration, written once
+config.json    the resolved configuration
+code.json      hash of the code, versions of packages; what --force went over
 dataset.json   name and fingerprint of the prepared records
 splits.json    the folds (see `splits`)
 frames.csv     every frame: id, subject, group, labelled, presence, digest of its pixels
 metrics.jsonl  a row each time something was measured
 decision.json  how masks are made of probabilities, fitted on all finished folds
-fold_k/        split.json (its frames), checkpoints/, val_probs.npy, val_presence.npy,
+report.lock    while a report is written
+fold_k/        lock (while a run trains it), split.json (its frames), checkpoints/,
+               val_probs.npy, val_presence.npy,
                summary.json (it is finished); and, made anew with every report,
                decision.json (fitted on the other folds), scores.csv, examples.png
 report.json    scores pooled over all finished folds
@@ -15,15 +18,17 @@ report.html    the same for people
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import ml_collections
 
+from nerve_jax import environment, locks
 from nerve_jax.errors import InputError, raise_if_any
 from nerve_jax.examples import Examples
 from nerve_jax.files import (
+    Path,
     read_table,
+    remove_leftovers,
     write_json,
     write_table,
 )
@@ -33,31 +38,124 @@ from nerve_jax.files import (
 # its own fingerprint).
 FREE_FIELDS = ("folds", "folds_together", "max_resident_gb", "data_dir", "manual_dir")
 
+# What the weights and predictions of finished folds depend on: a folder has one of each.
+MODEL_FIELDS = (
+    "image_size",
+    "widths",
+    "blocks_per_level",
+    "block",
+    "num_groups",
+    "deep_supervision",
+    "presence_head",
+    "stem_stride",
+)
+
 
 def to_plain(config: ml_collections.ConfigDict) -> dict:
     """The configuration as plain JSON values."""
     return json.loads(config.to_json())
 
 
-def check_config(workdir: Path, config: ml_collections.ConfigDict) -> None:
-    """Check that what was trained in a folder was trained with this configuration.
+def check_run(
+    workdir: Path,
+    config: ml_collections.ConfigDict,
+    examples: Examples,
+    *,
+    force: bool = False,
+) -> list[str]:
+    """Check that what was trained in a folder was trained as it would be now.
+
+    Args:
+      workdir: of the run.
+      config: may differ in `FREE_FIELDS`.
+      examples: the data set.
+      force: say what differs and go on.
+
+    Returns:
+      What differs, for `save_run` to note.
 
     Raises:
-      InputError: lists every field that differs, but for `FREE_FIELDS`.
+      InputError: lists all that differs in configuration, data set and code.
     """
-    path = workdir / "config.json"
-    if path.exists() and _is_begun(workdir, "fold_*"):
-        differences = list_differences(read_json(path), to_plain(config), FREE_FIELDS)
-        raise_if_any(
-            differences,
-            f"{workdir} holds a run of another configuration",
-            "Name another folder (--workdir), or set these back.",
-        )
+    if not _is_begun(workdir, "fold_*"):
+        return []
+    differences: dict[str, list[str]] = {}
+    for name, now, free in (
+        ("config.json", to_plain(config), FREE_FIELDS),
+        ("dataset.json", _describe_dataset(examples), ()),
+        ("code.json", environment.describe_code(), ("commit", "forced")),
+    ):
+        if (workdir / name).exists():
+            before = read_json(workdir / name)
+            differences[name] = list_differences(before, now, free)
+    listed = [line for lines in differences.values() for line in lines]
+    if force and listed:
+        _check_finished(workdir, config, differences)
+        print(f"--force: going on though these differ: {'; '.join(listed)}")
+        return listed
+    raise_if_any(
+        listed,
+        f"{workdir} holds a run of another configuration, data set or code",
+        "Name another folder (--workdir), set these back, or mix both with --force.",
+    )
+    return []
 
 
-def save_config(workdir: Path, config: ml_collections.ConfigDict) -> None:
-    """Write config.json."""
+def _check_finished(workdir: Path, config, differences: dict[str, list[str]]) -> None:
+    """Raise `InputError` where going on would make finished folds into what they are not."""
+    finished = finished_folds(workdir)
+    fixed, mend = [], "Name another folder (--workdir) or set these back."
+    if finished:
+        fixed = differences.get("dataset.json", []) + [
+            line
+            for line in differences.get("config.json", [])
+            if line.partition(":")[0] in MODEL_FIELDS
+            or set(config.folds) <= set(finished)  # none is trained otherwise
+        ]
+    raise_if_any(fixed, f"{workdir}: its folds {finished} are finished and have", mend)
+
+
+def read_forced(workdir: Path) -> list[list[str]]:
+    """What differed each time when --force went on all the same."""
+    path = workdir / "code.json"
+    return read_json(path).get("forced", []) if path.exists() else []
+
+
+def save_run(
+    workdir: Path,
+    config: ml_collections.ConfigDict,
+    examples: Examples,
+    groups: list[str],
+    *,
+    forced: Sequence[str] = (),
+) -> None:
+    """Write config.json, code.json, dataset.json and frames.csv.
+
+    `forced` is what `check_run` was made to go over.
+    """
+    for folder in (workdir, *workdir.glob("fold_*")):
+        remove_leftovers(folder)
     write_json(workdir / "config.json", to_plain(config))
+    write_json(
+        workdir / "code.json",
+        environment.describe_code()
+        | {
+            "commit": environment.read_commit(),
+            "forced": [*read_forced(workdir), *([forced] if forced else [])],
+        },
+    )
+    columns = (examples.frames, examples.subjects, groups)
+    marks = (examples.labelled.astype(int), examples.presence.astype(int))
+    write_table(
+        workdir / "frames.csv",
+        ("frame", "subject", "group", "labelled", "presence", "digest"),
+        list(zip(*columns, *marks, examples.digests, strict=True)),
+    )
+    write_json(workdir / "dataset.json", _describe_dataset(examples))
+
+
+def _describe_dataset(examples: Examples) -> dict:
+    return {"fingerprint": examples.fingerprint, "num_frames": len(examples)}
 
 
 def load_config(workdir: Path) -> ml_collections.ConfigDict:
@@ -73,44 +171,6 @@ def load_config(workdir: Path) -> ml_collections.ConfigDict:
             "the folder of a run: --workdir=FOLDER"
         )
     return ml_collections.ConfigDict(_tuples(read_json(path)))
-
-
-def check_dataset(workdir: Path, examples: Examples) -> None:
-    """Check that what was trained in a folder was trained on this data set.
-
-    Raises:
-      InputError: the data set has another fingerprint.
-    """
-    path = workdir / "dataset.json"
-    if path.exists() and _is_begun(workdir, "fold_*"):
-        before = read_json(path)["fingerprint"]
-        if before != examples.fingerprint:
-            raise InputError(
-                f"{workdir} was trained on {before}, but the data set is now "
-                f"{examples.fingerprint}: its frames, masks or subjects have changed. "
-                "Name another folder (--workdir) or bring the old files back."
-            )
-
-
-def save_dataset(workdir: Path, examples: Examples, groups: list[str]) -> None:
-    """Write dataset.json and frames.csv."""
-    write_table(
-        workdir / "frames.csv",
-        ("frame", "subject", "group", "labelled", "presence", "digest"),
-        list(
-            zip(
-                examples.frames,
-                examples.subjects,
-                groups,
-                examples.labelled.astype(int),
-                examples.presence.astype(int),
-                examples.digests,
-                strict=True,
-            )
-        ),
-    )
-    content = {"fingerprint": examples.fingerprint, "num_frames": len(examples)}
-    write_json(workdir / "dataset.json", content)
 
 
 def check_splits(workdir: Path, splits: list[dict[str, list[str]]]) -> None:
@@ -142,8 +202,9 @@ def save_split(workdir: Path, fold: int, split: dict[str, list[str]]) -> None:
 
 
 def _is_begun(workdir: Path, folds: str) -> bool:
-    """Whether any of the folds, by a pattern of their names, has a checkpoint."""
-    return any(workdir.glob(f"{folds}/checkpoints/*"))
+    """Whether any of the folds, by a pattern of their names, has or will have weights."""
+    held = (locks.is_held(path) for path in workdir.glob(f"{folds}/lock"))
+    return any(workdir.glob(f"{folds}/checkpoints/*")) or any(held)
 
 
 def fold_dir(workdir: Path, fold: int) -> Path:

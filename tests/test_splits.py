@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nerve_jax import files
 from nerve_jax.errors import InputError
 from nerve_jax.splits import create_splits, load_or_create_splits
 
@@ -68,6 +69,19 @@ def test_written_once_and_read_ever_after(tmp_path):
     first = load_or_create_splits(path, *cohort, num_folds=3, seed=0)
     assert load_or_create_splits(path, *cohort, num_folds=5, seed=9) == first
     assert json.loads(path.read_text()) == first
+
+
+def test_of_two_runs_that_write_at_once_the_first_is_believed(tmp_path, monkeypatch):
+    path, cohort = tmp_path / "splits.json", cohort_of()
+    theirs = create_splits(*cohort, num_folds=3, seed=1)
+
+    def be_late(path, content):
+        path.write_text(json.dumps(theirs))
+        return files.create_whole(path, content)
+
+    monkeypatch.setattr("nerve_jax.splits.create_whole", be_late)
+    assert load_or_create_splits(path, *cohort, num_folds=3, seed=0) == theirs
+    assert json.loads(path.read_text()) == theirs
 
 
 def test_a_file_of_the_user_is_honoured(tmp_path):
