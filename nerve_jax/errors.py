@@ -1,4 +1,9 @@
-"""Errors whose message is the whole answer a user needs."""
+"""Errors whose message is the whole answer a user needs, and how a command ends."""
+
+import sys
+import traceback
+
+import jax
 
 
 class InputError(ValueError):
@@ -20,3 +25,71 @@ def raise_if_any(problems: list[str], heading: str, mend: str) -> None:
     if problems:
         listing = "\n".join(f"  - {problem}" for problem in problems)
         raise InputError(f"{heading} ({len(problems)}):\n{listing}\n{mend}")
+
+
+class StoppedError(Exception):
+    """A run was told to stop and has saved where it stands.
+
+    `main.py` prints it and exits with `exit_code`, 128 and the signal's number.
+    """
+
+    def __init__(self, message: str, exit_code: int):
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class ElsewhereError(Exception):
+    """The first of several processes could not go on, and has said why."""
+
+
+def first_line(error: BaseException) -> str:
+    """Kind and first line of another library's error."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return ": ".join([type(error).__name__, *lines[:1]])
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a device had too little memory."""
+    told = isinstance(error, jax.errors.JaxRuntimeError)
+    return told and "RESOURCE_EXHAUSTED" in str(error)
+
+
+def show_warning(message: Warning | str, *_) -> None:
+    """Print a warning in a line, without the code that gave it."""
+    print(f"warning: {message}", file=sys.stderr)
+
+
+def explain(error: BaseException) -> int:
+    """Print why a command ends; its exit code.
+
+    What a user or a disk can cause is said in a line; only a fault of the program is
+    printed with its traceback.
+    """
+    if isinstance(error, StoppedError):
+        print(error, file=sys.stderr)
+        return error.exit_code
+    if isinstance(error, ElsewhereError):
+        return 1
+    if isinstance(error, KeyboardInterrupt):
+        print("stopped by SIGINT; what was finished is kept", file=sys.stderr)
+        return 130
+    if is_out_of_memory(error):
+        print(
+            f"error: a device has too little memory ({first_line(error)}). Lower "
+            "--config.batch_size or --config.image_size, raise "
+            "--config.accumulate_steps, or lower --config.max_resident_gb to stream "
+            "the frames",
+            file=sys.stderr,
+        )
+        return 1
+    if not isinstance(error, InputError | RunError | OSError):
+        traceback.print_exception(error)
+        return 1
+    print(f"error: {error}", file=sys.stderr)
+    if isinstance(error, OSError):
+        print(
+            "What was finished is whole and kept: when that is mended, the same command "
+            "goes on",
+            file=sys.stderr,
+        )
+    return 2 if isinstance(error, InputError) else 1

@@ -4,11 +4,15 @@ tensorboard --logdir WORKDIR/tensorboard
 """
 
 import json
-from pathlib import Path
+import os
+import time
 
-from tensorboardX import SummaryWriter
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.proto.summary_pb2 import Summary
 
-from nerve_jax.files import to_json, write_whole
+from nerve_jax import locks
+from nerve_jax.files import Path, append_line, to_json, write_whole
 
 
 class MetricsLog:
@@ -16,7 +20,7 @@ class MetricsLog:
 
     def __init__(self, workdir: Path):
         self.path = workdir / "metrics.jsonl"
-        self._events: SummaryWriter | None = None
+        self._events: dict[int, EventsWriter] = {}
 
     def read(self) -> list[dict]:
         """All rows, but for one that a kill cut short."""
@@ -27,26 +31,46 @@ class MetricsLog:
 
     def begin(self, fold: int, step: int) -> None:
         """Go on with a fold after a step; rows that lie after it are dropped."""
-        rows = self.read()
-        kept = [r for r in rows if not (r["fold"] == fold and r["step"] > step)]
-        if self.path.exists():
-            write_whole(self.path, "".join(to_json(row) + "\n" for row in kept))
+        with self._lock():
+            rows = self.read()
+            kept = [r for r in rows if not (r["fold"] == fold and r["step"] > step)]
+            if self.path.exists():
+                write_whole(self.path, "".join(to_json(row) + "\n" for row in kept))
         folder = self.path.parent / "tensorboard" / f"fold_{fold}"
-        self._events = SummaryWriter(str(folder), purge_step=step + 1)
+        folder.mkdir(parents=True, exist_ok=True)
+        # Not by SummaryWriter: its thread hides that a disk is full, and waits for ever.
+        events = EventsWriter(str(folder / "events"), f".{os.getpid()}")
+        begun = SessionLog(status=SessionLog.START)  # what was there from this step on
+        events.write_event(
+            Event(step=step + 1, session_log=begun, wall_time=time.time())
+        )
+        self._events[fold] = events
 
     def write(self, row: dict) -> None:
         """Append a row; it is on disk when this returns."""
-        with self.path.open("a") as file:
-            file.write(to_json(row) + "\n")
-        for name, value in row.items():
-            if name not in ("fold", "step"):
-                self._events.add_scalar(name, value, row["step"])
-        self._events.flush()
+        with self._lock():
+            append_line(self.path, to_json(row))
+        values = [
+            Summary.Value(tag=name, simple_value=value)
+            for name, value in row.items()
+            if name not in ("fold", "step")
+        ]
+        events = self._events[row["fold"]]
+        events.write_event(
+            Event(
+                step=row["step"], summary=Summary(value=values), wall_time=time.time()
+            )
+        )
+        events.flush()
+
+    def _lock(self):
+        """Other runs may train other folds in the same folder."""
+        return locks.hold(self.path.with_name("metrics.lock"), wait=True)
 
     def close(self) -> None:
-        """Close the event file."""
-        if self._events is not None:  # None where a fold could not begin
-            self._events.close()
+        """Close the event files."""
+        for events in self._events.values():
+            events.close()
 
 
 def _parse_row(line: str) -> dict | None:

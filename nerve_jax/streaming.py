@@ -5,13 +5,17 @@ which batch is the same function of (seed, fold, step) as for frames that lie on
 device, so both ways train alike.
 """
 
+import multiprocessing
+import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from nerve_jax import parallel
+from nerve_jax import parallel, stopping
 from nerve_jax.batches import batch_positions
 from nerve_jax.examples import Examples, resize_pair
 from nerve_jax.train_step import Frames
@@ -134,4 +138,19 @@ def _read_from(loader: BatchLoader, first_step: int) -> Iterator[Frames]:
     options = grain.MultiprocessingOptions(NUM_WORKERS, BATCHES_AHEAD)
     dataset = grain.MapDataset.range(first_step, LAST_STEP).map(loader)
     reading = grain.ReadOptions(num_threads=1, prefetch_buffer_size=BATCHES_AHEAD)
-    return iter(dataset.to_iter_dataset(reading).mp_prefetch(options))
+    ahead = dataset.to_iter_dataset(reading)
+    return iter(ahead.mp_prefetch(options, worker_init_fn=_follow_run))
+
+
+def _follow_run(worker: int, num_workers: int) -> None:
+    """End with the run, however that ends; Ctrl-C goes to all of a terminal's."""
+    del worker, num_workers  # Grain hands them to whatever it starts a worker with
+    for number in stopping.SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    run = multiprocessing.parent_process()
+
+    def watch() -> None:
+        run.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

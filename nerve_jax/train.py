@@ -4,15 +4,18 @@ Folds that ride together take the same steps at the same time; their states lie 
 `folds` says. One fold alone is the case of one.
 """
 
+import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from nerve_jax import checkpoints
+from nerve_jax.checkpoints import Progress
 from nerve_jax.errors import RunError
 from nerve_jax.models import Params
 from nerve_jax.train_step import TrainState
@@ -25,12 +28,14 @@ class Interval(NamedTuple):
 
     Attributes:
       states: after it.
-      losses: mean of each fold.
+      step: the last one taken.
+      totals: see `train_interval`.
       seconds: that it took.
     """
 
     states: TrainState
-    losses: list[float]
+    step: int
+    totals: np.ndarray
     seconds: float
 
 
@@ -41,8 +46,10 @@ def train_interval(
     *,
     first_step: int,
     last_step: int,
+    totals: np.ndarray,
     steps_per_call: int,
     on_step: Callable[[int, float], None],
+    must_stop: Callable[[], bool],
 ) -> Interval:
     """Train from one evaluation to the next, keeping the devices busy.
 
@@ -51,15 +58,18 @@ def train_interval(
       run_steps: compiled `train_steps` with frames and keys filled in.
       next_rows: the batches of a step, [folds batch ...].
       first_step: steps taken before.
-      last_step: steps taken after.
+      last_step: steps taken after, unless told to stop.
+      totals: float64 [folds 2], sum and number of each fold's losses so far; those of
+        the interval are added one by one, so that one in two pieces gives the same.
       steps_per_call: how many steps one call takes; the rest go one by one.
       on_step: told the number of steps taken and the newest mean loss, a little late.
+      must_stop: whether to end here; asked before every call.
 
     Raises:
       RunError: a loss or gradient that is not finite; names the first such step.
     """
     pending: deque = deque()
-    losses: list[np.ndarray] = []
+    totals = totals.copy()
 
     def collect() -> None:
         step, metrics = pending.popleft()
@@ -70,14 +80,15 @@ def train_interval(
             raise RunError(
                 f"step {step + bad}: loss {metrics['loss'][fold, bad]}, gradient norm "
                 f"{metrics['grad_norm'][fold, bad]}. Lower --config.learning_rate or "
-                "--config.clip_norm"
+                "--config.clip_norm; with --config.compute_dtype=bfloat16 try float32"
             )
-        losses.extend(metrics["loss"].T)
-        on_step(step + finite.shape[1] - 1, float(losses[-1].mean()))
+        for loss in metrics["loss"].T:
+            totals[:] += np.stack([loss, np.ones_like(loss)], axis=1)
+        on_step(step + finite.shape[1] - 1, float(metrics["loss"][:, -1].mean()))
 
     started = time.perf_counter()
     step = first_step
-    while step < last_step:
+    while step < last_step and not must_stop():
         count = steps_per_call if last_step - step >= steps_per_call else 1
         rows = [next_rows(step + i) for i in range(count)]
         rows = jax.tree.map(lambda *x: np.stack(x, axis=1), *rows)
@@ -89,8 +100,7 @@ def train_interval(
     while pending:
         collect()
     jax.block_until_ready(states)
-    seconds = time.perf_counter() - started
-    return Interval(states, np.mean(losses, axis=0).tolist(), seconds)
+    return Interval(states, step, totals, time.perf_counter() - started)
 
 
 def train_folds(
@@ -109,7 +119,9 @@ def train_folds(
     on_resume: Callable[[int, int], None],
     on_step: Callable[[int, float], None],
     on_eval: Callable[[int, dict], None],
-) -> tuple[TrainState, dict[str, float]]:
+    before_save: Callable[[int], None],
+    must_stop: Callable[[], bool],
+) -> tuple[TrainState, int, Progress]:
     """Train folds to their last step, from their newest checkpoints if they have any.
 
     A fold whose checkpoint is newer than another's waits for it: a killed run may have
@@ -127,88 +139,120 @@ def train_folds(
       num_train_steps: at least 1.
       eval_every_steps: how often to validate and save; the last step always does.
       steps_per_call: see `train_interval`.
-      started: `time.perf_counter()` from which "wall" seconds count.
+      started: `time.perf_counter()` from which wall seconds count.
       on_resume: told a fold's place and the step that it goes on from.
       on_step: see `train_interval`.
       on_eval: given a fold's place and a row of scores at every evaluation.
+      before_save: told a fold's place before anything of it is written; may raise.
+      must_stop: see `train_interval`; then every fold is saved where it stands.
 
     Returns:
-      The states after the last step, and the seconds spent in "train" and "wall".
+      The states, the step and the progress at the end, or where it had to stop.
 
     Raises:
-      RunError: a loss is not finite; says which checkpoint is the last good one.
+      RunError: a loss is not finite; says which checkpoint is the last good one. Or a
+        checkpoint cannot be written.
     """
     places = range(len(checkpointers))
-    ahead, seconds = _restore(checkpointers, [take(states, p) for p in places])
+    ahead, restored = _restore(checkpointers, [take(states, p) for p in places])
     reached = [int(state.step) for state in ahead]
     for place in places:
         on_resume(place, reached[place])
-    step, states = min(reached), join(*ahead)
-    wall_before = seconds["wall"]
-    while step < num_train_steps:
-        last_step = min(
-            step - step % eval_every_steps + eval_every_steps, num_train_steps
-        )
-        try:
-            states, losses, spent = train_interval(
+    step, saved, states = min(reached), list(reached), join(*ahead)
+    totals = np.array([progress[2:] for progress in restored])
+    train_seconds = max(progress.train_seconds for progress in restored)
+    started -= max(progress.wall_seconds for progress in restored)
+    stopped = must_stop()
+    while step < num_train_steps and not stopped:
+        with _naming_last_good(checkpointers):
+            states, step, totals, seconds = train_interval(
                 states,
                 run_steps,
                 next_rows,
                 first_step=step,
-                last_step=last_step,
+                last_step=_find_next_stop(
+                    step, reached, eval_every_steps, num_train_steps
+                ),
+                totals=totals,
                 steps_per_call=steps_per_call,
                 on_step=on_step,
+                must_stop=must_stop,
             )
-        except RunError as error:
-            raise RunError(
-                f"{error}; last good checkpoint: {_latest(checkpointers)}"
-            ) from error
-        waiting = [place for place in places if reached[place] >= last_step]
-        if waiting:  # what they did meanwhile is not theirs
-            states = join(
-                *(ahead[p] if p in waiting else take(states, p) for p in places)
-            )
-        step = last_step
-        seconds = {
-            "train": seconds["train"] + spent,
-            "wall": wall_before + time.perf_counter() - started,
-        }
-        for place in sorted(set(places) - set(waiting)):
-            one = take(states, place)
-            scores = validate(place, one.ema_params)
-            row = {"step": step, "loss": losses[place], **scores}
-            on_eval(place, row | {"train_seconds": seconds["train"]})
+        train_seconds += seconds
+        stopped = must_stop()
+        if step in reached:  # what those folds did meanwhile was not their own
+            back = [place for place in places if reached[place] == step]
+            states = join(*(ahead[p] if p in back else take(states, p) for p in places))
+            totals[back] = [restored[place][2:] for place in back]
+        due = step % eval_every_steps == 0 or step == num_train_steps
+        for place in places:
+            if saved[place] >= step or not (due or stopped):
+                continue
+            one, scores = take(states, place), {}
+            with _naming_last_good(checkpointers):
+                check_finite(one.params, step)
+            if due:
+                scores = validate(place, one.ema_params)
+            before_save(place)
+            if due:
+                row = {"step": step, "loss": totals[place, 0] / totals[place, 1]}
+                on_eval(place, {**row, **scores, "train_seconds": train_seconds})
+                totals[place] = 0
+            spent = (train_seconds, time.perf_counter() - started)
             checkpoints.save(
                 checkpointers[place],
                 step,
                 one,
-                dice=scores["dice"],
-                seconds=seconds,
+                dice=scores.get("dice"),
+                progress=Progress(*spent, *totals[place].tolist()),
             )
+            saved[place] = step
     for checkpointer in checkpointers:
-        checkpointer.wait()
-    seconds["wall"] = wall_before + time.perf_counter() - started
-    return states, seconds
+        checkpoints.wait(checkpointer)
+    return states, step, Progress(train_seconds, time.perf_counter() - started)
+
+
+def check_finite(params: Params, step: int) -> None:
+    """Raise `RunError` if the last step's update has overflowed."""
+    bad = [name for name, ok in jax.device_get(_are_finite(params)).items() if not ok]
+    if bad:
+        raise RunError(
+            f"step {step}: {len(bad)} of {len(params)} parameters are no longer finite, "
+            f"such as {bad[0]}. Lower --config.learning_rate"
+        )
+
+
+@jax.jit
+def _are_finite(params: Params):
+    return jax.tree.map(lambda x: jnp.isfinite(x).all(), params)
+
+
+def _find_next_stop(
+    step: int, reached: Sequence[int], eval_every_steps: int, num_train_steps: int
+) -> int:
+    """The next evaluation, or before it the step that a waiting fold has reached."""
+    next_eval = step - step % eval_every_steps + eval_every_steps
+    return min(next_eval, num_train_steps, *(r for r in reached if r > step))
 
 
 def _restore(checkpointers: Sequence, initial: list[TrainState]):
-    """States from the newest checkpoints, else those given; and the seconds spent."""
-    states, seconds = [], {"train": 0.0, "wall": 0.0}
-    for checkpointer, state in zip(checkpointers, initial, strict=True):
-        restored, spent = checkpoints.restore_latest(checkpointer, state) or (
-            state,
-            seconds,
-        )
-        states.append(restored)
-        seconds = max(seconds, spent, key=lambda spent: spent["wall"])
-    return states, seconds
+    """States and progress from the newest checkpoints, else those given and none."""
+    found = [
+        checkpoints.restore_latest(checkpointer, state) or (state, Progress())
+        for checkpointer, state in zip(checkpointers, initial, strict=True)
+    ]
+    return [state for state, _ in found], [progress for _, progress in found]
 
 
-def _latest(checkpointers: Sequence) -> str:
-    """The newest checkpoint of each fold, in words."""
-    said = []
-    for checkpointer in checkpointers:
-        checkpointer.wait()
-        latest = checkpointer.latest
-        said.append("none was saved" if latest is None else str(latest.path))
-    return ", ".join(said)
+@contextlib.contextmanager
+def _naming_last_good(checkpointers: Sequence) -> Iterator[None]:
+    """Say in a `RunError` which is the newest checkpoint of each fold."""
+    try:
+        yield
+    except RunError as error:
+        said = []
+        for checkpointer in checkpointers:
+            checkpoints.wait(checkpointer)
+            latest = checkpointer.latest
+            said.append("none was saved" if latest is None else str(latest.path))
+        raise RunError(f"{error}; last good checkpoint: {', '.join(said)}") from error

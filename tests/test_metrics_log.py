@@ -8,6 +8,7 @@ from nerve_jax.metrics_log import MetricsLog
 def test_the_log_forgets_what_a_resumed_fold_does_again(tmp_path):
     log = MetricsLog(tmp_path)
     log.begin(0, 0)
+    log.begin(1, 0)
     for fold, step in ((0, 5), (1, 5), (1, 10)):
         log.write({"fold": fold, "step": step})
     with log.path.open("a") as file:
