@@ -1,6 +1,5 @@
 """Train, evaluate and use a nerve segmentation model; see README.md."""
 
-import sys
 import warnings
 from pathlib import Path
 
@@ -10,9 +9,7 @@ from ml_collections import config_flags
 from nerve_jax import memory
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file.")
-WORKDIR = flags.DEFINE_string(
-    "workdir", "", "Run folder; default runs/<config's stem>."
-)
+WORKDIR = flags.DEFINE_string("workdir", "", "Run folder; or runs/<config's stem>.")
 MODES = ["train", "evaluate", "predict", "compare", "audit"]
 MODE = flags.DEFINE_enum("mode", "train", MODES, "Command.")
 WORKDIRS = flags.DEFINE_list("workdirs", [], "compare: the folders of two runs, A,B.")
@@ -20,19 +17,21 @@ SPLIT = flags.DEFINE_string("split", "train", "evaluate, audit: split of the dat
 INPUT = flags.DEFINE_string("input", "", "predict: folder of frames.")
 OUTPUT = flags.DEFINE_string("output", "", "predict: folder of masks and tables.")
 SUBMISSION = flags.DEFINE_bool("submission", False, "predict: write the Kaggle file.")
+FORCE = flags.DEFINE_bool("force", False, "train: go on though config or code differ.")
+COORDINATOR = flags.DEFINE_string("coordinator", "", "HOST:PORT of process 0.")
+NUM_PROCESSES = flags.DEFINE_integer("num_processes", 0, "Of a run; 0: found out.")
+PROCESS_ID = flags.DEFINE_integer("process_id", -1, "Of this one, from 0.")
 
 
 def main(argv: list[str]) -> None:
     """Do what --mode says."""
-    from nerve_jax import errors, modes
+    from nerve_jax import errors, modes, processes
 
     if not flags.FLAGS["verbosity"].present:
-        logging.set_verbosity(logging.ERROR)  # Orbax tells of each file it writes
+        logging.set_verbosity(logging.FATAL)  # what Orbax tells of, errors.explain says
     if argv[1:]:
         raise app.UsageError(f"what is {argv[1]!r}? Flags begin with --")
-    warnings.showwarning = lambda message, *_: print(
-        f"warning: {message}", file=sys.stderr
-    )
+    warnings.showwarning = errors.show_warning
     flag = flags.FLAGS["config"]
     given = config_flags.get_config_filename(flag) if CONFIG.value else ""
     try:
@@ -40,19 +39,19 @@ def main(argv: list[str]) -> None:
             MODE.value,
             config=CONFIG.value,
             overrides=config_flags.get_override_values(flag) if given else {},
-            workdirs=[Path(folder) for folder in WORKDIRS.value],
+            workdirs=WORKDIRS.value,
             workdir=WORKDIR.value or (f"runs/{Path(given).stem}" if given else ""),
             split=SPLIT.value,
             input_dir=INPUT.value,
             output_dir=OUTPUT.value,
             submission=SUBMISSION.value,
+            force=FORCE.value,
+            coordinator=COORDINATOR.value,
+            num_processes=NUM_PROCESSES.value,
+            process_id=PROCESS_ID.value,
         )
-    except errors.InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except errors.RunError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001
+        processes.leave(error)
 
 
 if __name__ == "__main__":

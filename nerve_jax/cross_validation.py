@@ -2,15 +2,13 @@
 
 import contextlib
 import time
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Iterator
 
-import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from nerve_jax import checkpoints, metrics, parallel, report, workdirs
-from nerve_jax.decide import Threshold, check_rule
+from nerve_jax import locks, parallel, processes, report, workdirs
+from nerve_jax.decide import check_rule
 from nerve_jax.duplicates import (
     Pair,
     contradicting_empty,
@@ -20,21 +18,24 @@ from nerve_jax.duplicates import (
 )
 from nerve_jax.errors import InputError
 from nerve_jax.examples import Examples
-from nerve_jax.files import write_array, write_json
-from nerve_jax.metrics_log import MetricsLog
-from nerve_jax.programs import Programs, create_programs, load_examples_from
-from nerve_jax.progress import training_bar
-from nerve_jax.scores import Predicted, count_frames
+from nerve_jax.files import Path
+from nerve_jax.fold_training import Fold, run_folds
+from nerve_jax.programs import create_programs, load_examples_from
 from nerve_jax.splits import load_or_create_splits
 from nerve_jax.tables import print_scores
-from nerve_jax.train import train_folds
 
 
-def cross_validate(config: ConfigDict, workdir: Path) -> dict:
+def cross_validate(config: ConfigDict, workdir: Path, *, force: bool = False) -> dict:
     """Train the folds that `config.folds` names, score them, and report on all finished.
 
     Folds that are finished already are not trained again; one that was interrupted goes
-    on from its newest checkpoint.
+    on from its newest checkpoint. Of several processes (see `processes`) the first
+    writes what is not a checkpoint.
+
+    Args:
+      config: of the run.
+      workdir: its folder; other runs may train other folds in it at the same time.
+      force: go on with another configuration, data set or code than before.
 
     Returns:
       The content of report.json.
@@ -42,38 +43,38 @@ def cross_validate(config: ConfigDict, workdir: Path) -> dict:
     Raises:
       InputError: a configuration, data set or folder that does not fit.
       RunError: training could not go on.
+      StoppedError: a signal asked to stop; what was trained is saved.
     """
     started = time.perf_counter()
     mesh = parallel.create_mesh(config.folds_together)
     _check(config, mesh)
-    examples = load_examples_from(config, "train")
+    examples = processes.take_turns(lambda: load_examples_from(config, "train"))
     labelled = np.flatnonzero(examples.labelled)
     if not labelled.size:
         raise InputError(
             f"{examples.fingerprint}: none of {len(examples)} frames has a mask, so "
             "there is nothing to train on (predicting works)"
         )
-    workdirs.check_config(workdir, config)
-    workdirs.check_dataset(workdir, examples)
-    programs = create_programs(config, mesh, examples)
     pairs = find_duplicates(examples.thumbnails, examples.digests)
     groups = group_subjects(examples.subjects, pairs)
-    splits = _split(config, workdir, examples, groups)
-    workdirs.check_splits(workdir, splits)
-    workdirs.save_config(workdir, config)
-    workdirs.save_dataset(workdir, examples, groups)
+    splits = processes.share(
+        lambda: _prepare(config, workdir, examples, groups, force=force)
+    )
+    programs = create_programs(config, mesh, examples)
     together = config.folds_together
     for first in range(0, len(config.folds), together):
         numbers = config.folds[first : first + together]
-        if set(numbers) <= set(workdirs.finished_folds(workdir)):
+        finished = processes.share(lambda: workdirs.finished_folds(workdir))
+        if set(numbers) <= set(finished):
             continue
         folds = [
             _choose_frames(config, workdir, number, splits[number], examples, pairs)
             for number in numbers
         ]
-        _run_folds(config, workdir, folds, examples, programs, started)
+        with _hold_locks(folds):
+            run_folds(config, workdir, folds, examples, programs, started)
         started = time.perf_counter()
-    content = report.write_report(workdir, config, examples, pairs, groups)
+    content = processes.share(lambda: _report(workdir, config, examples, pairs, groups))
     title = f"{workdir}: {examples.fingerprint}, {content['num_frames']} frames"
     print_scores(content, title=title, folds=content["by_fold"])
     print(
@@ -82,22 +83,37 @@ def cross_validate(config: ConfigDict, workdir: Path) -> dict:
     return content
 
 
-class Fold(NamedTuple):
-    """A fold, its folder, and the positions of its frames.
+def _prepare(config, workdir: Path, examples: Examples, groups, *, force: bool) -> list:
+    """Check that the folder fits, write what describes the run; the folds' frames."""
+    forced = workdirs.check_run(workdir, config, examples, force=force)
+    splits = _split(config, workdir, examples, groups)
+    workdirs.check_splits(workdir, splits)
+    workdirs.save_run(workdir, config, examples, groups, forced=forced)
+    for number in config.folds:
+        workdirs.save_split(workdir, number, splits[number])
+    return splits
 
-    Attributes:
-      given: frames of its training part; `train` leaves out those that are doubtful.
-    """
 
-    number: int
-    directory: Path
-    given: np.ndarray
-    train: np.ndarray
-    val: np.ndarray
+def _report(workdir: Path, config: ConfigDict, examples: Examples, pairs, groups):
+    """Write the report, one run at a time: others may train other folds in the folder."""
+    with locks.hold(workdir / "report.lock", wait=True):
+        return report.write_report(workdir, config, examples, pairs, groups)
+
+
+@contextlib.contextmanager
+def _hold_locks(folds: list[Fold]) -> Iterator[None]:
+    """Keep other runs from the folds; the first process holds the locks for all."""
+    with contextlib.ExitStack() as stack:
+
+        def hold() -> None:
+            for fold in folds:
+                stack.enter_context(locks.hold(fold.lock))
+
+        processes.share(hold)
+        yield
 
 
 def _choose_frames(config, workdir, number: int, split: dict, examples, pairs) -> Fold:
-    workdirs.save_split(workdir, number, split)
     given, val = (examples.positions(split[part]) for part in ("train", "val"))
     train = given
     if config.clean_train:
@@ -165,97 +181,3 @@ def _check(config: ConfigDict, mesh) -> None:
             f"folds={config.folds} are {len(config.folds)}, which is no multiple of "
             f"folds_together={config.folds_together}"
         )
-
-
-def _run_folds(
-    config: ConfigDict,
-    workdir: Path,
-    folds: list[Fold],
-    examples: Examples,
-    programs: Programs,
-    started: float,
-) -> None:
-    """Train folds that ride together, predict with their last averaged weights.
-
-    Writes each fold's predictions, and at last its summary.json, which says that it is
-    finished.
-    """
-    numbers = [fold.number for fold in folds]
-    run_key = jax.random.key(config.seed)
-    keys = jax.vmap(lambda number: jax.random.fold_in(run_key, number))(
-        np.array(numbers, np.uint32)
-    )
-    log = MetricsLog(workdir)
-    programs.compile_steps()
-    with contextlib.ExitStack() as stack:
-        checkpointers = [
-            stack.enter_context(
-                checkpoints.open_checkpoints(fold.directory / "checkpoints")
-            )
-            for fold in folds
-        ]
-        stack.enter_context(contextlib.closing(log))
-        bar = stack.enter_context(
-            training_bar(numbers, config.num_train_steps, config.batch_size)
-        )
-
-        def predict(place: int, params) -> Predicted:
-            val = folds[place].val
-            probs, presence = programs.predict([params], examples.images[val])
-            return Predicted(val, probs.astype(np.float16), presence)
-
-        def validate(place: int, params) -> dict[str, float]:
-            plain = [Threshold(config.threshold)] * len(folds[place].val)
-            return metrics.compute_scores(
-                count_frames(examples, predict(place, params), plain)
-            )
-
-        def on_resume(place: int, step: int) -> None:
-            log.begin(numbers[place], step)
-            bar.start_at(numbers[place], step)
-
-        def on_eval(place: int, row: dict) -> None:
-            rate = row["step"] * config.batch_size / row["train_seconds"]
-            row = {"fold": numbers[place], **row, "images_per_second": rate}
-            log.write(row)
-            bar.show_eval(row)
-
-        states, seconds = train_folds(
-            programs.init(keys),
-            lambda states, rows: programs.run_steps(states, rows, keys),
-            programs.open_batches(numbers, [fold.train for fold in folds]),
-            validate,
-            checkpointers,
-            programs.take,
-            programs.join,
-            num_train_steps=config.num_train_steps,
-            eval_every_steps=config.eval_every_steps,
-            steps_per_call=programs.steps_per_call,
-            started=started,
-            on_resume=on_resume,
-            on_step=bar.show_step,
-            on_eval=on_eval,
-        )
-        for place, (fold, checkpointer) in enumerate(
-            zip(folds, checkpointers, strict=True)
-        ):
-            predicted = predict(place, programs.take(states, place).ema_params)
-            _write_fold(config, fold, predicted, seconds, checkpointer)
-
-
-def _write_fold(
-    config: ConfigDict, fold: Fold, predicted: Predicted, seconds: dict, checkpointer
-) -> None:
-    write_array(fold.directory / "val_probs.npy", predicted.probs)
-    write_array(fold.directory / "val_presence.npy", predicted.presence_probs)
-    best_step, best_dice = checkpoints.best_step(checkpointer)
-    summary = {
-        "num_frames_left_out_of_training": len(fold.given) - len(fold.train),
-        "num_train_steps": config.num_train_steps,
-        "batch_size": config.batch_size,
-        "train_seconds": seconds["train"],
-        "wall_seconds": seconds["wall"],
-        "best_step": best_step,
-        "dice_of_best_step_selected_on_these_frames": best_dice,
-    }
-    write_json(fold.directory / "summary.json", summary)

@@ -1,17 +1,16 @@
 """Scores of a trained run on labelled frames: the command `--mode=evaluate`."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 from ml_collections import ConfigDict
 
-from nerve_jax import report, workdirs
+from nerve_jax import environment, processes, workdirs
 from nerve_jax.decide import Rule, any_fitted
 from nerve_jax.duplicates import contradicting_empty, find_duplicates, group_subjects
 from nerve_jax.errors import InputError
 from nerve_jax.examples import Examples
-from nerve_jax.files import write_json, write_png
+from nerve_jax.files import Path, write_json, write_png
 from nerve_jax.inference import DECISION_FIELDS, load_members, load_rule_of, override
 from nerve_jax.intervals import bootstrap_mean
 from nerve_jax.metrics import compute_dice, compute_mean
@@ -63,7 +62,7 @@ def evaluate(workdir: Path, overrides: dict, split: str) -> dict:
     """
     config = override(workdir, overrides, (*DATA_FIELDS, *DECISION_FIELDS))
     members = load_members(workdir)
-    examples = load_examples_from(config, split)
+    examples = processes.take_turns(lambda: load_examples_from(config, split))
     pairs = find_duplicates(examples.thumbnails, examples.digests)
     groups = group_subjects(examples.subjects, pairs)
     judges = _choose_judges(workdir, list(members), examples, groups)
@@ -96,7 +95,6 @@ def evaluate(workdir: Path, overrides: dict, split: str) -> dict:
         groups=groups,
         doubtful=set(empty.tolist()),
     )
-    write_scores(workdir / "evaluation.csv", scored)
     gains = _measure_gains(
         examples, rules, scored, positions, judges, predict, config.test_flips
     )
@@ -106,11 +104,13 @@ def evaluate(workdir: Path, overrides: dict, split: str) -> dict:
         "folds": sorted({fold for i in positions for fold in judges[i]}),
         **{name: config[name] for name in DECISION_FIELDS},
         "num_frames_left_out": int(examples.labelled.sum()) - len(positions),
-        **report.describe_environment(),
+        **environment.describe(),
     }
-    sheet = draw_scored(examples, predicted, rules, scored)
-    write_png(workdir / "evaluation.png", sheet)
-    write_json(workdir / "evaluation.json", content)
+    if processes.is_first():
+        write_scores(workdir / "evaluation.csv", scored)
+        sheet = draw_scored(examples, predicted, rules, scored)
+        write_png(workdir / "evaluation.png", sheet)
+        write_json(workdir / "evaluation.json", content)
     title = f"{examples.fingerprint}, split {split}, {len(positions)} frames"
     print_scores(content, title=title)
     if content["num_frames_left_out"]:

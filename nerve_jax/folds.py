@@ -72,7 +72,7 @@ def create_fold_programs(
             _on_own_devices(run_own, mesh, (fold, everywhere, by_frame, fold)),
             donate_argnums=0,
             in_shardings=(by_fold, same, parallel.split_rows(mesh), by_fold),
-            out_shardings=by_fold,
+            out_shardings=(by_fold, same),  # metrics for every process to read
         ),
         jax.jit(take, static_argnums=1, out_shardings=same),
         jax.jit(join, out_shardings=by_fold),

@@ -1,8 +1,8 @@
 """A trained run as others use it: `--mode=predict`, and what evaluating shares with it."""
 
 import functools
+import pathlib
 from operator import getitem
-from pathlib import Path
 
 import jax
 from ml_collections import ConfigDict
@@ -10,12 +10,12 @@ from ml_collections import ConfigDict
 from nerve_jax import checkpoints, parallel, workdirs
 from nerve_jax.decide import Rule, Threshold, check_rule
 from nerve_jax.errors import InputError, raise_if_any
+from nerve_jax.files import Path
 from nerve_jax.out_of_fold import load_rule
 from nerve_jax.predict import predict_folder
 from nerve_jax.programs import create_model_from, create_predictor
 
 DECISION_FIELDS = ("decide", "threshold", "test_flips", "ensemble")
-FRAMES_IN_MEMORY = 64
 
 
 def load_members(workdir: Path) -> dict[int, dict[str, jax.Array]]:
@@ -27,7 +27,7 @@ def load_members(workdir: Path) -> dict[int, dict[str, jax.Array]]:
     config = workdirs.load_config(workdir)
     _, init = create_model_from(config)
     shapes = jax.eval_shape(init, jax.random.key(0))
-    same = parallel.replicated(parallel.create_mesh())
+    same = parallel.replicated(parallel.create_local_mesh())
     shapes = jax.tree.map(lambda x: x.update(sharding=same), shapes)
     folds = workdirs.finished_folds(workdir)
     if not folds:
@@ -45,8 +45,8 @@ def load_members(workdir: Path) -> dict[int, dict[str, jax.Array]]:
 def predict(
     workdir: Path,
     overrides: dict,
-    input_dir: Path,
-    output_dir: Path,
+    input_dir: pathlib.Path,
+    output_dir: pathlib.Path,
     *,
     submission: bool,
 ) -> int:
@@ -69,7 +69,6 @@ def predict(
         lambda images: predictor(members, images),
         image_size=tuple(config.image_size),
         rule=load_rule_of(config, workdir),
-        chunk_size=FRAMES_IN_MEMORY,
         submission=submission,
     )
     print(

@@ -1,13 +1,24 @@
 """What each --mode needs, and what it runs."""
 
-from pathlib import Path
+import pathlib
 
 from ml_collections import ConfigDict
 
-from nerve_jax import audit, compare, cross_validation, evaluate, inference, parallel
+from nerve_jax import (
+    audit,
+    compare,
+    cross_validation,
+    evaluate,
+    inference,
+    parallel,
+    processes,
+)
 from nerve_jax.errors import InputError
+from nerve_jax.files import open_path
 from nerve_jax.programs import load_examples_from
 from nerve_jax.workdirs import load_config
+
+SHARED_MODES = ("train", "evaluate")  # what several processes can do together
 
 
 def run(
@@ -15,12 +26,16 @@ def run(
     *,
     config: ConfigDict | None,
     overrides: dict,
-    workdirs: list[Path],
+    workdirs: list[str],
     workdir: str,
     split: str,
     input_dir: str,
     output_dir: str,
     submission: bool,
+    force: bool,
+    coordinator: str,
+    num_processes: int,
+    process_id: int,
 ) -> None:
     """Run one command of `main.py`; `overrides` are the fields given by --config.name=.
 
@@ -28,14 +43,19 @@ def run(
       InputError: a flag is missing or does not fit.
       RunError: the command could not be finished.
     """
+    connected = mode in SHARED_MODES and processes.connect(
+        coordinator, num_processes, process_id
+    )
+    if mode not in SHARED_MODES and (coordinator or num_processes > 1):
+        raise InputError(f"--mode={mode} runs in one process")
     if mode == "compare":
         if len(workdirs) != 2 or not workdir:
             raise InputError("comparing needs --workdirs=A,B and --workdir=FOLDER")
-        compare.compare(*workdirs, Path(workdir))
+        compare.compare(*map(open_path, workdirs), open_path(workdir))
         return
     if not workdir:
         raise InputError("name a configuration (--config=configs/unet.py) or --workdir")
-    folder = Path(workdir)
+    folder = open_path(workdir)
     if mode in ("train", "audit") and config is None:
         raise InputError(
             f"--mode={mode} needs a configuration: --config=configs/unet.py"
@@ -44,11 +64,11 @@ def run(
         audit.audit(load_examples_from(config, split), folder)
         return
     if mode == "train":
-        _prepare_devices(config, config.folds_together)
-        cross_validation.cross_validate(config, folder)
+        _prepare_devices(config, config.folds_together, connected=connected)
+        cross_validation.cross_validate(config, folder, force=force)
         return
     trained = load_config(folder)
-    _prepare_devices(trained)
+    _prepare_devices(trained, connected=connected)
     if mode == "evaluate":
         other = config is not None and config.dataset != trained.dataset
         if other and "dataset" not in overrides:
@@ -60,10 +80,19 @@ def run(
     if not input_dir or not output_dir:
         raise InputError("predicting needs --input=FOLDER and --output=FOLDER")
     inference.predict(
-        folder, overrides, Path(input_dir), Path(output_dir), submission=submission
+        folder,
+        overrides,
+        pathlib.Path(input_dir),
+        pathlib.Path(output_dir),
+        submission=submission,
     )
 
 
-def _prepare_devices(config: ConfigDict, folds_together: int = 1) -> None:
-    parallel.use_cpu_cores(config.batch_size, config.accumulate_steps, folds_together)
+def _prepare_devices(
+    config: ConfigDict, folds_together: int = 1, *, connected: bool
+) -> None:
+    if not connected:
+        parallel.use_cpu_cores(
+            config.batch_size, config.accumulate_steps, folds_together
+        )
     parallel.keep_compiled_programs()

@@ -44,9 +44,14 @@ def keep_compiled_programs() -> None:
     """
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
     if jax.config.jax_compilation_cache_dir is None:
-        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        folder = home / "nerve_jax" / f"{platform.machine()}-{_hash_processor()}"
+        folder = find_cache_home() / f"{platform.machine()}-{_hash_processor()}"
         jax.config.update("jax_compilation_cache_dir", str(folder))
+
+
+def find_cache_home() -> Path:
+    """The project's folder in the user's cache."""
+    home = os.environ.get("XDG_CACHE_HOME")
+    return Path(home or Path.home() / ".cache") / "nerve_jax"
 
 
 def _hash_processor() -> str:
@@ -71,6 +76,21 @@ def create_mesh(folds_together: int = 1) -> Mesh:
             "evenly to so many folds; choose a divisor, or other devices "
             "(JAX_NUM_CPU_DEVICES, CUDA_VISIBLE_DEVICES)"
         )
+    count = jax.process_count()
+    if count % folds_together and folds_together % count:
+        raise InputError(
+            f"folds_together={folds_together} and {count} processes: one must be a "
+            "multiple of the other, so that no fold has half a process"
+        )
+    return _arrange(devices, folds_together)
+
+
+def create_local_mesh() -> Mesh:
+    """This process's own devices, all on the axis "batch"."""
+    return _arrange(jax.local_devices(), 1)
+
+
+def _arrange(devices: list, folds_together: int) -> Mesh:
     shape = (folds_together, len(devices) // folds_together)
     kinds = (AxisType.Auto, AxisType.Auto)
     return jax.make_mesh(shape, ("fold", "batch"), kinds, devices=devices)
@@ -120,9 +140,15 @@ def find_own_rows(mesh, batch_size: int) -> tuple[list[int], list[int]]:
     return np.flatnonzero(own.any(axis=1)).tolist(), np.flatnonzero(frames).tolist()
 
 
-def put_rows(rows, mesh: Mesh):
-    """Send this process's rows, [folds steps frames ...], to its devices."""
-    sharding = split_rows(mesh)
+def put(arrays, sharding: NamedSharding):
+    """Send this process's share of arrays to its devices."""
     return jax.tree.map(
-        lambda x: jax.make_array_from_process_local_data(sharding, x), rows
+        lambda x: jax.make_array_from_process_local_data(sharding, x), arrays
+    )
+
+
+def bring_home(arrays, sharding: NamedSharding):
+    """From arrays that all devices of all processes hold, ones of this process alone."""
+    return jax.device_put(
+        jax.tree.map(lambda x: x.addressable_data(0), arrays), sharding
     )

@@ -2,16 +2,17 @@
 
 import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from nerve_jax import parallel, streaming
+from nerve_jax import parallel, processes, records, streaming
 from nerve_jax.augment import make_augment
 from nerve_jax.batches import batch_positions
-from nerve_jax.examples import Examples, create_builder, load_examples
+from nerve_jax.examples import Examples, create_builder, load_examples, open_builder
 from nerve_jax.folds import create_fold_programs
 from nerve_jax.losses import make_loss
 from nerve_jax.models import create_model
@@ -44,16 +45,31 @@ def create_model_from(config: ConfigDict):
 
 
 def load_examples_from(config: ConfigDict, split: str) -> Examples:
-    """The frames that a configuration names, at its training size."""
-    builder = create_builder(
-        config.dataset,
-        data_dir=config.data_dir,
-        manual_dir=config.manual_dir,
-        num_subjects=config.num_subjects,
-        frames_per_subject=config.frames_per_subject,
-        seed=config.phantom_seed,
-    )
-    return load_examples(builder, split, tuple(config.image_size))
+    """The frames that a configuration names, at its training size.
+
+    Real ones are prepared from `manual_dir`; without it the records in `data_dir` do.
+    """
+    folder = None
+    if not config.manual_dir and not config.dataset.endswith("/phantom"):
+        folder = records.find_prepared(config.dataset, config.data_dir)
+    if folder:
+        records.fetch(folder, config.data_dir)
+        builder = open_builder(folder)
+    else:
+        builder = create_builder(
+            config.dataset,
+            data_dir=records.choose_local(config.data_dir),
+            manual_dir=config.manual_dir,
+            num_subjects=config.num_subjects,
+            frames_per_subject=config.frames_per_subject,
+            seed=config.phantom_seed,
+        )
+        folder = Path(builder.data_path)
+        records.fetch(folder, config.data_dir)
+    examples = load_examples(builder, split, tuple(config.image_size))
+    if processes.is_first():
+        records.publish(folder, config.data_dir)
+    return examples
 
 
 class Programs(NamedTuple):
@@ -63,6 +79,7 @@ class Programs(NamedTuple):
     as `folds` says, which see also for `init`, `take` and `join`.
 
     Attributes:
+      make_keys: numbers of folds -> their keys.
       init: keys -> states before the first step.
       compile_steps: compiles `run_steps`, so that compiling is not timed as training.
       run_steps: (states, rows [folds steps ...], keys) -> (states, metrics).
@@ -74,6 +91,7 @@ class Programs(NamedTuple):
       steps_per_call: steps that `run_steps` takes at a time; else one.
     """
 
+    make_keys: Callable
     init: Callable
     compile_steps: Callable
     run_steps: Callable
@@ -108,7 +126,7 @@ def create_programs(config: ConfigDict, mesh, examples: Examples) -> Programs:
         mesh,
     )
     resident = () if streamed else Frames(examples.images, examples.masks)
-    frames = jax.device_put(resident, parallel.replicated(mesh))
+    frames = parallel.put(resident, parallel.replicated(mesh))
     on_cpu = jax.default_backend() == "cpu"
     steps_per_call = config.steps_per_call or (1 if on_cpu else STEPS_PER_CALL)
     open_batches = functools.partial(
@@ -120,34 +138,38 @@ def create_programs(config: ConfigDict, mesh, examples: Examples) -> Programs:
     )
 
     @functools.cache
-    def compile_steps():
+    def compile_call(count: int):
         keys = jax.random.split(jax.random.key(0), mesh.shape["fold"])
         shapes = jax.eval_shape(ready.init, keys)
-        one_by_one = any(
-            steps % steps_per_call
-            for steps in (config.eval_every_steps, config.num_train_steps)
-        )
-        programs = {}
-        for count in {steps_per_call} | ({1} if one_by_one else set()):
-            rows = (len(keys), count, config.batch_size)
-            if streamed:
-                grey = jax.ShapeDtypeStruct(
-                    (*rows, *examples.images.shape[1:]), np.uint8
-                )
-                given = Frames(grey, grey)
-            else:
-                given = jax.ShapeDtypeStruct(rows, np.int32)
-            programs[count] = ready.run.lower(shapes, frames, given, keys).compile()
-        return programs
+        rows = (len(keys), count, config.batch_size)
+        if streamed:
+            grey = jax.ShapeDtypeStruct((*rows, *examples.images.shape[1:]), np.uint8)
+            given = Frames(grey, grey)
+        else:
+            given = jax.ShapeDtypeStruct(rows, np.int32)
+        return ready.run.lower(shapes, frames, given, keys).compile()
 
-    by_fold = parallel.split_folds(mesh)
+    def compile_steps() -> None:
+        compile_call(steps_per_call)
+        for steps in (config.eval_every_steps, config.num_train_steps):
+            if steps % steps_per_call:
+                compile_call(1)
+
+    fold_in = jax.jit(
+        jax.vmap(jax.random.fold_in, (None, 0)),
+        out_shardings=parallel.split_folds(mesh),
+    )
+
+    def make_keys(numbers):
+        return fold_in(jax.random.key(config.seed), np.array(numbers, np.uint32))
 
     def run_steps(states, rows, keys):
-        program = compile_steps()[jax.tree.leaves(rows)[0].shape[1]]
-        rows = parallel.put_rows(rows, mesh)
-        return program(states, frames, rows, jax.device_put(keys, by_fold))
+        program = compile_call(jax.tree.leaves(rows)[0].shape[1])
+        rows = parallel.put(rows, parallel.split_rows(mesh))
+        return program(states, frames, rows, keys)
 
     return Programs(
+        make_keys,
         ready.init,
         compile_steps,
         run_steps,
@@ -200,20 +222,36 @@ def _create_train_step(config: ConfigDict, apply, optimizer) -> Callable:
 def create_predictor(config: ConfigDict):
     """Return `predict(members, images)`: see `predict_probs`.
 
-    It flips as the configuration says, unless told `flips=`.
+    It flips as the configuration says, unless told `flips=`. Each of several processes
+    predicts a part of the frames on its own devices, and all get the whole.
     """
-    mesh = parallel.create_mesh()
-    by_frame = parallel.split_frames(mesh)
+    mesh = parallel.create_local_mesh()
+    everywhere, by_frame = parallel.replicated(mesh), parallel.split_frames(mesh)
     apply, _ = create_model_from(config)
-    predict_batch = jax.jit(
+    compiled = jax.jit(
         make_predict_batch(apply),
-        in_shardings=(parallel.replicated(mesh), by_frame),
+        in_shardings=(everywhere, by_frame),
         out_shardings=by_frame,
     )
+
+    def predict_batch(params, images):
+        return compiled(params, jax.device_put(images, by_frame))
+
     frames_at_a_time = config.batch_size // config.accumulate_steps
-    return functools.partial(
+    each = -(-frames_at_a_time // jax.process_count())
+    predict_part = functools.partial(
         predict_probs,
         predict_batch,
-        batch_size=-(-frames_at_a_time // mesh.size) * mesh.size,
+        batch_size=-(-each // mesh.size) * mesh.size,
         flips=config.test_flips,
     )
+
+    def predict(members, images, **options):
+        if jax.process_count() == 1:
+            return predict_part(members, images, **options)
+        members = [parallel.bring_home(params, everywhere) for params in members]
+        return processes.share_out(
+            lambda rows: predict_part(members, images[rows], **options), len(images)
+        )
+
+    return predict

@@ -222,6 +222,7 @@ def test_a_killed_run_goes_on_and_ends_bit_for_bit_the_same(shared):
         np.testing.assert_array_equal(resumed[name], whole[name], err_msg=name)
 
 
+@pytest.mark.slow
 def test_folds_together_and_streamed_frames_give_what_the_plain_run_gives(shared):
     """Two folds of two devices each, frames streamed, against fold after fold."""
     folder, _ = shared

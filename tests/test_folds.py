@@ -42,7 +42,9 @@ def test_each_fold_takes_its_own_rows_and_key_and_keeps_its_shapes(num_folds):
     states = programs.init(keys)
     shard = states["kernel"].addressable_shards[0].data
     assert shard.shape == (3, 2)  # as one fold has it: nothing to be copied
-    states, metrics = programs.run(states, *given, parallel.put_rows(rows, mesh), keys)
+    states, metrics = programs.run(
+        states, *given, parallel.put(rows, parallel.split_rows(mesh)), keys
+    )
     for place in range(num_folds):
         expected, picked = add_rows(
             create(keys[place]), frames, rows[place], keys[place]

@@ -26,7 +26,7 @@ def test_all_folds_run_through_one_compiled_program(
             compiled.append(name)
 
     def train(fold):
-        keys = jax.random.fold_in(jax.random.key(0), fold).reshape(1)
+        keys = ready.make_keys([fold])
         next_rows = ready.open_batches([fold], [np.arange(2 + fold, 10)])
         states = ready.init(keys)
         for step in range(2):
