@@ -64,7 +64,7 @@ def measure_cell(folder: Path, size: tuple[int, int], batch_size: int) -> dict:
     examples = load_examples(builder, "train", size)
     load_seconds = time.perf_counter() - started
     programs = create_programs(config, parallel.create_mesh(), examples)
-    keys = jax.random.split(jax.random.key(0), 1)
+    keys = programs.make_keys([0])
     states = programs.init(keys)
     rows = np.arange(batch_size, dtype=np.int32).reshape(1, 1, -1) % len(examples)
     images = examples.images[:BATCH]

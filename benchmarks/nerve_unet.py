@@ -1,6 +1,5 @@
 """A configuration of this project as it trains and predicts, beside smp_unet.py."""
 
-import jax
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -37,7 +36,7 @@ class NerveUNet:
         config.seed = seed
         self.programs = create_programs(config, parallel.create_mesh(), examples)
         self.programs.compile_steps()
-        self.keys = jax.random.fold_in(jax.random.key(seed), fold).reshape(1)
+        self.keys = self.programs.make_keys([fold])
         self.states, self.step = self.programs.init(self.keys), 0
         self.next_rows = self.programs.open_batches([fold], [train])
 
@@ -53,8 +52,10 @@ class NerveUNet:
             self.next_rows,
             first_step=self.step,
             last_step=self.step + num_steps,
+            totals=np.zeros((1, 2)),
             steps_per_call=self.programs.steps_per_call,
             on_step=lambda step, loss: None,
+            must_stop=lambda: False,
         ).states
         self.step += num_steps
 

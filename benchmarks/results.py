@@ -51,7 +51,7 @@ def describe_machine() -> dict:
         "cores": len(os.sched_getaffinity(0)),
         "python": platform.python_version(),
         "jax": metadata.version("jax"),
-        "torch": metadata.version("torch"),
+        "torch": next((d.version for d in metadata.distributions(name="torch")), None),
         "commit": commit.stdout.strip(),
     }
 

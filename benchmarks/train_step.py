@@ -56,7 +56,9 @@ def make_ours(images: np.ndarray, masks: np.ndarray, dtype: str):
         jax.random.split(jax.random.key(0), 1), parallel.split_folds(mesh)
     )
     holder = {"states": ready.init(keys)}
-    rows = parallel.put_rows(np.arange(BATCH, dtype=np.int32).reshape(1, 1, -1), mesh)
+    rows = parallel.put(
+        np.arange(BATCH, dtype=np.int32).reshape(1, 1, -1), parallel.split_rows(mesh)
+    )
     program = ready.run.lower(holder["states"], frames, rows, keys).compile()
 
     def call():
