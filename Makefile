@@ -4,6 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+AT_ONCE := -n 2 --dist loadfile  # two files of tests at a time
 
 .PHONY: train test test-all lint bench-env bench clean
 
@@ -11,10 +12,11 @@ train: $(VENV)/.installed
 	$(BIN)/python main.py --config=configs/unet.py
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q $(AT_ONCE)
 
 test-all: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -q -m ''
+	$(BIN)/pip install -q -e '.[fuzz]'
+	$(BIN)/python -m pytest -q $(AT_ONCE) -m ''
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -25,7 +27,7 @@ bench-env: .venv-bench/.installed
 
 bench: .venv-bench/.installed $(VENV)/.installed
 	set -e; for script in train_step profile_step training_loop inference \
-		startup growth folds_together time_to_dice; do \
+		startup growth folds_together network soak time_to_dice; do \
 		PYTHONPATH=. .venv-bench/bin/python benchmarks/$$script.py; done
 
 .venv-bench/.installed: requirements.txt benchmarks/requirements.txt
