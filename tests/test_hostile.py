@@ -21,6 +21,7 @@ from nerve_jax.errors import RunError
 from nerve_jax.files import show
 from nerve_jax.frames import MAX_PIXELS, read_file, read_image, read_mask
 
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I", "I;16", "F")
 KINDS = ("PNG", "TIFF", "JPEG", "BMP", "GIF", "WEBP", "PPM")
 
