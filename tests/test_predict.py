@@ -116,6 +116,19 @@ def test_a_bad_frame_keeps_no_good_one_from_being_done(tmp_path, folder):
     assert not (tmp_path / "out" / "errors.csv").exists()
 
 
+def test_large_frames_are_not_all_held_at_once(tmp_path, folder, monkeypatch):
+    monkeypatch.setattr(predict, "FRAMES_IN_MEMORY", 64)
+    monkeypatch.setattr(predict, "PIXELS_IN_MEMORY", 3000)
+    held = []
+
+    def count(images):
+        held.append(len(images))
+        return bright(images)
+
+    run(folder, tmp_path / "out", count)
+    assert held == [2, 1]  # 24x32 and 48x64 px are 3,840; then 60x40
+
+
 def test_folders_without_frames_are_refused(tmp_path):
     with pytest.raises(InputError, match="no such folder"):
         run(tmp_path / "absent", tmp_path / "out")
