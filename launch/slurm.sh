@@ -15,6 +15,8 @@
 # saves, ends with 143, is queued again and goes on from there. A node that is lost costs
 # the steps since the last evaluation (eval_every_steps); the other processes of the job
 # end within a minute.
+#
+# Its syntax and what it calls are tested, but it has not been run on a cluster yet.
 
 #SBATCH --job-name=nerve_jax
 #SBATCH --ntasks-per-node=1

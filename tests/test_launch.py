@@ -162,7 +162,7 @@ def list_commands():
     yield job["template"]["spec"]["containers"][0]["command"][2:]
 
 
-@pytest.mark.parametrize("words", list_commands(), ids=" ".join)
+@pytest.mark.parametrize("words", list(list_commands()), ids=" ".join)
 def test_commands_in_launch_files_are_taken_and_find_their_frames(words):
     done = subprocess.run(
         [sys.executable, "-c", PARSE, *words],
