@@ -103,9 +103,7 @@ def wait(checkpointer) -> None:
 def _saying_why(checkpointer) -> Iterator[None]:
     try:
         yield
-    except (
-        jax.errors.JaxRuntimeError
-    ):  # of another process that is gone, not of the disk
+    except jax.errors.JaxRuntimeError:  # another process is gone, not the disk
         raise
     except Exception as error:  # of the disk, by way of several libraries
         raise RunError(
@@ -199,18 +197,14 @@ def restore_latest(checkpointer, state) -> tuple[Any, Progress] | None:
     latest = checkpointer.latest
     if latest is None:
         return None
-    restored = checkpointer.load(latest.step, describe(state))
-    return restored, Progress(**checkpointer.metadata(latest.step).custom_metadata)
-
-
-def describe(state):
-    """Shapes, dtypes and shardings of a tree of arrays."""
-    return jax.tree.map(
+    abstract = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(
             leaf.shape, leaf.dtype, sharding=leaf.sharding
         ),
         state,
     )
+    restored = checkpointer.load(latest.step, abstract)
+    return restored, Progress(**checkpointer.metadata(latest.step).custom_metadata)
 
 
 def best_step(checkpointer) -> tuple[int, float]:

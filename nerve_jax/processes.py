@@ -233,7 +233,8 @@ def _wait_for_word(error: BaseException) -> None:
     """Where devices lost touch with a process, let JAX say which, and end this one."""
     print(
         f"error: {first_line(error)}. Another process may be gone; if so, its number "
-        "(or, of process 0, leader) comes next. The same commands go on from the last checkpoint",
+        "(or, of process 0, leader) comes next. The same commands go on from the last "
+        "checkpoint",
         file=sys.stderr,
         flush=True,
     )
