@@ -73,3 +73,29 @@ def blob_frames():
         return frames
 
     return make
+
+
+@pytest.fixture(scope="session")
+def plain_programs():
+    """Return `create(apply, init, optimizer, mesh) -> FoldPrograms`, frames as they are."""
+    from nerve_jax import train_step
+    from nerve_jax.folds import create_fold_programs
+    from nerve_jax.losses import make_loss
+
+    def create(apply, init, optimizer, mesh, *, ema_decay=0.0, accumulate_steps=1):
+        step = train_step.make_train_step(
+            apply,
+            make_loss("bce_dice", presence_weight=0.1, coarse_weight=0.0),
+            lambda images, masks, keys: (images, masks),
+            optimizer,
+            ema_decay=ema_decay,
+            accumulate_steps=accumulate_steps,
+            axis_name="batch",
+        )
+        return create_fold_programs(
+            lambda key: train_step.create_state(init(key), optimizer),
+            train_step.make_train_steps(step),
+            mesh,
+        )
+
+    return create

@@ -57,7 +57,8 @@ def test_a_number_given_anew_is_another_process(path):
     mine = locks._describe_process() | {"started": "1"}
     path.write_text(json.dumps(mine))
     with locks.hold(path):
-        pass
+        locks.check(path)
+    assert not path.exists()
 
 
 def write_elsewhere(path, seconds_ago=0.0):
@@ -69,7 +70,8 @@ def write_elsewhere(path, seconds_ago=0.0):
 def test_a_lock_from_elsewhere_is_stale_after_five_minutes(path):
     write_elsewhere(path, locks.STALE_SECONDS + 1)
     with locks.hold(path):
-        pass
+        assert json.loads(path.read_text())["pid"] == os.getpid()
+    assert not path.exists()
 
 
 def test_one_from_elsewhere_that_is_renewed_is_live(path, monkeypatch, capsys):

@@ -13,8 +13,6 @@ from orbax.checkpoint import v1 as ocp
 
 from nerve_jax import checkpoints, parallel, predict, train, train_step
 from nerve_jax.errors import RunError
-from nerve_jax.folds import create_fold_programs
-from nerve_jax.losses import make_loss
 from nerve_jax.metrics import compute_scores
 from nerve_jax.models import create_model
 
@@ -32,26 +30,15 @@ def frames():
 
 
 @functools.cache
-def gradient_of(num_devices, accumulate_steps):
+def gradient_of(plain_programs, num_devices, accumulate_steps):
     """`gradient(rows) -> (loss, gradient)`: a step of size 1 downhill, then undone."""
     devices = jax.devices()[:num_devices]
     kinds = (AxisType.Auto, AxisType.Auto)
     mesh = jax.make_mesh((1, num_devices), ("fold", "batch"), kinds, devices=devices)
     apply, init = create_model(widths=(8, 16))
     optimizer = optax.sgd(1.0)
-    step = train_step.make_train_step(
-        apply,
-        make_loss("bce_dice", presence_weight=0.1, coarse_weight=0.0),
-        lambda images, masks, keys: (images, masks),
-        optimizer,
-        ema_decay=0.0,
-        accumulate_steps=accumulate_steps,
-        axis_name="batch",
-    )
-    programs = create_fold_programs(
-        lambda key: train_step.create_state(init(key), optimizer),
-        train_step.make_train_steps(step),
-        mesh,
+    programs = plain_programs(
+        apply, init, optimizer, mesh, accumulate_steps=accumulate_steps
     )
     placed = jax.device_put(frames(), parallel.replicated(mesh))
     keys = jax.device_put(KEY.reshape(1), parallel.split_folds(mesh))
@@ -73,12 +60,12 @@ def gradient_of(num_devices, accumulate_steps):
     st.permutations(range(12)), st.randoms(), st.sampled_from([(2, 1), (4, 1), (1, 2)])
 )
 def test_a_gradient_does_not_depend_on_devices_parts_or_the_order_of_frames(
-    order, random, dealt
+    plain_programs, order, random, dealt
 ):
     rows = list(order[:BATCH])
-    loss, gradient = gradient_of(1, 1)(rows)
+    loss, gradient = gradient_of(plain_programs, 1, 1)(rows)
     random.shuffle(rows)
-    other_loss, other = gradient_of(*dealt)(rows)
+    other_loss, other = gradient_of(plain_programs, *dealt)(rows)
     assert other_loss == pytest.approx(loss, rel=RELATIVE)
     norm = float(optax.tree.norm(gradient))
     for name, value in gradient.items():
@@ -120,24 +107,13 @@ def test_scores_do_not_depend_on_the_order_of_frames(order, seed):
 
 
 @pytest.mark.parametrize("compute_dtype", ["float32", "bfloat16"])
-def test_an_overflow_is_caught_and_named_and_not_saved(tmp_path, compute_dtype):
+def test_an_overflow_is_caught_and_named_and_not_saved(
+    tmp_path, compute_dtype, plain_programs
+):
     apply, init = create_model(widths=(8, 16), compute_dtype=compute_dtype)
     optimizer = optax.sgd(1e38)
     mesh = parallel.create_mesh()
-    step = train_step.make_train_step(
-        apply,
-        make_loss("bce_dice", presence_weight=0.1, coarse_weight=0.0),
-        lambda images, masks, keys: (images, masks),
-        optimizer,
-        ema_decay=0.0,
-        accumulate_steps=1,
-        axis_name="batch",
-    )
-    programs = create_fold_programs(
-        lambda key: train_step.create_state(init(key), optimizer),
-        train_step.make_train_steps(step),
-        mesh,
-    )
+    programs = plain_programs(apply, init, optimizer, mesh)
     placed = jax.device_put(frames(), parallel.replicated(mesh))
     keys = jax.device_put(KEY.reshape(1), parallel.split_folds(mesh))
     rows = np.arange(BATCH, dtype=np.int32).reshape(1, -1)

@@ -194,7 +194,7 @@ def test_short_runs_are_not_averaged_with_their_initial_weights():
     assert_equal_trees(state.ema_params, average, atol=1e-6)
 
 
-def test_devices_share_out_the_batch_and_exchange_one_mean():
+def test_devices_share_out_the_batch_and_exchange_one_mean(plain_programs):
     """Each sees its own frames; loss and gradient meet in a single all-reduce."""
     mesh = mesh_of(4)
     seen = []
@@ -204,21 +204,7 @@ def test_devices_share_out_the_batch_and_exchange_one_mean():
         return apply(params, images, dropout_keys)
 
     apply, init = create_model(widths=(8,))
-    optimizer = optimizer_of()
-    step = train_step.make_train_step(
-        spy,
-        make_loss("bce_dice", presence_weight=0.1, coarse_weight=0.0),
-        lambda images, masks, keys: (images, masks),
-        optimizer,
-        ema_decay=0.9,
-        accumulate_steps=1,
-        axis_name="batch",
-    )
-    programs = create_fold_programs(
-        lambda key: train_step.create_state(init(key), optimizer),
-        train_step.make_train_steps(step),
-        mesh,
-    )
+    programs = plain_programs(spy, init, optimizer_of(), mesh, ema_decay=0.9)
     keys, rows = KEY.reshape(1), positions(0)[:, None]
     states = jax.eval_shape(programs.init, keys)
     program = programs.run.lower(states, frames(), rows, keys).compile()
