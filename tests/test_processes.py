@@ -17,6 +17,11 @@ from nerve_jax import processes
 from nerve_jax.errors import InputError
 
 REPO = Path(__file__).parents[1]
+# What the library of collectives prints, whose threads may cut into each other's lines.
+GLOO = re.compile(
+    r"\[Gloo\] Rank | is connected to | peer ranks\. "
+    r"|Expected number of connected peer ranks is : |\d+\n?"
+)
 SMALL = {
     "image_size": "(32,48)",
     "widths": "(8,16)",
@@ -159,8 +164,7 @@ def test_two_processes_of_two_devices_train_as_one_of_four(alone, tmp_path):
     codes, said = finish(start(workdir, records))
     assert codes == [0, 0], said
     assert "2 processes, 4 devices" in said[0][0]
-    second = [line for line in said[1][0].splitlines() if "[Gloo]" not in line]
-    assert second == []  # the first speaks for both
+    assert GLOO.sub("", said[1][0]).strip() == ""  # the first speaks for both
     assert_same_run(workdir, whole)
     reports = [json.loads((w / "report.json").read_text()) for w in (workdir, whole)]
     assert reports[0]["dice"] == pytest.approx(reports[1]["dice"], abs=1e-3)
