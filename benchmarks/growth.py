@@ -27,6 +27,7 @@ from nerve_jax import parallel
 from nerve_jax.examples import create_builder, load_examples
 from nerve_jax.plots import STYLE
 from nerve_jax.programs import create_programs
+from nerve_jax.segmentation import make_objective
 
 FRAMES = (100, 1000, 10_000)
 SIZES = ((96, 128), (192, 256), (288, 384), (420, 580))
@@ -63,8 +64,8 @@ def measure_cell(folder: Path, size: tuple[int, int], batch_size: int) -> dict:
     )
     examples = load_examples(builder, "train", size)
     load_seconds = time.perf_counter() - started
-    programs = create_programs(config, parallel.create_mesh(), examples)
-    keys = programs.make_keys([0])
+    programs = create_programs(config, parallel.create_mesh(), examples, make_objective)
+    keys, numbers = programs.make_keys([0]), programs.put_numbers(config)
     states = programs.init(keys)
     rows = np.arange(batch_size, dtype=np.int32).reshape(1, 1, -1) % len(examples)
     images = examples.images[:BATCH]
@@ -72,7 +73,7 @@ def measure_cell(folder: Path, size: tuple[int, int], batch_size: int) -> dict:
     holder = {"states": states}
 
     def train() -> None:
-        holder["states"], _ = programs.run_steps(holder["states"], rows, keys)
+        holder["states"], _ = programs.run_steps(holder["states"], rows, keys, numbers)
         jax.block_until_ready(holder["states"])
 
     contestants = {"step": train, "predict": lambda: programs.predict([params], images)}

@@ -6,6 +6,7 @@ from ml_collections import ConfigDict
 from nerve_jax import parallel
 from nerve_jax.examples import Examples
 from nerve_jax.programs import create_programs
+from nerve_jax.segmentation import make_objective
 from nerve_jax.train import train_interval
 
 
@@ -34,8 +35,11 @@ class NerveUNet:
         config = config.copy_and_resolve_references()
         config.num_train_steps = config.eval_every_steps = num_train_steps
         config.seed = seed
-        self.programs = create_programs(config, parallel.create_mesh(), examples)
-        self.programs.compile_steps()
+        self.programs = create_programs(
+            config, parallel.create_mesh(), examples, make_objective
+        )
+        self.numbers = self.programs.put_numbers(config)
+        self.programs.compile_steps(self.numbers)
         self.keys = self.programs.make_keys([fold])
         self.states, self.step = self.programs.init(self.keys), 0
         self.next_rows = self.programs.open_batches([fold], [train])
@@ -48,7 +52,9 @@ class NerveUNet:
         """Take some steps."""
         self.states = train_interval(
             self.states,
-            lambda states, rows: self.programs.run_steps(states, rows, self.keys),
+            lambda states, rows: self.programs.run_steps(
+                states, rows, self.keys, self.numbers
+            ),
             self.next_rows,
             first_step=self.step,
             last_step=self.step + num_steps,

@@ -23,7 +23,9 @@ from jax.experimental import multihost_utils
 from results import print_result
 
 from nerve_jax import parallel, processes
-from nerve_jax.programs import create_programs, load_examples_from
+from nerve_jax.loading import load_examples_from
+from nerve_jax.programs import create_programs
+from nerve_jax.segmentation import make_objective
 
 CONFIGS = ("fast", "unet")
 PROCESSES, STEPS = 2, 20
@@ -41,14 +43,15 @@ def measure(name: str, data_dir: str) -> dict:
     config = importlib.import_module(f"configs.{name}").get_config()
     config.data_dir, config.num_subjects, config.frames_per_subject = data_dir, 2, 4
     examples = processes.take_turns(lambda: load_examples_from(config, "train"))
-    programs = create_programs(config, parallel.create_mesh(), examples)
-    keys = programs.make_keys([0])
+    programs = create_programs(config, parallel.create_mesh(), examples, make_objective)
+    keys, numbers = programs.make_keys([0]), programs.put_numbers(config)
     states = programs.init(keys)
     next_rows = programs.open_batches([0], [np.arange(len(examples))])
 
     def train(states, first: int):
         for step in range(first, first + STEPS):
-            states, _ = programs.run_steps(states, next_rows(step)[:, None], keys)
+            rows = next_rows(step)[:, None]
+            states, _ = programs.run_steps(states, rows, keys, numbers)
         jax.block_until_ready(states)
         multihost_utils.sync_global_devices("trained")
         return states

@@ -36,9 +36,9 @@ from nerve_jax.decide import Threshold
 from nerve_jax.duplicates import find_duplicates, group_subjects
 from nerve_jax.examples import Examples
 from nerve_jax.intervals import bootstrap_mean
+from nerve_jax.loading import load_examples_from
 from nerve_jax.metrics import compute_dice
 from nerve_jax.plots import STYLE
-from nerve_jax.programs import load_examples_from
 from nerve_jax.scores import Predicted, count_frames
 from nerve_jax.splits import create_splits
 

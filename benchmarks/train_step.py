@@ -40,16 +40,16 @@ def make_ours(images: np.ndarray, masks: np.ndarray, dtype: str):
             return optimizer.update(gradient, state, params)
 
     step = make_train_step(
-        apply,
-        loss,
-        lambda images, masks, keys: (images, masks),
+        lambda params, images, masks, keys: loss(apply(params, images), masks),
         optax.GradientTransformation(optimizer.init, update),
         ema_decay=0.0,
         accumulate_steps=1,
         axis_name="batch",
     )
     ready = create_fold_programs(
-        lambda key: create_state(init(key), optimizer), make_train_steps(step), mesh
+        lambda key: create_state(init(key), optimizer),
+        make_train_steps(lambda numbers: step),
+        mesh,
     )
     frames = jax.device_put(Frames(images, masks), parallel.replicated(mesh))
     keys = jax.device_put(
@@ -59,10 +59,10 @@ def make_ours(images: np.ndarray, masks: np.ndarray, dtype: str):
     rows = parallel.put(
         np.arange(BATCH, dtype=np.int32).reshape(1, 1, -1), parallel.split_rows(mesh)
     )
-    program = ready.run.lower(holder["states"], frames, rows, keys).compile()
+    program = ready.run.lower(holder["states"], frames, rows, keys, {}).compile()
 
     def call():
-        holder["states"], metrics = program(holder["states"], frames, rows, keys)
+        holder["states"], metrics = program(holder["states"], frames, rows, keys, {})
         jax.block_until_ready(metrics)
 
     return call, program

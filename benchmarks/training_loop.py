@@ -23,7 +23,7 @@ from smp_unet import SmpUNet
 from configs import fast, unet
 from nerve_jax import parallel
 from nerve_jax.examples import Examples
-from nerve_jax.programs import load_examples_from
+from nerve_jax.loading import load_examples_from
 
 STEPS, ROUNDS = 20, 5
 

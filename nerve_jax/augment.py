@@ -11,24 +11,26 @@ import jax.numpy as jnp
 from jax.scipy.ndimage import map_coordinates
 from jaxtyping import Array, Float
 
+from nerve_jax.scalars import Scalar, is_on
+
 Picture = Float[Array, "height width"]
 
 
 def make_augment(
     *,
-    flip_prob: float,
-    rotation_degrees: float,
-    scale_fraction: float,
-    shift_fraction: float,
-    elastic_fraction: float,
+    flip_prob: Scalar,
+    rotation_degrees: Scalar,
+    scale_fraction: Scalar,
+    shift_fraction: Scalar,
+    elastic_fraction: Scalar,
     elastic_cells: int,
-    gain_fraction: float,
-    gamma_fraction: float,
-    contrast_fraction: float,
-    speckle_fraction: float,
-    shadow_prob: float,
-    shadow_strength: float,
-    attenuation_fraction: float,
+    gain_fraction: Scalar,
+    gamma_fraction: Scalar,
+    contrast_fraction: Scalar,
+    speckle_fraction: Scalar,
+    shadow_prob: Scalar,
+    shadow_strength: Scalar,
+    attenuation_fraction: Scalar,
 ):
     """Return `augment(images, masks, keys) -> (images, masks)`.
 
@@ -71,14 +73,14 @@ def make_augment(
         image = _change_tone(
             image, draw, gain_fraction, gamma_fraction, contrast_fraction
         )
-        if speckle_fraction:
+        if is_on(speckle_fraction):
             noise = jax.random.normal(speckle_key, image.shape)
             image = image * (1.0 + speckle_fraction * noise)
-        if shadow_prob:
+        if is_on(shadow_prob):
             image = image * _cast_shadow(
                 draw, image.shape, shadow_prob, shadow_strength
             )
-        if attenuation_fraction:
+        if is_on(attenuation_fraction):
             depth = jnp.linspace(0.0, 1.0, image.shape[0]).reshape(-1, 1)
             image = image * (1.0 + attenuation_fraction * draw["attenuation"] * depth)
         return jnp.clip(image, 0.0, 1.0), mask
@@ -116,11 +118,11 @@ def locate_pixels(
     elastic_key,
     shape: tuple[int, int],
     *,
-    flip_prob: float,
-    rotation_degrees: float,
-    scale_fraction: float,
-    shift_fraction: float,
-    elastic_fraction: float,
+    flip_prob: Scalar,
+    rotation_degrees: Scalar,
+    scale_fraction: Scalar,
+    shift_fraction: Scalar,
+    elastic_fraction: Scalar,
     elastic_cells: int,
 ) -> Float[Array, "2 height width"] | None:
     """Say where each pixel of the new frame comes from, (y, x) in px.
@@ -128,7 +130,7 @@ def locate_pixels(
     Returns None where every strength is 0: nothing moves.
     """
     affine = (flip_prob, rotation_degrees, scale_fraction, shift_fraction)
-    if not any((*affine, elastic_fraction)):
+    if not any(map(is_on, (*affine, elastic_fraction))):
         return None
     height, width = shape
     y, x = jnp.meshgrid(
@@ -147,7 +149,7 @@ def locate_pixels(
             + width * (0.5 + shift_fraction * draw["shift_x"]),
         ]
     )
-    if elastic_fraction:
+    if is_on(elastic_fraction):
         coarse = jax.random.normal(elastic_key, (2, elastic_cells, elastic_cells))
         smooth = jax.image.resize(coarse, (2, height, width), "cubic")
         points = points + elastic_fraction * height * smooth
@@ -160,12 +162,12 @@ def resample(picture: Picture, points: Float[Array, "2 height width"]) -> Pictur
 
 
 def _change_tone(image: Picture, draw: dict, gain, gamma, contrast) -> Picture:
-    if gamma:
+    if is_on(gamma):
         image = jnp.maximum(image, 1e-6) ** ((1.0 + gamma) ** draw["gamma"])
-    if contrast:
+    if is_on(contrast):
         mean = image.mean()
         image = mean + (image - mean) * (1.0 + contrast) ** draw["contrast"]
-    if gain:
+    if is_on(gain):
         image = image * (1.0 + gain) ** draw["gain"]
     return image
 
@@ -188,5 +190,5 @@ def _between(low: float, high: float, number):
     return low + (high - low) * (number + 1.0) / 2.0
 
 
-def _with_prob(prob: float, number):
+def _with_prob(prob: Scalar, number):
     return number < 2.0 * prob - 1.0

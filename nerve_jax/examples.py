@@ -74,6 +74,22 @@ class Examples:
         """The image of a frame at its original size."""
         return self.source[int(self.records[index])]["image"][..., 0]
 
+    def choose(self, positions: Int[np.ndarray, " chosen"]) -> "Examples":
+        """Some of the frames, in the order of their positions."""
+        chosen = {
+            name: values[positions]
+            if isinstance(values, np.ndarray)
+            else tuple(values[i] for i in positions)
+            for name, values in self.columns().items()
+        }
+        return dataclasses.replace(self, **chosen)
+
+    def columns(self) -> dict:
+        """What has a value for each frame, by name."""
+        whole = ("fingerprint", "source")
+        fields = (field.name for field in dataclasses.fields(self))
+        return {name: getattr(self, name) for name in fields if name not in whole}
+
     def positions(self, frames: Sequence[str]) -> Int[np.ndarray, " chosen"]:
         """Where the given frame ids stand."""
         where = {frame: i for i, frame in enumerate(self.frames)}
@@ -161,6 +177,45 @@ def load_examples(
         resized.write(folder, columns)
         columns = resized.read(folder) or columns
     return Examples(**columns, fingerprint=builder.info.full_name, source=source)
+
+
+def list_splits(builder: tfds.core.DatasetBuilder) -> list[str]:
+    """Names of the splits of records that are prepared."""
+    return list(builder.info.splits)
+
+
+def join_examples(parts: Sequence[Examples]) -> Examples:
+    """Frames of several splits of one data set, one after another, in memory."""
+    columns = [part.columns() for part in parts]
+    starts = np.cumsum([0, *(len(part.source) for part in parts[:-1])])
+    joined = {
+        name: np.concatenate([c[name] for c in columns])
+        if isinstance(values, np.ndarray)
+        else tuple(value for c in columns for value in c[name])
+        for name, values in columns[0].items()
+    }
+    joined["records"] = np.concatenate(
+        [part.records + start for part, start in zip(parts, starts, strict=True)]
+    )
+    source = JoinedRecords([part.source for part in parts])
+    return dataclasses.replace(parts[0], source=source, **joined)
+
+
+class JoinedRecords(Sequence):
+    """Records of several sources, one after another."""
+
+    def __init__(self, sources: list[Sequence[dict]]):
+        self.sources = sources
+
+    def __len__(self) -> int:
+        return sum(map(len, self.sources))
+
+    def __getitem__(self, index: int) -> dict:
+        for source in self.sources:
+            if index < len(source):
+                return source[index]
+            index -= len(source)
+        raise IndexError(index)
 
 
 def _prepare(builder: tfds.core.DatasetBuilder) -> None:

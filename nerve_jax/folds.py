@@ -20,8 +20,9 @@ class FoldPrograms(NamedTuple):
 
     Attributes:
       init: keys [folds] -> states.
-      run: (states, frames, rows [folds steps batch ...], keys [folds]) -> (states,
-        metrics [folds steps]); gives up the buffers of the states.
+      run: (states, frames, rows [folds steps batch ...], keys [folds], numbers) ->
+        (states, metrics [folds steps]); gives up the buffers of the states. Frames and
+        numbers are the same on all devices.
       take: (states, place) -> the state of one fold, on all devices.
       join: states of one fold each -> states.
     """
@@ -46,10 +47,10 @@ def create_fold_programs(
     num_folds = mesh.shape["fold"]
     shapes = jax.eval_shape(create, jax.random.key(0))
 
-    def run_own(states, frames, rows, keys):
+    def run_own(states, frames, rows, keys, numbers):
         state = jax.tree.map(lambda x, one: x.reshape(one.shape), states, shapes)
         own_rows = jax.tree.map(lambda x: x[0], rows)
-        state, metrics = train_steps(state, frames, own_rows, keys[0])
+        state, metrics = train_steps(state, frames, own_rows, keys[0], numbers)
         return _lay_out(state), jax.tree.map(lambda x: x[None], metrics)
 
     def take(states, place):
@@ -69,9 +70,11 @@ def create_fold_programs(
             out_shardings=by_fold,
         ),
         jax.jit(
-            _on_own_devices(run_own, mesh, (fold, everywhere, by_frame, fold)),
+            _on_own_devices(
+                run_own, mesh, (fold, everywhere, by_frame, fold, everywhere)
+            ),
             donate_argnums=0,
-            in_shardings=(by_fold, same, parallel.split_rows(mesh), by_fold),
+            in_shardings=(by_fold, same, parallel.split_rows(mesh), by_fold, same),
             out_shardings=(by_fold, same),  # metrics for every process to read
         ),
         jax.jit(take, static_argnums=1, out_shardings=same),

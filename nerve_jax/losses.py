@@ -19,6 +19,7 @@ from jaxtyping import Array, Bool, Float
 
 from nerve_jax.errors import InputError
 from nerve_jax.models import Outputs
+from nerve_jax.scalars import Scalar
 
 SMOOTHING, EMPTY_SMOOTHING = 0.003, 0.1  # of frames with and without nerve
 Logits = Float[Array, "batch height width 1"]
@@ -95,7 +96,7 @@ LOSSES: dict[str, Callable[[Logits, Masks], PerFrame]] = {
 
 
 def make_loss(
-    name: str, *, presence_weight: float, coarse_weight: float
+    name: str, *, presence_weight: Scalar, coarse_weight: Scalar
 ) -> Callable[[Outputs, Masks], PerFrame]:
     """Return the loss of a model's whole output, one value a frame.
 

@@ -2,19 +2,16 @@
 
 import functools
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from nerve_jax import parallel, processes, records, streaming
-from nerve_jax.augment import make_augment
+from nerve_jax import parallel, processes, scalars, streaming
 from nerve_jax.batches import batch_positions
-from nerve_jax.examples import Examples, create_builder, load_examples, open_builder
+from nerve_jax.examples import Examples
 from nerve_jax.folds import create_fold_programs
-from nerve_jax.losses import make_loss
 from nerve_jax.models import create_model
 from nerve_jax.predict import make_predict_batch, predict_probs
 from nerve_jax.train_step import (
@@ -44,34 +41,6 @@ def create_model_from(config: ConfigDict):
     )
 
 
-def load_examples_from(config: ConfigDict, split: str) -> Examples:
-    """The frames that a configuration names, at its training size.
-
-    Real ones are prepared from `manual_dir`; without it the records in `data_dir` do.
-    """
-    folder = None
-    if not config.manual_dir and not config.dataset.endswith("/phantom"):
-        folder = records.find_prepared(config.dataset, config.data_dir)
-    if folder:
-        records.fetch(folder, config.data_dir)
-        builder = open_builder(folder)
-    else:
-        builder = create_builder(
-            config.dataset,
-            data_dir=records.choose_local(config.data_dir),
-            manual_dir=config.manual_dir,
-            num_subjects=config.num_subjects,
-            frames_per_subject=config.frames_per_subject,
-            seed=config.phantom_seed,
-        )
-        folder = Path(builder.data_path)
-        records.fetch(folder, config.data_dir)
-    examples = load_examples(builder, split, tuple(config.image_size))
-    if processes.is_first():
-        records.publish(folder, config.data_dir)
-    return examples
-
-
 class Programs(NamedTuple):
     """What runs on the devices; compiled once and shared by all folds.
 
@@ -80,9 +49,11 @@ class Programs(NamedTuple):
 
     Attributes:
       make_keys: numbers of folds -> their keys.
+      put_numbers: a configuration -> its scalars, on the devices.
       init: keys -> states before the first step.
-      compile_steps: compiles `run_steps`, so that compiling is not timed as training.
-      run_steps: (states, rows [folds steps ...], keys) -> (states, metrics).
+      compile_steps: numbers -> None; compiles `run_steps`, so that compiling is not
+        timed as training.
+      run_steps: (states, rows [folds steps ...], keys, numbers) -> (states, metrics).
       open_batches: (numbers of folds, training positions of each) -> `next_rows(step)`,
         which gives the rows of one step, [folds ...].
       take: (states, place) -> the state of one fold, on all devices.
@@ -92,6 +63,7 @@ class Programs(NamedTuple):
     """
 
     make_keys: Callable
+    put_numbers: Callable
     init: Callable
     compile_steps: Callable
     run_steps: Callable
@@ -102,27 +74,25 @@ class Programs(NamedTuple):
     steps_per_call: int
 
 
-def create_programs(config: ConfigDict, mesh, examples: Examples) -> Programs:
+def create_programs(
+    config: ConfigDict, mesh, examples: Examples, make_objective: Callable
+) -> Programs:
     """Put the frames on the devices, or stream them, and say how to train and predict.
 
     Args:
-      config: of the run.
+      config: of the run; other runs that differ in `SCALARS` alone may share them.
       mesh: of `create_mesh(config.folds_together)`.
       examples: the data set.
+      make_objective: (config, apply, numbers) -> objective of `make_train_step`; numbers
+        are those of `scalars.fill_in`.
     """
     apply, init = create_model_from(config)
-    optimizer = create_optimizer(
-        learning_rate=config.learning_rate,
-        num_train_steps=config.num_train_steps,
-        warmup_steps=config.warmup_steps,
-        weight_decay=config.weight_decay,
-        clip_norm=config.clip_norm,
-    )
+    optimizer = _create_optimizer(config, scalars.fill_in({}))
     streamed = streaming.is_too_big(examples, config.max_resident_gb)
     pick = streaming.pick_streamed if streamed else pick_frames
     ready = create_fold_programs(
         lambda key: create_state(init(key), optimizer),
-        make_train_steps(_create_train_step(config, apply, optimizer), pick),
+        make_train_steps(_make_step(config, apply, make_objective), pick),
         mesh,
     )
     resident = () if streamed else Frames(examples.images, examples.masks)
@@ -138,7 +108,7 @@ def create_programs(config: ConfigDict, mesh, examples: Examples) -> Programs:
     )
 
     @functools.cache
-    def compile_call(count: int):
+    def compile_call(count: int, names: tuple[str, ...]):
         keys = jax.random.split(jax.random.key(0), mesh.shape["fold"])
         shapes = jax.eval_shape(ready.init, keys)
         rows = (len(keys), count, config.batch_size)
@@ -147,13 +117,14 @@ def create_programs(config: ConfigDict, mesh, examples: Examples) -> Programs:
             given = Frames(grey, grey)
         else:
             given = jax.ShapeDtypeStruct(rows, np.int32)
-        return ready.run.lower(shapes, frames, given, keys).compile()
+        numbers = {name: jax.ShapeDtypeStruct((), np.float32) for name in names}
+        return ready.run.lower(shapes, frames, given, keys, numbers).compile()
 
-    def compile_steps() -> None:
-        compile_call(steps_per_call)
+    def compile_steps(numbers) -> None:
+        compile_call(steps_per_call, tuple(numbers))
         for steps in (config.eval_every_steps, config.num_train_steps):
             if steps % steps_per_call:
-                compile_call(1)
+                compile_call(1, tuple(numbers))
 
     fold_in = jax.jit(
         jax.vmap(jax.random.fold_in, (None, 0)),
@@ -163,13 +134,21 @@ def create_programs(config: ConfigDict, mesh, examples: Examples) -> Programs:
     def make_keys(numbers):
         return fold_in(jax.random.key(config.seed), np.array(numbers, np.uint32))
 
-    def run_steps(states, rows, keys):
-        program = compile_call(jax.tree.leaves(rows)[0].shape[1])
+    def run_steps(states, rows, keys, numbers):
+        program = compile_call(jax.tree.leaves(rows)[0].shape[1], tuple(numbers))
         rows = parallel.put(rows, parallel.split_rows(mesh))
-        return program(states, frames, rows, keys)
+        return program(states, frames, rows, keys, numbers)
+
+    def put_numbers(config):
+        numbers = scalars.read_scalars(config)
+        return parallel.put(
+            {name: np.float32(value) for name, value in numbers.items()},
+            parallel.replicated(mesh),
+        )
 
     return Programs(
         make_keys,
+        put_numbers,
         ready.init,
         compile_steps,
         run_steps,
@@ -202,21 +181,32 @@ def _open_positions(folds, trains, *, examples, mesh, batch_size: int, seed: int
     return next_rows
 
 
-def _create_train_step(config: ConfigDict, apply, optimizer) -> Callable:
-    loss = make_loss(
-        config.loss,
-        presence_weight=config.presence_weight,
-        coarse_weight=config.coarse_weight,
+def _create_optimizer(config: ConfigDict, numbers: dict):
+    return create_optimizer(
+        learning_rate=numbers["learning_rate"],
+        num_train_steps=config.num_train_steps,
+        warmup_steps=config.warmup_steps,
+        weight_decay=numbers["weight_decay"],
+        clip_norm=numbers["clip_norm"],
+        encoder_frozen_steps=config.encoder_frozen_steps,
+        encoder_rate_factor=config.encoder_rate_factor,
     )
-    return make_train_step(
-        apply,
-        loss,
-        make_augment(**config.augment),
-        optimizer,
-        ema_decay=config.ema_decay,
-        accumulate_steps=config.accumulate_steps,
-        axis_name="batch",
-    )
+
+
+def _make_step(config: ConfigDict, apply, make_objective: Callable) -> Callable:
+    """Return `make_step(numbers) -> train_step`: see `make_train_steps`."""
+
+    def make_step(numbers):
+        numbers = scalars.fill_in(numbers)
+        return make_train_step(
+            make_objective(config, apply, numbers),
+            _create_optimizer(config, numbers),
+            ema_decay=numbers["ema_decay"],
+            accumulate_steps=config.accumulate_steps,
+            axis_name="batch",
+        )
+
+    return make_step
 
 
 def create_predictor(config: ConfigDict):

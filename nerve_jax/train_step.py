@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int, UInt8
 
-from nerve_jax.models import Params
+from nerve_jax.models import ENCODER, Params
+from nerve_jax.scalars import Scalar
 
 
 class TrainState(NamedTuple):
@@ -36,11 +37,13 @@ class Frames(NamedTuple):
 
 def create_optimizer(
     *,
-    learning_rate: float,
+    learning_rate: Scalar,
     num_train_steps: int,
     warmup_steps: int,
-    weight_decay: float,
-    clip_norm: float,
+    weight_decay: Scalar,
+    clip_norm: Scalar,
+    encoder_frozen_steps: int = 0,
+    encoder_rate_factor: float = 1.0,
 ) -> optax.GradientTransformation:
     """AdamW behind gradient clipping, with linear warm-up and cosine decay to 0.
 
@@ -50,22 +53,35 @@ def create_optimizer(
       warmup_steps: at most a tenth of all steps is taken.
       weight_decay: of kernels; norms and biases have none.
       clip_norm: largest global norm of the gradient.
+      encoder_frozen_steps: the encoder stays as it is for so many first steps.
+      encoder_rate_factor: of the encoder's learning rate, at least 0.
     """
     warmup = min(warmup_steps, num_train_steps // 10)
-    schedule = optax.warmup_cosine_decay_schedule(
-        init_value=learning_rate / (warmup + 1),
-        peak_value=learning_rate,
+    shape = optax.warmup_cosine_decay_schedule(
+        init_value=1.0 / (warmup + 1),
+        peak_value=1.0,
         warmup_steps=warmup,
         decay_steps=num_train_steps,
     )
-    chain = optax.chain(
+    parts = [
         optax.clip_by_global_norm(clip_norm),
         optax.adamw(
-            schedule,
+            lambda step: learning_rate * shape(step),
             weight_decay=weight_decay,
             mask=lambda params: {name: name.endswith("kernel") for name in params},
         ),
-    )
+    ]
+    if encoder_frozen_steps or encoder_rate_factor != 1.0:
+        slowed = optax.scale_by_schedule(
+            lambda step: jnp.where(step < encoder_frozen_steps, 0, encoder_rate_factor)
+        )
+        parts.append(
+            optax.masked(
+                slowed,
+                lambda params: {name: name.startswith(ENCODER) for name in params},
+            )
+        )
+    chain = optax.chain(*parts)
 
     def update(gradient, state, params):
         with jax.numpy_dtype_promotion("standard"):  # optax raises floats to int powers
@@ -81,21 +97,18 @@ def create_state(params: Params, optimizer: optax.GradientTransformation) -> Tra
 
 
 def make_train_step(
-    apply: Callable,
-    loss: Callable,
-    augment: Callable,
+    objective: Callable,
     optimizer: optax.GradientTransformation,
     *,
-    ema_decay: float,
+    ema_decay: Scalar,
     accumulate_steps: int,
     axis_name: str | None = None,
 ) -> Callable:
     """Return `train_step(state, batch, key) -> (state, metrics)`.
 
     Args:
-      apply: the model, `create_model`.
-      loss: `make_loss`.
-      augment: `make_augment`.
+      objective: (params, images, masks, keys) -> loss of each frame; images and masks
+        are float32 in [0, 1], [batch height width 1].
       optimizer: `create_optimizer`.
       ema_decay: of the average of the parameters, in [0, 1); short runs use
         min(ema_decay, (1 + t) / (10 + t)) at step t.
@@ -109,9 +122,7 @@ def make_train_step(
     """
 
     def compute_loss(params, images, masks, keys):
-        augment_keys, dropout_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
-        images, masks = augment(images, masks, augment_keys)
-        return loss(apply(params, images, dropout_keys), masks).mean()
+        return objective(params, images, masks, keys).mean()
 
     def train_step(state: TrainState, batch: Frames, key):
         step_key = jax.random.fold_in(key, state.step)
@@ -127,17 +138,27 @@ def make_train_step(
         )
         if axis_name:
             value, gradient = jax.lax.pmean((value, gradient), axis_name)
-        updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        t = state.step.astype(jnp.float32)
-        decay = jnp.minimum(ema_decay, (1.0 + t) / (10.0 + t))
-        average = jax.tree.map(
-            lambda old, new: decay * old + (1.0 - decay) * new, state.ema_params, params
-        )
         metrics = {"loss": value, "grad_norm": optax.tree.norm(gradient)}
-        return TrainState(state.step + 1, params, average, opt_state), metrics
+        return move(state, gradient, optimizer, ema_decay), metrics
 
     return train_step
+
+
+def move(
+    state: TrainState,
+    gradient: Params,
+    optimizer: optax.GradientTransformation,
+    ema_decay: Scalar,
+) -> TrainState:
+    """The state after a step by a gradient; see `make_train_step`."""
+    updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    t = state.step.astype(jnp.float32)
+    decay = jnp.minimum(ema_decay, (1.0 + t) / (10.0 + t))
+    average = jax.tree.map(
+        lambda old, new: decay * old + (1.0 - decay) * new, state.ema_params, params
+    )
+    return TrainState(state.step + 1, params, average, opt_state)
 
 
 def _to_unit(grey: UInt8[Array, "batch height width"]):
@@ -167,18 +188,21 @@ def pick_frames(frames: Frames, positions: Int[Array, " batch"]) -> Frames:
     return Frames(frames.images[positions], frames.masks[positions])
 
 
-def make_train_steps(train_step: Callable, pick: Callable = pick_frames) -> Callable:
-    """Return `train_steps(state, frames, rows, key)`.
+def make_train_steps(make_step: Callable, pick: Callable = pick_frames) -> Callable:
+    """Return `train_steps(state, frames, rows, key, numbers)`.
 
     Takes as many steps as there are rows in one call and gives the metrics of each. One
     row is the plain step; more ride in a scan, which pays on accelerators.
 
     Args:
-      train_step: of `make_train_step`.
+      make_step: gives `train_step` (see `make_train_step`) for numbers by name, which
+        may be arguments of the program (see `scalars`).
       pick: gives a step's batch of (frames, its row).
     """
 
-    def train_steps(state: TrainState, frames, rows, key):
+    def train_steps(state: TrainState, frames, rows, key, numbers):
+        train_step = make_step(numbers)
+
         def take(state, row):
             return train_step(state, pick(frames, row), key)
 

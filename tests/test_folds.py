@@ -18,9 +18,10 @@ def create(key):
     }
 
 
-def add_rows(state, frames, rows, key, over=lambda x: x):
-    """Adds what its rows pick from the frames, and the key's number."""
+def add_rows(state, frames, rows, key, numbers, over=lambda x: x):
+    """Adds what its rows pick from the frames, the key's number, and one given."""
     picked = over(frames[rows].sum(axis=1)) + jax.random.uniform(key)
+    picked += numbers["more"]
     state = {
         "step": state["step"] + len(rows),
         "bias": state["bias"] + picked.sum(),
@@ -36,18 +37,18 @@ def test_each_fold_takes_its_own_rows_and_key_and_keeps_its_shapes(num_folds):
     programs = create_fold_programs(create, shared, mesh)
     by_fold = parallel.split_folds(mesh)
     keys = jax.device_put(jax.random.split(jax.random.key(0), num_folds), by_fold)
-    frames = jnp.arange(10.0)
+    frames, numbers = jnp.arange(10.0), {"more": jnp.float32(0.7)}
     rows = np.random.default_rng(0).integers(0, 10, (num_folds, 3, 4)).astype(np.int32)
     given = (jax.device_put(frames, parallel.replicated(mesh)),)
     states = programs.init(keys)
     shard = states["kernel"].addressable_shards[0].data
     assert shard.shape == (3, 2)  # as one fold has it: nothing to be copied
     states, metrics = programs.run(
-        states, *given, parallel.put(rows, parallel.split_rows(mesh)), keys
+        states, *given, parallel.put(rows, parallel.split_rows(mesh)), keys, numbers
     )
     for place in range(num_folds):
         expected, picked = add_rows(
-            create(keys[place]), frames, rows[place], keys[place]
+            create(keys[place]), frames, rows[place], keys[place], numbers
         )
         got = programs.take(states, place)
         assert jax.tree.map(jnp.shape, got) == jax.tree.map(jnp.shape, expected)

@@ -11,7 +11,7 @@ from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from configs import unet
-from nerve_jax import examples, files, locks, programs, records
+from nerve_jax import examples, files, loading, locks, records
 from nerve_jax.errors import InputError
 
 
@@ -75,7 +75,7 @@ def test_records_are_prepared_once_and_fetched_ever_after(
     config = unet.get_config()
     config.data_dir = "gs://bucket/records"
     config.num_subjects, config.frames_per_subject = 2, 2
-    first = programs.load_examples_from(config, "train")
+    first = loading.load_examples_from(config, "train")
     assert list(bucket.rglob("dataset_info.json"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another_machine"))
     monkeypatch.setattr(
@@ -83,7 +83,7 @@ def test_records_are_prepared_once_and_fetched_ever_after(
         "_generate_phantom",
         lambda *_: pytest.fail("prepared again"),
     )
-    second = programs.load_examples_from(config, "train")
+    second = loading.load_examples_from(config, "train")
     np.testing.assert_array_equal(first.images, second.images)
     assert pathlib.Path(tmp_path / "another_machine").exists()
 
@@ -104,19 +104,19 @@ def test_prepared_records_do_without_the_raw_files(
     config.dataset = "ultrasound_nerve/folder"
     config.data_dir = str(tmp_path / "r") if place == "disk" else "gs://bucket/raw"
     with pytest.raises(InputError, match="manual_dir=FOLDER"):
-        programs.load_examples_from(config, "train")
+        loading.load_examples_from(config, "train")
     config.manual_dir = str(write_folder(blob_frames(2, 3)))
-    first = programs.load_examples_from(config, "train")
+    first = loading.load_examples_from(config, "train")
     config.manual_dir = ""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another_machine"))
-    second = programs.load_examples_from(config, "train")
+    second = loading.load_examples_from(config, "train")
     np.testing.assert_array_equal(first.images, second.images)
     assert first.fingerprint == second.fingerprint
     config.manual_dir = str(write_folder(blob_frames(3, 2)))
-    programs.load_examples_from(config, "train")
+    loading.load_examples_from(config, "train")
     config.manual_dir = ""
     with pytest.raises(InputError, match="2 sets of files"):
-        programs.load_examples_from(config, "train")
+        loading.load_examples_from(config, "train")
 
 
 def test_records_that_are_still_being_published_are_not_fetched(bucket, tmp_path):
