@@ -51,7 +51,7 @@ def open_checkpoints(directory: Path) -> ocp.training.Checkpointer:
             [
                 preservation.LatestN(LATEST),
                 preservation.BestN(
-                    get_metric_fn=lambda scores: scores["dice"],
+                    get_metric_fn=lambda scores: scores["score"],
                     n=1,
                     keep_checkpoints_without_metrics=False,
                 ),
@@ -64,7 +64,7 @@ def open_checkpoints(directory: Path) -> ocp.training.Checkpointer:
     )
 
 
-def save(checkpointer, step: int, state, *, dice: float | None, progress: Progress):
+def save(checkpointer, step: int, state, *, score: float | None, progress: Progress):
     """Start to save the state after `step` steps; waits for an earlier save first.
 
     Args:
@@ -72,8 +72,8 @@ def save(checkpointer, step: int, state, *, dice: float | None, progress: Progre
       step: number of steps taken.
       state: any tree of arrays. It is copied: the next training step overwrites the
         buffers that it is given while this save is still being written.
-      dice: validation score, by which the best checkpoint is chosen; None between two
-        evaluations.
+      score: on validation frames, by which the best checkpoint is chosen, the higher the
+        better; None between two evaluations.
       progress: of the run.
 
     Raises:
@@ -84,7 +84,7 @@ def save(checkpointer, step: int, state, *, dice: float | None, progress: Progre
         checkpointer.save_async(
             step,
             copied,
-            metrics=None if dice is None else {"dice": float(dice)},
+            metrics=None if score is None else {"score": float(score)},
             custom_metadata=progress._asdict(),
         )
 
@@ -208,10 +208,10 @@ def restore_latest(checkpointer, state) -> tuple[Any, Progress] | None:
 
 
 def best_step(checkpointer) -> tuple[int, float]:
-    """Step and validation Dice of the best checkpoint; ties go to the later one."""
+    """Step and score of the best checkpoint; ties go to the later one."""
     scored = [c for c in checkpointer.checkpoints if c.metrics]
-    best = max(scored, key=lambda c: (c.metrics["dice"], c.step))
-    return best.step, best.metrics["dice"]
+    best = max(scored, key=lambda c: (c.metrics["score"], c.step))
+    return best.step, best.metrics["score"]
 
 
 def load_average(directory: Path, shapes):

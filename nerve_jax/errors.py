@@ -20,6 +20,10 @@ class RunError(RuntimeError):
     """
 
 
+class DivergedError(RunError):
+    """Losses or weights are no longer finite."""
+
+
 def raise_if_any(problems: list[str], heading: str, mend: str) -> None:
     """Raise one `InputError` that lists every problem, or return if there is none."""
     if problems:

@@ -1,21 +1,20 @@
-"""Folds that ride together: from their newest checkpoints to their predictions."""
+"""Folds that ride together: from their newest checkpoints to what they leave."""
 
 import contextlib
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from nerve_jax import checkpoints, locks, metrics, processes, stopping
+from nerve_jax import checkpoints, locks, processes, stopping
 from nerve_jax.checkpoints import Progress
-from nerve_jax.decide import Threshold
-from nerve_jax.examples import Examples
-from nerve_jax.files import Path, write_array, write_json
+from nerve_jax.files import Path, write_json
 from nerve_jax.metrics_log import MetricsLog
+from nerve_jax.models import Params
 from nerve_jax.programs import Programs
 from nerve_jax.progress import training_bar
-from nerve_jax.scores import Predicted, count_frames
 from nerve_jax.train import train_folds
 
 
@@ -43,30 +42,45 @@ class Fold(NamedTuple):
         return self.directory / "lock"
 
 
+class Task(NamedTuple):
+    """What is learnt in a fold.
+
+    Attributes:
+      measure: name of the score by which the best checkpoint is chosen, the higher the
+        better.
+      begin: (fold, parameters) -> those that training starts from.
+      score: (fold, step, averaged parameters) -> scores on its validation frames.
+      finish: (fold, averaged parameters) -> a function that writes what the fold leaves;
+        all processes call `finish`, the first alone what it gives.
+    """
+
+    measure: str
+    begin: Callable[[Fold, Params], Params]
+    score: Callable[[Fold, int, Params], dict[str, float]]
+    finish: Callable[[Fold, Params], Callable[[], None]]
+
+
 def run_folds(
     config: ConfigDict,
     workdir: Path,
     folds: list[Fold],
-    examples: Examples,
+    task: Task,
     programs: Programs,
     started: float,
 ) -> None:
-    """Train folds that ride together, predict with their last averaged weights.
+    """Train folds that ride together to their end.
 
-    Writes each fold's predictions, and at last its summary.json, which says that it is
-    finished.
+    Writes what the task leaves with the last averaged weights, and at last each fold's
+    summary.json, which says that it is finished.
 
     Raises:
       RunError: training could not go on.
       StoppedError: a signal asked to stop; what was trained is saved.
     """
     numbers = [fold.number for fold in folds]
-    keys = programs.make_keys(numbers)
-    states = programs.init(keys)
-    shapes = jax.eval_shape(lambda states: programs.take(states, 0), states)
-    damaged = [checkpoints.find_damaged(fold.checkpoints, shapes) for fold in folds]
-    processes.share(lambda: _set_aside(folds, damaged))
-    programs.compile_steps()
+    keys, scalars = programs.make_keys(numbers), programs.put_numbers(config)
+    states = _begin(folds, task, programs, programs.init(keys))
+    programs.compile_steps(scalars)
     log = MetricsLog(workdir)
     with contextlib.ExitStack() as stack:
         checkpointers = [
@@ -75,20 +89,11 @@ def run_folds(
         ]
         stack.enter_context(contextlib.closing(log))
         bar = stack.enter_context(
-            training_bar(numbers, config.num_train_steps, config.batch_size)
+            training_bar(
+                numbers, config.num_train_steps, config.batch_size, task.measure
+            )
         )
         stop = stack.enter_context(stopping.listen())
-
-        def predict(place: int, params) -> Predicted:
-            val = folds[place].val
-            probs, presence = programs.predict([params], examples.images[val])
-            return Predicted(val, probs.astype(np.float16), presence)
-
-        def validate(place: int, params) -> dict[str, float]:
-            plain = [Threshold(config.threshold)] * len(folds[place].val)
-            return metrics.compute_scores(
-                count_frames(examples, predict(place, params), plain)
-            )
 
         def check_lock(place: int) -> None:
             if processes.is_first():
@@ -108,12 +113,13 @@ def run_folds(
 
         states, step, progress = train_folds(
             states,
-            lambda states, rows: programs.run_steps(states, rows, keys),
+            lambda states, rows: programs.run_steps(states, rows, keys, scalars),
             programs.open_batches(numbers, [fold.train for fold in folds]),
-            validate,
+            lambda place, step, params: task.score(folds[place], step, params),
             checkpointers,
             programs.take,
             programs.join,
+            measure=task.measure,
             num_train_steps=config.num_train_steps,
             eval_every_steps=config.eval_every_steps,
             steps_per_call=programs.steps_per_call,
@@ -129,12 +135,27 @@ def run_folds(
         for place, (fold, checkpointer) in enumerate(
             zip(folds, checkpointers, strict=True)
         ):
-            predicted = predict(place, programs.take(states, place).ema_params)
+            leave = task.finish(fold, programs.take(states, place).ema_params)
             check_lock(place)
             if processes.is_first():
-                _write_fold(config, fold, predicted, progress, checkpointer)
+                leave()
+                _write_summary(config, fold, task.measure, progress, checkpointer)
         if processes.agree(bool(stop)):  # other folds may be to come
             raise stopping.describe(stop, step, [fold.checkpoints for fold in folds])
+
+
+def _begin(folds: list[Fold], task: Task, programs: Programs, states):
+    """Take damaged checkpoints out of the way; where there is none, begin as the task does."""
+    shapes = jax.eval_shape(lambda states: programs.take(states, 0), states)
+    problems = [checkpoints.find_damaged(fold.checkpoints, shapes) for fold in folds]
+    processes.share(lambda: _set_aside(folds, problems))
+    begun = processes.share(lambda: [bool(found) for found in problems])
+    each = [programs.take(states, place) for place in range(len(folds))]
+    for place, fold in enumerate(folds):
+        if not begun[place]:
+            params = task.begin(fold, each[place].params)
+            each[place] = each[place]._replace(params=params, ema_params=params)
+    return programs.join(*each)
 
 
 def _set_aside(folds: list[Fold], damaged: list[dict[int, str]]) -> None:
@@ -146,16 +167,10 @@ def _set_aside(folds: list[Fold], damaged: list[dict[int, str]]) -> None:
             )
 
 
-def _write_fold(
-    config: ConfigDict,
-    fold: Fold,
-    predicted: Predicted,
-    progress: Progress,
-    checkpointer,
+def _write_summary(
+    config: ConfigDict, fold: Fold, measure: str, progress: Progress, checkpointer
 ) -> None:
-    write_array(fold.directory / "val_probs.npy", predicted.probs)
-    write_array(fold.directory / "val_presence.npy", predicted.presence_probs)
-    best_step, best_dice = checkpoints.best_step(checkpointer)
+    best_step, best_score = checkpoints.best_step(checkpointer)
     summary = {
         "num_frames_left_out_of_training": len(fold.given) - len(fold.train),
         "num_train_steps": config.num_train_steps,
@@ -163,6 +178,6 @@ def _write_fold(
         "train_seconds": progress.train_seconds,
         "wall_seconds": progress.wall_seconds,
         "best_step": best_step,
-        "dice_of_best_step_selected_on_these_frames": best_dice,
+        f"{measure}_of_best_step_selected_on_these_frames": best_score,
     }
     write_json(fold.directory / "summary.json", summary)

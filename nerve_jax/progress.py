@@ -15,22 +15,28 @@ from rich.progress import (
 
 
 class TrainingBar:
-    """Steps, loss, validation Dice, images per second and time left.
+    """Steps, loss, validation score, images per second and time left.
 
     On a terminal it is one line that moves; elsewhere one line an evaluation.
     """
 
     def __init__(
-        self, folds: Sequence[int], num_steps: int, batch_size: int, console: Console
+        self,
+        folds: Sequence[int],
+        num_steps: int,
+        batch_size: int,
+        measure: str,
+        console: Console,
     ):
         self.frames_a_step, self.num_steps = batch_size * len(folds), num_steps
+        self.measure, self.label = measure, measure.capitalize()
         self.console = console
         self.bar = Progress(
             TextColumn("fold {task.fields[fold]}"),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn(
-                "loss {task.fields[loss]}  Dice {task.fields[dice]}  "
+                f"loss {{task.fields[loss]}}  {self.label} {{task.fields[score]}}  "
                 "{task.fields[rate]} img/s"
             ),
             TimeRemainingColumn(),
@@ -42,7 +48,7 @@ class TrainingBar:
             total=num_steps,
             fold=", ".join(map(str, folds)),
             loss="–",
-            dice="–",
+            score="–",
             rate="–",
         )
 
@@ -60,20 +66,20 @@ class TrainingBar:
 
     def show_eval(self, row: dict) -> None:
         """Show scores after an evaluation."""
-        self.bar.update(self.task, dice=f"{row['dice']:.3f}")
+        self.bar.update(self.task, score=f"{row[self.measure]:.3f}")
         if not self.console.is_terminal:
             self.console.print(
                 f"fold {row['fold']}  step {row['step']}/{self.num_steps}  "
-                f"loss {row['loss']:.3f}  Dice {row['dice']:.3f}  "
+                f"loss {row['loss']:.3f}  {self.label} {row[self.measure]:.3f}  "
                 f"{row['images_per_second']:.1f} img/s"
             )
 
 
 @contextmanager
 def training_bar(
-    folds: Sequence[int], num_steps: int, batch_size: int
+    folds: Sequence[int], num_steps: int, batch_size: int, measure: str
 ) -> Iterator[TrainingBar]:
     """Show a bar for as long as the context lasts."""
-    bar = TrainingBar(folds, num_steps, batch_size, Console(file=sys.stdout))
+    bar = TrainingBar(folds, num_steps, batch_size, measure, Console(file=sys.stdout))
     with bar.bar:
         yield bar

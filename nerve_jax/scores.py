@@ -149,7 +149,7 @@ def draw_scored(
     """Draw frames from the worst scored to the best; arguments as of `score_frames`."""
     dice, presence = compute_dice(scored.counts), compute_presence(scored.counts)
     columns = []
-    for row in choose_from_worst_to_best(dice, presence, num_frames):
+    for row in map(int, choose_from_worst_to_best(dice, presence, num_frames)):
         position = int(predicted.positions[row])
         pred = predicted.decide(examples, row, rules[row])
         caption = f"{examples.frames[position]}  Dice {dice[row]:.2f}"

@@ -16,7 +16,7 @@ import numpy as np
 
 from nerve_jax import checkpoints
 from nerve_jax.checkpoints import Progress
-from nerve_jax.errors import RunError
+from nerve_jax.errors import DivergedError, RunError
 from nerve_jax.models import Params
 from nerve_jax.train_step import TrainState
 
@@ -66,7 +66,7 @@ def train_interval(
       must_stop: whether to end here; asked before every call.
 
     Raises:
-      RunError: a loss or gradient that is not finite; names the first such step.
+      DivergedError: a loss or gradient that is not finite; names the first such step.
     """
     pending: deque = deque()
     totals = totals.copy()
@@ -77,7 +77,7 @@ def train_interval(
         finite = np.isfinite(metrics["loss"]) & np.isfinite(metrics["grad_norm"])
         if not finite.all():
             bad, fold = np.argwhere(~finite.T)[0]
-            raise RunError(
+            raise DivergedError(
                 f"step {step + bad}: loss {metrics['loss'][fold, bad]}, gradient norm "
                 f"{metrics['grad_norm'][fold, bad]}. Lower --config.learning_rate or "
                 "--config.clip_norm; with --config.compute_dtype=bfloat16 try float32"
@@ -107,11 +107,12 @@ def train_folds(
     states: TrainState,
     run_steps: Callable,
     next_rows: Callable[[int], Any],
-    validate: Callable[[int, Params], dict[str, float]],
+    validate: Callable[[int, int, Params], dict[str, float]],
     checkpointers: Sequence,
     take: Callable[[TrainState, int], TrainState],
     join: Callable[..., TrainState],
     *,
+    measure: str,
     num_train_steps: int,
     eval_every_steps: int,
     steps_per_call: int,
@@ -131,8 +132,10 @@ def train_folds(
       states: at step 0, placed on the devices; give shapes and shardings.
       run_steps: see `train_interval`.
       next_rows: see `train_interval`.
-      validate: scores averaged parameters on the validation frames of the fold at a
-        place among those that ride together.
+      validate: (place, step, averaged parameters) -> scores on the validation frames of
+        the fold at a place among those that ride together.
+      measure: name of the score by which the best checkpoint is chosen, the higher the
+        better.
       checkpointers: of `open_checkpoints`, one a fold.
       take: (states, place) -> the state of one fold.
       join: states of one fold each -> states.
@@ -150,8 +153,8 @@ def train_folds(
       The states, the step and the progress at the end, or where it had to stop.
 
     Raises:
-      RunError: a loss is not finite; says which checkpoint is the last good one. Or a
-        checkpoint cannot be written.
+      DivergedError: a loss is not finite; says which checkpoint is the last good one.
+      RunError: a checkpoint cannot be written.
     """
     places = range(len(checkpointers))
     ahead, restored = _restore(checkpointers, [take(states, p) for p in places])
@@ -192,7 +195,7 @@ def train_folds(
             with _naming_last_good(checkpointers):
                 check_finite(one.params, step)
             if due:
-                scores = validate(place, one.ema_params)
+                scores = validate(place, step, one.ema_params)
             before_save(place)
             if due:
                 row = {"step": step, "loss": totals[place, 0] / totals[place, 1]}
@@ -203,7 +206,7 @@ def train_folds(
                 checkpointers[place],
                 step,
                 one,
-                dice=scores.get("dice"),
+                score=scores.get(measure),
                 progress=Progress(*spent, *totals[place].tolist()),
             )
             saved[place] = step
@@ -213,10 +216,10 @@ def train_folds(
 
 
 def check_finite(params: Params, step: int) -> None:
-    """Raise `RunError` if the last step's update has overflowed."""
+    """Raise `DivergedError` if the last step's update has overflowed."""
     bad = [name for name, ok in jax.device_get(_are_finite(params)).items() if not ok]
     if bad:
-        raise RunError(
+        raise DivergedError(
             f"step {step}: {len(bad)} of {len(params)} parameters are no longer finite, "
             f"such as {bad[0]}. Lower --config.learning_rate"
         )
@@ -255,4 +258,5 @@ def _naming_last_good(checkpointers: Sequence) -> Iterator[None]:
             checkpoints.wait(checkpointer)
             latest = checkpointer.latest
             said.append("none was saved" if latest is None else str(latest.path))
-        raise RunError(f"{error}; last good checkpoint: {', '.join(said)}") from error
+        text = f"{error}; last good checkpoint: {', '.join(said)}"
+        raise type(error)(text) from error

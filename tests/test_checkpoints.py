@@ -21,7 +21,7 @@ def save_all(directory, dices):
                 checkpointer,
                 step,
                 tree(float(step)),
-                dice=dice,
+                score=dice,
                 progress=checkpoints.Progress(train_seconds=step / 2),
             )
         checkpointer.wait()
@@ -137,7 +137,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_newest_whole_one(tmp_path, kind):
         state, _ = checkpoints.restore_latest(checkpointer, tree(0.0))
         assert int(state["step"]) == 3
         checkpoints.save(
-            checkpointer, 4, tree(4.0), dice=0.1, progress=checkpoints.Progress()
+            checkpointer, 4, tree(4.0), score=0.1, progress=checkpoints.Progress()
         )
     assert float(load(directory)["w"][0]) == 4.0
 
@@ -193,7 +193,7 @@ def test_where_the_disk_is_full_the_checkpoints_before_stay(tmp_path, full_disk)
     save_all(tmp_path / "c", [0.5])
     with checkpoints.open_checkpoints(tmp_path / "c") as checkpointer:
         checkpoints.save(
-            checkpointer, 2, too_big, dice=0.6, progress=checkpoints.Progress()
+            checkpointer, 2, too_big, score=0.6, progress=checkpoints.Progress()
         )
         with pytest.raises(RunError, match=r"c: a checkpoint could not be written"):
             checkpoints.wait(checkpointer)

@@ -8,7 +8,7 @@ from nerve_jax.progress import TrainingBar
 def show(terminal):
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=terminal, width=100, highlight=False)
-    bar = TrainingBar([2], 10, 8, console)
+    bar = TrainingBar([2], 10, 8, "dice", console)
     with bar.bar:
         bar.start_at(2, 4)
         bar.show_step(6, 0.31234)

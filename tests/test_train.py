@@ -72,10 +72,16 @@ def compile_for(num_devices, num_folds, accumulate_steps, dropout_rate):
     optimizer = optimizer_of(
         learning_rate=3e-3, num_train_steps=20, warmup_steps=5, weight_decay=0.01
     )
+    loss = make_loss("bce_dice", presence_weight=0.1, coarse_weight=0.0)
+    augment = make_augment(**STRONG)
+
+    def objective(params, images, masks, keys):
+        augment_keys, dropout_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
+        images, masks = augment(images, masks, augment_keys)
+        return loss(apply(params, images, dropout_keys), masks)
+
     step = train_step.make_train_step(
-        apply,
-        make_loss("bce_dice", presence_weight=0.1, coarse_weight=0.0),
-        make_augment(**STRONG),
+        objective,
         optimizer,
         ema_decay=0.99,
         accumulate_steps=accumulate_steps,
@@ -85,7 +91,8 @@ def compile_for(num_devices, num_folds, accumulate_steps, dropout_rate):
     def create(key):
         return train_step.create_state(init(key), optimizer)
 
-    programs = create_fold_programs(create, train_step.make_train_steps(step), mesh)
+    train_steps = train_step.make_train_steps(lambda numbers: step)
+    programs = create_fold_programs(create, train_steps, mesh)
     return mesh, create, programs, jax.device_put(frames(), parallel.replicated(mesh))
 
 
@@ -99,7 +106,7 @@ def setup(num_devices=1, accumulate_steps=1, dropout_rate=0.0, folds=(3,)):
 
     def run(states, rows):
         return programs.run(
-            states, placed, parallel.put(rows, parallel.split_rows(mesh)), stacked
+            states, placed, parallel.put(rows, parallel.split_rows(mesh)), stacked, {}
         )
 
     states = programs.join(*map(create, keys))
@@ -207,7 +214,7 @@ def test_devices_share_out_the_batch_and_exchange_one_mean(plain_programs):
     programs = plain_programs(spy, init, optimizer_of(), mesh, ema_decay=0.9)
     keys, rows = KEY.reshape(1), positions(0)[:, None]
     states = jax.eval_shape(programs.init, keys)
-    program = programs.run.lower(states, frames(), rows, keys).compile()
+    program = programs.run.lower(states, frames(), rows, keys, {}).compile()
     assert seen == [(2, 16, 24, 1)]
     assert program.as_text().count(" all-reduce(") == 1
 
@@ -292,7 +299,7 @@ def train_to_the_end(
     evaluations = []
     rows = [] if rows is None else rows
 
-    def validate(place, params):
+    def validate(place, step, params):
         if stop_after is not None and len(evaluations) == stop_after:
             raise KeyboardInterrupt
         return {"dice": float(params["head/bias"][0])}
@@ -318,6 +325,7 @@ def train_to_the_end(
             checkpointers,
             setup.take,
             setup.join,
+            measure="dice",
             num_train_steps=num_train_steps,
             eval_every_steps=3,
             steps_per_call=1,
@@ -418,10 +426,11 @@ def test_a_run_told_to_stop_while_it_is_scored_saves_once(tmp_path):
             one.states,
             one.run,
             positions,
-            lambda place, params: {"dice": 0.5},
+            lambda place, step, params: {"dice": 0.5},
             [checkpointer],
             one.take,
             one.join,
+            measure="dice",
             num_train_steps=8,
             eval_every_steps=3,
             steps_per_call=1,
