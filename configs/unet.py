@@ -34,6 +34,12 @@ def get_config() -> ConfigDict:
     config.stem_stride = 1  # 2: fold 2x2 px into channels before the first level
     config.compute_dtype = "float32"  # or bfloat16
 
+    # Start; "" for random weights.
+    config.init_from = ""  # the folder of a run whose weights are taken
+    config.init_take = "all_but_heads"  # or encoder, or all
+    config.encoder_frozen_steps = 0  # the encoder is not trained before
+    config.encoder_rate_factor = 1.0  # of its learning rate
+
     # Loss.
     config.loss = "bce_dice"  # or focal_tversky
     config.presence_weight = 0.1
@@ -58,7 +64,12 @@ def get_config() -> ConfigDict:
     config.decide = "expected_dice"  # fitted on other folds' predictions; or threshold
     config.threshold = 0.5  # the plain one: a pixel is nerve from this probability on
 
+    # Pretraining without masks (--mode=pretrain).
+    config.hidden_patch_px = 16
+    config.hidden_share = 0.6  # of the patches
+
     # Augmentation; 0 switches one off.
+    config.cutmix_prob = 0.0  # chance that a frame gets a rectangle of another
     config.augment = ConfigDict(
         {
             "flip_prob": 0.5,

@@ -2,12 +2,13 @@
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
 
-from nerve_jax import locks, parallel, processes, report, workdirs
+from nerve_jax import locks, parallel, processes, report, transfer, workdirs
 from nerve_jax.decide import check_rule
 from nerve_jax.duplicates import (
     Pair,
@@ -19,10 +20,26 @@ from nerve_jax.duplicates import (
 from nerve_jax.errors import InputError
 from nerve_jax.examples import Examples
 from nerve_jax.files import Path
-from nerve_jax.fold_training import Fold, run_folds
-from nerve_jax.programs import create_programs, load_examples_from
+from nerve_jax.fold_training import Fold, Task, run_folds
+from nerve_jax.loading import load_examples_from
+from nerve_jax.programs import Programs, create_programs
+from nerve_jax.segmentation import make_objective, make_task
 from nerve_jax.splits import load_or_create_splits
 from nerve_jax.tables import print_scores
+
+
+class Data(NamedTuple):
+    """A data set and who is who in it.
+
+    Attributes:
+      examples: its frames.
+      pairs: of frames that show the same view.
+      groups: the person of each frame; subjects that share a view are one.
+    """
+
+    examples: Examples
+    pairs: list[Pair]
+    groups: list[str]
 
 
 def cross_validate(config: ConfigDict, workdir: Path, *, force: bool = False) -> dict:
@@ -47,34 +64,66 @@ def cross_validate(config: ConfigDict, workdir: Path, *, force: bool = False) ->
     """
     started = time.perf_counter()
     mesh = parallel.create_mesh(config.folds_together)
-    _check(config, mesh)
-    examples = processes.take_turns(lambda: load_examples_from(config, "train"))
-    labelled = np.flatnonzero(examples.labelled)
-    if not labelled.size:
+    check_config(config, mesh)
+    check_mixing(config, mesh)
+    data = load_data(processes.take_turns(lambda: load_examples_from(config, "train")))
+    check_labelled(data.examples)
+    programs = create_programs(config, mesh, data.examples, make_objective)
+    return train_and_report(config, workdir, data, programs, started, force=force)
+
+
+def load_data(examples: Examples) -> Data:
+    """Find out who is who among frames."""
+    pairs = find_duplicates(examples.thumbnails, examples.digests)
+    return Data(examples, pairs, group_subjects(examples.subjects, pairs))
+
+
+def check_labelled(examples: Examples) -> None:
+    """Raise `InputError` where there is nothing to train on or to score."""
+    if not examples.labelled.any():
         raise InputError(
             f"{examples.fingerprint}: none of {len(examples)} frames has a mask, so "
             "there is nothing to train on (predicting works)"
         )
-    pairs = find_duplicates(examples.thumbnails, examples.digests)
-    groups = group_subjects(examples.subjects, pairs)
+
+
+def train_and_report(
+    config: ConfigDict,
+    workdir: Path,
+    data: Data,
+    programs: Programs,
+    started: float,
+    *,
+    change_task: Callable[[Task], Task] = lambda task: task,
+    force: bool = False,
+) -> dict:
+    """What `cross_validate` does once frames are loaded and programs created.
+
+    Args:
+      config: of the run.
+      workdir: its folder.
+      data: labelled, at least in part.
+      programs: of `create_programs`.
+      started: `time.perf_counter()` from which wall seconds count.
+      change_task: gives the task that is trained instead of plain segmentation.
+      force: see `cross_validate`.
+    """
+    examples = data.examples
     splits = processes.share(
-        lambda: _prepare(config, workdir, examples, groups, force=force)
+        lambda: prepare(config, workdir, data, examples.labelled, force=force)
     )
-    programs = create_programs(config, mesh, examples)
-    together = config.folds_together
-    for first in range(0, len(config.folds), together):
-        numbers = config.folds[first : first + together]
-        finished = processes.share(lambda: workdirs.finished_folds(workdir))
-        if set(numbers) <= set(finished):
-            continue
-        folds = [
-            _choose_frames(config, workdir, number, splits[number], examples, pairs)
-            for number in numbers
-        ]
-        with _hold_locks(folds):
-            run_folds(config, workdir, folds, examples, programs, started)
-        started = time.perf_counter()
-    content = processes.share(lambda: _report(workdir, config, examples, pairs, groups))
+    task = make_task(
+        config,
+        examples,
+        programs.predict,
+        begin=transfer.make_begin(config, examples, data.groups),
+    )
+    folds = [
+        _choose_frames(config, workdir, number, splits[number], data)
+        for number in config.folds
+    ]
+    train_all(config, workdir, folds, change_task(task), programs, started)
+    content = processes.share(lambda: _report(workdir, config, data))
     title = f"{workdir}: {examples.fingerprint}, {content['num_frames']} frames"
     print_scores(content, title=title, folds=content["by_fold"])
     print(
@@ -83,21 +132,62 @@ def cross_validate(config: ConfigDict, workdir: Path, *, force: bool = False) ->
     return content
 
 
-def _prepare(config, workdir: Path, examples: Examples, groups, *, force: bool) -> list:
-    """Check that the folder fits, write what describes the run; the folds' frames."""
-    forced = workdirs.check_run(workdir, config, examples, force=force)
-    splits = _split(config, workdir, examples, groups)
+def train_all(
+    config: ConfigDict,
+    workdir: Path,
+    folds: list[Fold],
+    task: Task,
+    programs: Programs,
+    started: float,
+) -> None:
+    """Train folds that are not finished, so many at a time as ride together."""
+    together = config.folds_together
+    for first in range(0, len(folds), together):
+        riding = folds[first : first + together]
+        finished = processes.share(lambda: workdirs.finished_folds(workdir))
+        if {fold.number for fold in riding} <= set(finished):
+            continue
+        with _hold_locks(riding):
+            run_folds(config, workdir, riding, task, programs, started)
+        started = time.perf_counter()
+
+
+def prepare(
+    config: ConfigDict,
+    workdir: Path,
+    data: Data,
+    dealt: np.ndarray,
+    *,
+    force: bool,
+    task: str = workdirs.SEGMENTATION,
+    change_split: Callable[[dict, Data], dict] = lambda split, data: split,
+) -> list[dict[str, list[str]]]:
+    """Check that the folder fits, write what describes the run; the folds' frames.
+
+    Args:
+      config: of the run.
+      workdir: its folder.
+      data: of the run.
+      dealt: whether each frame is dealt into folds.
+      force: see `cross_validate`.
+      task: see `workdirs.check_run`.
+      change_split: gives the frames of a fold from those dealt to it.
+    """
+    examples, groups = data.examples, data.groups
+    forced = workdirs.check_run(workdir, config, examples, task=task, force=force)
+    dealt_splits = _split(config, workdir, data, np.flatnonzero(dealt))
+    splits = [change_split(split, data) for split in dealt_splits]
     workdirs.check_splits(workdir, splits)
-    workdirs.save_run(workdir, config, examples, groups, forced=forced)
+    workdirs.save_run(workdir, config, examples, groups, task=task, forced=forced)
     for number in config.folds:
         workdirs.save_split(workdir, number, splits[number])
     return splits
 
 
-def _report(workdir: Path, config: ConfigDict, examples: Examples, pairs, groups):
+def _report(workdir: Path, config: ConfigDict, data: Data) -> dict:
     """Write the report, one run at a time: others may train other folds in the folder."""
     with locks.hold(workdir / "report.lock", wait=True):
-        return report.write_report(workdir, config, examples, pairs, groups)
+        return report.write_report(workdir, config, *data)
 
 
 @contextlib.contextmanager
@@ -113,11 +203,11 @@ def _hold_locks(folds: list[Fold]) -> Iterator[None]:
         yield
 
 
-def _choose_frames(config, workdir, number: int, split: dict, examples, pairs) -> Fold:
-    given, val = (examples.positions(split[part]) for part in ("train", "val"))
+def _choose_frames(config, workdir, number: int, split: dict, data: Data) -> Fold:
+    given, val = (data.examples.positions(split[part]) for part in ("train", "val"))
     train = given
     if config.clean_train:
-        train = leave_out_doubtful(given, examples, pairs)
+        train = leave_out_doubtful(given, data.examples, data.pairs)
     return Fold(number, workdirs.fold_dir(workdir, number), given, train, val)
 
 
@@ -132,22 +222,20 @@ def leave_out_doubtful(
     return train[~np.isin(train, wrong)]
 
 
-def _split(
-    config: ConfigDict, workdir: Path, examples: Examples, groups: list[str]
-) -> list:
+def _split(config: ConfigDict, workdir: Path, data: Data, dealt: np.ndarray) -> list:
     """Read or create splits.json; subjects that share a view count as one."""
+    examples, groups = data.examples, data.groups
     for people in shared_subjects(examples.subjects, groups):
         shown = ", ".join(people[:6]) + ", …" * (len(people) > 6)
         print(f"subjects that share frames are kept together in the folds: {shown}")
-    labelled = np.flatnonzero(examples.labelled)
     path = workdir / "splits.json"
     made = not path.exists()
     workdir.mkdir(parents=True, exist_ok=True)
     splits = load_or_create_splits(
         path,
-        [examples.frames[i] for i in labelled],
-        [groups[i] for i in labelled],
-        examples.presence[labelled],
+        [examples.frames[i] for i in dealt],
+        [groups[i] for i in dealt],
+        examples.presence[dealt],
         num_folds=config.num_folds,
         seed=config.seed,
     )
@@ -163,9 +251,24 @@ def _split(
     return splits
 
 
-def _check(config: ConfigDict, mesh) -> None:
+def check_mixing(config: ConfigDict, mesh) -> None:
+    """Raise `InputError` where frames cannot be mixed two by two."""
+    if not 0 <= config.cutmix_prob <= 1:
+        raise InputError(f"cutmix_prob={config.cutmix_prob} is no probability")
+    each = config.batch_size // config.accumulate_steps // mesh.shape["batch"]
+    if config.cutmix_prob and each % 2:
+        raise InputError(
+            f"cutmix_prob={config.cutmix_prob}: frames are mixed two by two, and each "
+            f"device takes {each} at a time; choose a batch_size of which it takes an "
+            "even number"
+        )
+
+
+def check_config(config: ConfigDict, mesh) -> None:
+    """Raise `InputError` for what cannot be trained with."""
     parallel.check_batch_size(mesh, config.batch_size, config.accumulate_steps)
     check_rule(config.decide)
+    transfer.check_transfer(config)
     for name in ("num_train_steps", "eval_every_steps"):
         if config[name] < 1:
             raise InputError(f"{name}={config[name]} must be at least 1")

@@ -13,8 +13,9 @@ from nerve_jax.examples import Examples
 from nerve_jax.files import Path, write_json, write_png
 from nerve_jax.inference import DECISION_FIELDS, load_members, load_rule_of, override
 from nerve_jax.intervals import bootstrap_mean
+from nerve_jax.loading import load_examples_from
 from nerve_jax.metrics import compute_dice, compute_mean
-from nerve_jax.programs import create_predictor, load_examples_from
+from nerve_jax.programs import create_predictor
 from nerve_jax.scores import (
     Predicted,
     Scored,
@@ -41,8 +42,8 @@ def evaluate(workdir: Path, overrides: dict, split: str) -> dict:
     """Score a labelled split; each frame only by folds that were not trained on it.
 
     A fold counts as trained on a frame when it was trained on one of the same pixels,
-    whatever data set and name that came under, and on its own data set also when it was
-    trained on any frame of the same subject, or of one that shares a view with it. The
+    whatever data set and name that came under, and on data sets that it was trained on
+    also when it has seen any frame of the same subject, or of one that shares a view. The
     same holds of the fitted decision.
 
     Args:
@@ -203,14 +204,12 @@ def _find_known(
     """Whether each frame is known from a part, "train" or "val", of each fold.
 
     Known are frames of the same pixels, whatever data set and name they came under,
-    and, of the run's own data set, those of the same group of subjects.
+    and, of data sets that the weights have seen, those of the same group of subjects.
     """
     seen = [workdirs.load_seen(workdir, fold, part) for fold in folds]
-    fingerprint = workdirs.read_json(workdir / "dataset.json")["fingerprint"]
-    own = fingerprint == examples.fingerprint
     people = zip(examples.subjects, groups, strict=True)
     return [
-        [digest in s.digests or (own and not s.people.isdisjoint(who)) for s in seen]
+        [s.knows(examples.fingerprint, digest, who) for s in seen]
         for digest, who in zip(examples.digests, people, strict=True)
     ]
 

@@ -25,6 +25,7 @@ def load_members(workdir: Path) -> dict[int, dict[str, jax.Array]]:
       InputError: no fold is finished there.
     """
     config = workdirs.load_config(workdir)
+    workdirs.check_segments(workdir)
     _, init = create_model_from(config)
     shapes = jax.eval_shape(init, jax.random.key(0))
     same = parallel.replicated(parallel.create_local_mesh())

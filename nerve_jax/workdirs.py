@@ -2,13 +2,14 @@
 
 config.json    the resolved configuration
 code.json      hash of the code, versions of packages; what --force went over
-dataset.json   name and fingerprint of the prepared records
+dataset.json   name and fingerprint of the prepared records, what is learnt from them
 splits.json    the folds (see `splits`)
 frames.csv     every frame: id, subject, group, labelled, presence, digest of its pixels
 metrics.jsonl  a row each time something was measured
 decision.json  how masks are made of probabilities, fitted on all finished folds
 report.lock    while a report is written
 fold_k/        lock (while a run trains it), split.json (its frames), checkpoints/,
+               init.json (with `init_from`: what was taken, and whom it has seen),
                val_probs.npy, val_presence.npy,
                summary.json (it is finished); and, made anew with every report,
                decision.json (fitted on the other folds), scores.csv, examples.png
@@ -17,6 +18,8 @@ report.html    the same for people
 """
 
 import json
+import pprint
+import textwrap
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -31,12 +34,15 @@ from nerve_jax.files import (
     remove_leftovers,
     write_json,
     write_table,
+    write_whole,
 )
 
 # What may change from one command to the next in the same folder: which folds it trains,
 # how they and the frames lie on the devices, and where the files lie (their content has
 # its own fingerprint).
 FREE_FIELDS = ("folds", "folds_together", "max_resident_gb", "data_dir", "manual_dir")
+
+SEGMENTATION, PRETRAINING = "segmentation", "pretraining"  # what a run learns
 
 # What the weights and predictions of finished folds depend on: a folder has one of each.
 MODEL_FIELDS = (
@@ -61,6 +67,7 @@ def check_run(
     config: ml_collections.ConfigDict,
     examples: Examples,
     *,
+    task: str = SEGMENTATION,
     force: bool = False,
 ) -> list[str]:
     """Check that what was trained in a folder was trained as it would be now.
@@ -69,6 +76,7 @@ def check_run(
       workdir: of the run.
       config: may differ in `FREE_FIELDS`.
       examples: the data set.
+      task: what is learnt, `SEGMENTATION` or `PRETRAINING`.
       force: say what differs and go on.
 
     Returns:
@@ -82,7 +90,7 @@ def check_run(
     differences: dict[str, list[str]] = {}
     for name, now, free in (
         ("config.json", to_plain(config), FREE_FIELDS),
-        ("dataset.json", _describe_dataset(examples), ()),
+        ("dataset.json", _describe_dataset(examples, task), ()),
         ("code.json", environment.describe_code(), ("commit", "forced")),
     ):
         if (workdir / name).exists():
@@ -127,6 +135,7 @@ def save_run(
     examples: Examples,
     groups: list[str],
     *,
+    task: str = SEGMENTATION,
     forced: Sequence[str] = (),
 ) -> None:
     """Write config.json, code.json, dataset.json and frames.csv.
@@ -151,11 +160,15 @@ def save_run(
         ("frame", "subject", "group", "labelled", "presence", "digest"),
         list(zip(*columns, *marks, examples.digests, strict=True)),
     )
-    write_json(workdir / "dataset.json", _describe_dataset(examples))
+    write_json(workdir / "dataset.json", _describe_dataset(examples, task))
 
 
-def _describe_dataset(examples: Examples) -> dict:
-    return {"fingerprint": examples.fingerprint, "num_frames": len(examples)}
+def _describe_dataset(examples: Examples, task: str) -> dict:
+    return {
+        "fingerprint": examples.fingerprint,
+        "num_frames": len(examples),
+        "task": task,
+    }
 
 
 def load_config(workdir: Path) -> ml_collections.ConfigDict:
@@ -171,6 +184,26 @@ def load_config(workdir: Path) -> ml_collections.ConfigDict:
             "the folder of a run: --workdir=FOLDER"
         )
     return ml_collections.ConfigDict(_tuples(read_json(path)))
+
+
+def check_segments(workdir: Path) -> None:
+    """Raise `InputError` where a run has not learnt to segment."""
+    if read_json(workdir / "dataset.json").get("task") == PRETRAINING:
+        raise InputError(
+            f"{workdir} was pretrained and does not know nerves yet: train another run "
+            f"from it, --mode=train --config.init_from={workdir}"
+        )
+
+
+def write_config(path: Path, config: ml_collections.ConfigDict, text: str) -> None:
+    """Write a configuration as a file that `--config=` takes, headed by a text."""
+    fields = pprint.pformat(config.to_dict(), sort_dicts=False, width=84)
+    write_whole(
+        path,
+        f'"""{text}"""\n\nfrom ml_collections import ConfigDict\n\n\n'
+        'def get_config() -> ConfigDict:\n    """Every field."""\n'
+        f"    return ConfigDict(\n{textwrap.indent(fields, ' ' * 8)}\n    )\n",
+    )
 
 
 def check_splits(workdir: Path, splits: list[dict[str, list[str]]]) -> None:
@@ -234,20 +267,44 @@ def load_split(workdir: Path, fold: int) -> dict[str, list[str]]:
 
 
 class Seen(NamedTuple):
-    """Frames that a fold has seen: digests of their pixels, their subjects and groups."""
+    """Frames that a fold has seen.
+
+    Attributes:
+      digests: of their pixels.
+      people: by fingerprint of a data set, its subjects and groups.
+    """
 
     digests: set[str]
-    people: set[str]
+    people: dict[str, set[str]]
+
+    def knows(self, fingerprint: str, digest: str, names: Sequence[str]) -> bool:
+        """Whether a frame of a data set, or its person (by any name), is among them."""
+        people = self.people.get(fingerprint, set())
+        return digest in self.digests or not people.isdisjoint(names)
+
+    def to_json(self) -> dict:
+        """As init.json keeps it."""
+        people = {name: sorted(names) for name, names in self.people.items()}
+        return {"digests": sorted(self.digests), "people": people}
 
 
 def load_seen(workdir: Path, fold: int, part: str) -> Seen:
-    """Read what a fold was trained on ("train") or scored on ("val")."""
+    """Read what a fold was trained on ("train") or scored on ("val").
+
+    Weights that began as those of another run have seen what those had seen.
+    """
     rows = {row["frame"]: row for row in read_table(workdir / "frames.csv")}
     frames = load_split(workdir, fold)[part]
-    return Seen(
-        {rows[frame]["digest"] for frame in frames},
-        {rows[frame][name] for frame in frames for name in ("subject", "group")},
-    )
+    digests = {rows[frame]["digest"] for frame in frames}
+    names = {rows[frame][name] for frame in frames for name in ("subject", "group")}
+    people = {read_json(workdir / "dataset.json")["fingerprint"]: names}
+    begun = fold_dir(workdir, fold) / "init.json"
+    if part == "train" and begun.exists():
+        before = read_json(begun)["seen"]
+        digests |= set(before["digests"])
+        for fingerprint, names in before["people"].items():
+            people[fingerprint] = people.get(fingerprint, set()) | set(names)
+    return Seen(digests, people)
 
 
 def read_json(path: Path):
