@@ -19,6 +19,7 @@ from nerve_jax.errors import InputError
 
 Params = dict[str, jax.Array]
 COMPUTE_DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+ENCODER, HEADS = "encoder/", ("head/", "coarse_heads/", "presence/")  # names begin so
 INITIAL_LOGIT = -3.0  # most pixels are not nerve: start from 5 %
 
 
@@ -154,18 +155,31 @@ class UNet(nnx.Module):
         self.multiple = stem_stride * 2 ** (len(widths) - 1)
 
     def __call__(
-        self, images: Float[Array, "batch height width 1"], dropout_keys=None
+        self,
+        images: Float[Array, "batch height width 1"],
+        dropout_keys=None,
+        visible: Float[Array, "batch height width 1"] | None = None,
     ) -> Outputs:
-        """Segment frames of grey values in [0, 1]; a key for each turns dropout on."""
+        """Segment frames of grey values in [0, 1]; a key for each turns dropout on.
+
+        Where `visible` is 0, features are 0 at every level of the encoder; it must be the
+        same all over each of the coarsest cells. Frames are standardised by all pixels.
+        """
         height, width = images.shape[1:3]
         padded = [size + -size % self.multiple for size in (height, width)]
         x, (top, left) = pad_to(standardise(images), padded)
+        if visible is not None:
+            shown = pad_to(visible, padded)[0].astype(self.dtype)
+            x = x * shown
+            shown = shown[:, :: self.stem_stride, :: self.stem_stride]
         x = ops.space_to_depth(x, self.stem_stride).astype(self.dtype)
         skips = []
         for number, blocks in enumerate(self.encoder):
             x = ops.max_pool_2x2(x) if number else x
             for block in blocks:
                 x = block(x)
+                if visible is not None:
+                    x = x * shown[:, :: 2**number, :: 2**number]
             skips.append(x)
         if dropout_keys is not None:
             x = drop_out(x, self.dropout_rate, dropout_keys)
@@ -224,8 +238,10 @@ def create_model(
       compute_dtype: "float32" or "bfloat16"; parameters are float32 either way.
 
     Returns:
-      `apply(params, images, dropout_keys=None) -> Outputs` and `init(key) -> params`;
-      dropout is on where each frame is given a key.
+      `apply(params, images, dropout_keys=None, visible=None) -> Outputs` and `init(key)
+      -> params`; dropout is on where each frame is given a key, and where `visible`
+      [batch height width 1] is 0 rather than 1, the encoder sees nothing but
+      how bright the frame is as a whole.
 
     Raises:
       InputError: a block or dtype of another name, widths that do not fit num_groups.
@@ -268,10 +284,10 @@ def create_model(
         flat = dict(nnx.to_flat_state(build(fast_key)[1]))
         return {name: flat[path][...] for name, path in names.items()}
 
-    def apply(params: Params, images, dropout_keys=None) -> Outputs:
+    def apply(params: Params, images, dropout_keys=None, visible=None) -> Outputs:
         state = [(path, nnx.Param(params[name])) for name, path in names.items()]
         model = nnx.merge(graphdef, nnx.from_flat_state(state))
-        return model(images, dropout_keys)
+        return model(images, dropout_keys, visible)
 
     return apply, jax.jit(init)
 
