@@ -107,3 +107,79 @@ def plot_distribution(
     axes.yaxis.get_major_locator().set_params(integer=True)
     axes.legend(frameon=False, fontsize=8)
     return _to_svg(figure)
+
+
+@mpl.rc_context(STYLE)
+def plot_history(
+    whole: Sequence[tuple[int, float]], given_up: Sequence[tuple[int, float]]
+) -> str:
+    """Plot the Dice of trials by number, and the best so far of those that are whole."""
+    figure, axes = _create_axes("trial", "Dice")
+    if given_up:
+        numbers, values = zip(*given_up, strict=True)
+        axes.scatter(numbers, values, s=22, fc="none", ec=GREY, label="given up")
+    numbers, values = zip(*sorted(whole), strict=True)
+    axes.scatter(numbers, values, s=22, color=BLUE, lw=0, label="whole")
+    best = np.maximum.accumulate(values)
+    axes.step(numbers, best, where="post", color=AMBER, lw=1.5, label="best so far")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.legend(frameon=False, fontsize=8)
+    return _to_svg(figure)
+
+
+@mpl.rc_context(STYLE)
+def plot_bars(shares: dict[str, float], label: str) -> str:
+    """Plot shares by name as bars, the first on top."""
+    figure, axes = _create_axes(label, "")
+    names = list(shares)[::-1]
+    axes.barh(names, [shares[name] for name in names], color=BLUE, height=0.7)
+    axes.grid(visible=False, axis="y")
+    return _to_svg(figure)
+
+
+@mpl.rc_context(STYLE)
+def plot_parallel(
+    columns: dict[str, Sequence], values: Sequence[float], logarithmic: set[str]
+) -> str:
+    """Plot a line a trial through its values, each on an axis of its own, to its Dice.
+
+    Args:
+      columns: values of each field, numbers or texts.
+      values: Dice of each trial.
+      logarithmic: names of fields whose axis is logarithmic.
+    """
+    axes_of = {name: _to_unit(c, name in logarithmic) for name, c in columns.items()}
+    axes_of["Dice"] = _to_unit(values, logarithmic=False)
+    figure = Figure(figsize=(1.3 * len(axes_of) + 0.8, 3.6), layout="constrained")
+    axes = figure.add_subplot()
+    places = np.arange(len(axes_of))
+    lines = np.array([places_of for places_of, _ in axes_of.values()]).T
+    for row in np.argsort(values):
+        share = axes_of["Dice"][0][row]
+        shade = mpl.colormaps["Blues"](0.25 + 0.75 * share)
+        axes.plot(places, lines[row], color=shade, lw=1.0 + share)
+    for place, (_, ticks) in zip(places, axes_of.values(), strict=True):
+        axes.axvline(place, color=GREY, lw=0.8)
+        for height, text in ticks:
+            axes.text(place + 0.04, height, text, fontsize=7, va="center")
+    labels = [name.replace("augment.", "") for name in axes_of]
+    axes.set_xticks(places, labels, rotation=20, ha="right", fontsize=8)
+    axes.set(yticks=[], ylim=(-0.06, 1.06), xlim=(-0.2, len(axes_of) - 0.4))
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    return _to_svg(figure)
+
+
+def _to_unit(values: Sequence, logarithmic: bool):
+    """Heights of values on an axis from 0 to 1, and (height, text) of its ticks."""
+    if isinstance(values[0], str):
+        names = sorted(set(values))
+        heights = np.linspace(0, 1, len(names)) if len(names) > 1 else np.array([0.5])
+        where = dict(zip(names, heights, strict=True))
+        return [where[value] for value in values], list(
+            zip(heights, names, strict=True)
+        )
+    numbers = np.log(values) if logarithmic else np.asarray(values, float)
+    low, high = numbers.min(), numbers.max()
+    ends = [(0.0, f"{min(values):.3g}"), (1.0, f"{max(values):.3g}")]
+    return ((numbers - low) / max(high - low, 1e-12)).tolist(), ends

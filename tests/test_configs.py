@@ -10,6 +10,8 @@ from ml_collections import ConfigDict
 from nerve_jax.augment import make_augment
 from nerve_jax.losses import make_loss
 from nerve_jax.programs import create_model_from
+from nerve_jax.space import check_space
+from nerve_jax.tuning import TUNING_FIELDS, split_config
 
 CONFIGS = sorted(
     path.stem for path in (Path(__file__).parents[1] / "configs").glob("[!_]*.py")
@@ -44,6 +46,12 @@ def test_names_and_strengths_are_those_of_the_code(config):
 
 def test_a_variant_changes_values_of_the_reference_and_adds_none(config):
     reference = importlib.import_module("configs.unet").get_config()
-    assert set(config.keys()) == set(reference.keys())
-    for key, value in config.items():
-        assert type(value) is type(reference[key]), key
+    tuned = set(TUNING_FIELDS) if "space" in config else set()
+    assert set(config.keys()) == set(reference.keys()) | tuned
+    for key in reference:
+        assert type(config[key]) is type(reference[key]), key
+
+
+def test_what_is_to_be_searched_can_be(config):
+    if "space" in config:
+        check_space(*split_config(config)[::-1])

@@ -1,0 +1,79 @@
+"""Ranges of configuration fields, as `config.space` writes them.
+
+config.space.learning_rate = ("log", 5e-4, 1e-2)    evenly in its logarithm
+config.space.weight_decay = ("linear", 0.0, 0.2)    evenly
+config.space.blocks_per_level = ("int", 1, 3)       whole numbers, ends included
+config.space.loss = ("choice", "bce_dice", "focal_tversky")
+"""
+
+from ml_collections import ConfigDict
+from optuna.trial import BaseTrial
+
+from nerve_jax.errors import raise_if_any
+
+# Trials share frames, folds and devices: these fields are the same in all of them.
+SHARED = (
+    *("dataset", "data_dir", "manual_dir", "num_subjects", "frames_per_subject"),
+    *("phantom_seed", "image_size", "max_resident_gb", "seed"),
+    *("num_folds", "folds", "folds_together"),
+)
+KINDS = ("log", "linear", "int", "choice")
+
+
+def check_space(space: dict, config: ConfigDict) -> None:
+    """Check ranges against the configuration whose fields they are of.
+
+    Args:
+      space: by dotted name of a field.
+      config: of a training.
+
+    Raises:
+      InputError: lists all that cannot be tried.
+    """
+    known = config.to_dict() | {
+        f"augment.{name}": value for name, value in config.augment.items()
+    }
+    problems = [] if space else ["it names no field"]
+    for name, entry in space.items():
+        if name not in known:
+            problem = "no such field"
+        elif name in SHARED:
+            problem = "all trials share it"
+        else:
+            problem = _find_problem(entry, known[name])
+        problems += [f"{name} = {entry}: {problem}"] if problem else []
+    raise_if_any(
+        problems, "config.space cannot be searched", "configs/tune_unet.py shows how."
+    )
+
+
+def _find_problem(entry, value) -> str:
+    """What is wrong with a range of a field that has some value; "" if nothing is."""
+    if not isinstance(entry, tuple | list) or len(entry) < 2 or entry[0] not in KINDS:
+        return f"not (kind, low, high); kinds are {', '.join(KINDS)}"
+    kind, *values = entry
+    if kind == "choice":
+        kinds = {type(choice) for choice in values} - {type(value)}
+        return f"choices must be {type(value).__name__}" if kinds else ""
+    wanted = int if kind == "int" else float
+    if type(value) is not wanted:
+        return f"{kind!r} is for {wanted.__name__}, and the field is {value!r}"
+    if len(values) != 2 or any(type(x) not in (int, wanted) for x in values):
+        return f"low and high must be {wanted.__name__}"
+    if not values[0] < values[1]:
+        return "low must be below high"
+    return "its logarithm wants low above 0" if kind == "log" and values[0] <= 0 else ""
+
+
+def suggest(trial: BaseTrial, space: dict[str, tuple]) -> dict:
+    """The values that a trial tries, by dotted name."""
+    return {name: _suggest_one(trial, name, *entry) for name, entry in space.items()}
+
+
+def _suggest_one(trial: BaseTrial, name: str, kind: str, *values):
+    if kind == "choice":  # by name, for a database keeps no tuples
+        by_name = {str(value): value for value in values}
+        return by_name[trial.suggest_categorical(name, list(by_name))]
+    if kind == "int":
+        return trial.suggest_int(name, *values)
+    return trial.suggest_float(name, *values, log=kind == "log")

@@ -1,0 +1,308 @@
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import jax
+import optuna
+import pytest
+from ml_collections import ConfigDict
+from optuna.trial import TrialState
+
+from nerve_jax import study_page, tuning
+from nerve_jax.errors import InputError, StoppedError
+
+SPACE = {
+    "learning_rate": ("log", 1e-4, 1e-2),
+    "weight_decay": ("log", 1e-3, 0.3),
+    "presence_weight": ("linear", 0.05, 0.5),
+    "augment": {"gamma_fraction": ("linear", 0.1, 0.5)},
+}
+
+NO_PROGRAMS = tuning.Programs(*[None] * len(tuning.Programs._fields))
+
+
+@pytest.fixture
+def tune_config(small_config):
+    """Return `create(**fields) -> config` of a study of seconds."""
+
+    def create(**fields):
+        config = small_config()
+        with config.unlocked():
+            config.num_trials, config.storage = 3, ""
+            config.space = ConfigDict(fields.pop("space", SPACE))
+        config.update(fields)
+        return config
+
+    return create
+
+
+def load(path):
+    spec = importlib.util.spec_from_file_location("best", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config()
+
+
+def trials_of(workdir):
+    return tuning.open_study("", workdir).trials
+
+
+def test_a_study_is_trained_scored_shown_and_its_best_is_a_configuration(
+    tune_config, tmp_path
+):
+    """Two trials that differ in scalars compile one step."""
+    compiled = []
+
+    def count(name, seconds, fun_name="", **details):
+        if name.endswith("backend_compile_duration") and "run_own" in str(fun_name):
+            compiled.append(fun_name)
+
+    jax.monitoring.register_event_duration_secs_listener(count)
+    workdir = tmp_path / "study"
+    config = tune_config(num_trials=2, folds=(0, 1))
+    tuning.tune(config, workdir)
+    assert len(compiled) == 1
+    tuning.tune(config, workdir)  # has enough
+    trials = trials_of(workdir)
+    assert len(trials) == 2
+    assert len({trial.params["learning_rate"] for trial in trials}) == 2
+    for trial in trials:
+        folder = workdir / "trials" / f"trial_{trial.number:04d}"
+        report = json.loads((folder / "report.json").read_text())
+        assert trial.value == report["dice"]
+        assert report["folds"] == [0, 1]
+        for name, value in trial.params.items():
+            where, _, leaf = name.rpartition(".")
+            fields = report["config"][where] if where else report["config"]
+            assert fields[leaf] == value
+        assert set(trial.intermediate_values) == {2, 4, 6, 8}
+    best = max(trials, key=lambda trial: trial.value)
+    found = load(workdir / "best_config.py")
+    assert found.learning_rate == best.params["learning_rate"]
+    assert found.augment.gamma_fraction == best.params["augment.gamma_fraction"]
+    assert "space" not in found
+    page = (workdir / "study.html").read_text()
+    assert "2 trials whole" in page
+    assert 'href="trials/trial_0000/report.html"' in page
+    with pytest.raises(InputError, match="learning_rate.*before.*now"):
+        changed = tune_config(folds=(0, 1), learning_rate=0.5)
+        tuning.tune(changed, workdir)
+
+
+def test_the_same_seed_tries_the_same_values_however_often_it_was_stopped(tmp_path):
+    def ask(name, pieces):
+        folder = tmp_path / name
+        folder.mkdir()
+        for _ in range(pieces):
+            study = tuning.open_study("", folder)
+            for _ in range(12 // pieces):
+                trial = study.ask()
+                study.sampler = optuna.samplers.TPESampler(seed=trial.number)
+                study.tell(trial, -abs(trial.suggest_float("x", 0, 1) - 0.3))
+        return [trial.params["x"] for trial in trials_of(folder)]
+
+    assert ask("whole", 1) == ask("pieces", 4)
+
+
+def test_a_trial_that_is_behind_is_given_up_and_one_that_diverges_is_noted(
+    tune_config, tmp_path, monkeypatch, capsys
+):
+    config = tune_config(num_trials=7, folds=(0,))
+    told = []
+
+    def train(config, directory, data, programs, started, *, change_task):
+        number = len(told)
+        told.append(number)
+        task = change_task(tuning.Task("dice", None, score_of(number), None))
+        fold = tuning.Fold(0, directory, *[None] * 3)
+        for step in (2, 4):
+            task.score(fold, step, {})
+        if number in (1, 6):
+            kind = tuning.DivergedError if number == 1 else tuning.InputError
+            raise kind(f"no: {number}")
+        return {"dice": 0.9 - 0.1 * number}
+
+    def score_of(number):
+        return lambda fold, step, params: {"dice": 0.9 - 0.1 * (number % 6)}
+
+    monkeypatch.setattr(tuning, "train_and_report", train)
+    monkeypatch.setattr(tuning, "create_programs", lambda *_: NO_PROGRAMS)
+    tuning.tune(config, tmp_path / "study")
+    states = [trial.state for trial in trials_of(tmp_path / "study")]
+    whole, failed, pruned = TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED
+    assert states == [whole, failed, whole, whole, whole, pruned, failed]
+    page = (tmp_path / "study" / "study.html").read_text()
+    assert "4 trials whole, 1 given up early, 2 failed" in page
+    assert "given up at step 2" in page
+    assert "failed at step 4: InputError: no: 6" in page
+    assert "trial 1 failed: no: 1" in capsys.readouterr().out
+
+
+def test_a_stopped_trial_goes_on_and_is_not_tried_twice(
+    tune_config, tmp_path, monkeypatch
+):
+    config = tune_config(num_trials=2, folds=(0,))
+    seen = []
+
+    def train(config, directory, data, programs, started, *, change_task):
+        seen.append((directory.name, config.learning_rate))
+        if len(seen) == 1:
+            raise StoppedError("stopped by SIGTERM", 143)
+        return {"dice": 0.5}
+
+    monkeypatch.setattr(tuning, "train_and_report", train)
+    monkeypatch.setattr(tuning, "create_programs", lambda *_: NO_PROGRAMS)
+    with pytest.raises(StoppedError):
+        tuning.tune(config, tmp_path / "study")
+    tuning.tune(config, tmp_path / "study")
+    assert [name for name, _ in seen] == ["trial_0000", "trial_0000", "trial_0001"]
+    assert seen[0] == seen[1]
+    assert all(t.state == TrialState.COMPLETE for t in trials_of(tmp_path / "study"))
+
+
+def test_a_trial_is_behind_by_where_it_stands_not_by_what_it_once_had(tmp_path):
+    """The mean of folds falls where another fold begins, for good ones as for bad."""
+    study = tuning.open_study("", tmp_path)
+    for offset in (0.0, 0.01, 0.02, 0.03):
+        other = study.ask()
+        for step, value in {4: 0.8, 6: 0.6}.items():
+            other.report(value + offset, step)
+        study.tell(other, 0.8)
+    trial = study.ask()
+    trial.report(0.9, 4)
+    assert not tuning._is_behind(trial, 0.9, 4)
+    assert tuning._is_behind(trial, 0.55, 6)
+    assert not tuning._is_behind(trial, 0.7, 6)
+    assert not tuning._is_behind(trial, 0.1, 8)  # none has stood there
+
+
+def test_who_works_in_one_folder_takes_trials_of_its_own(tune_config, tmp_path):
+    config = tune_config(num_trials=2)
+    study = tuning.open_study("", tmp_path)
+    with (
+        tuning._take_trial(study, tmp_path, config) as first,
+        tuning._take_trial(study, tmp_path, config) as second,
+        tuning._take_trial(study, tmp_path, config) as third,
+    ):
+        assert (first.number, second.number, third) == (0, 1, None)
+        study.tell(first, 0.5)
+    with tuning._take_trial(study, tmp_path, config) as again:
+        assert again.number == 1  # the other was let go without a word
+
+
+def test_the_password_of_a_database_is_not_shown():
+    url = "postgresql+psycopg://me:secret@host:5432/name"
+    assert tuning._hide_password(url) == "postgresql+psycopg://me:***@host:5432/name"
+    assert tuning._hide_password("sqlite:////a/b.db") == "sqlite:////a/b.db"
+
+
+def test_a_trial_of_several_folds_reports_their_mean_so_far(tune_config, tmp_path):
+    study = tuning.open_study("", tmp_path)
+    trial = study.ask()
+    config = tune_config(folds=(1, 0), num_train_steps=4)
+    scores = iter([0.2, 0.4, 0.8])
+    task = tuning.Task("dice", None, lambda *_: {"dice": next(scores)}, None)
+    scored = tuning._prune_by(trial, config, task).score
+    folds = {n: tuning.Fold(n, tmp_path, *[None] * 3) for n in (0, 1)}
+    scored(folds[1], 2, {})
+    scored(folds[1], 4, {})
+    # Another process goes on with it: what the first fold scored is in the study.
+    again = optuna.trial.Trial(study, trial._trial_id)
+    tuning._prune_by(again, config, task).score(folds[0], 2, {})
+    (frozen,) = study.trials
+    assert frozen.intermediate_values == pytest.approx({2: 0.2, 4: 0.4, 6: 0.6})
+
+
+def test_a_configuration_without_a_search_is_refused(small_config, tmp_path):
+    with pytest.raises(InputError, match="needs num_trials, storage, space"):
+        tuning.tune(small_config(), tmp_path / "study")
+
+
+def test_a_database_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(InputError, match="storage=sqlite:////no/such/study.db"):
+        tuning.open_study("sqlite:////no/such/study.db", tmp_path)
+
+
+def test_the_page_of_a_study_draws_what_there_is(tmp_path):
+    study = tuning.open_study("", tmp_path)
+    of = {"fingerprint": "set-1", "folds": [0], "num_train_steps": 4}
+    study.set_user_attr("of", of)
+    study_page.write_page(study, tmp_path)
+    assert "No trial is whole yet" in (tmp_path / "study.html").read_text()
+    for value in (0.1, 0.5, 0.3, 0.4, 0.2):
+        trial = study.ask()
+        trial.suggest_float("learning_rate", 1e-4, 1e-1, log=True)
+        trial.suggest_categorical("loss", ["a", "b"])
+        study.tell(trial, value)
+    study_page.write_page(study, tmp_path)
+    page = (tmp_path / "study.html").read_text()
+    for alt in ("Dice of each trial", "importance of each field", "parallel coord"):
+        assert f'alt="{alt}' in page
+    rows = [page.index(f"<b>{value:.4f}</b>") for value in (0.5, 0.4, 0.3, 0.2, 0.1)]
+    assert rows[1:] == sorted(rows[1:])  # best first
+
+
+@pytest.fixture
+def postgres(tmp_path):
+    """The URL of a PostgreSQL database, where its server and psycopg are installed."""
+    pytest.importorskip("psycopg")
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not found or os.getuid() != 0:
+        pytest.skip("needs PostgreSQL's server, and root to start it as its user")
+    folder = Path(tempfile.mkdtemp())
+    shutil.chown(folder, "postgres")
+
+    def run(*words):
+        # In that user's own name, for the server refuses to be root's.
+        command = [str(found[-1].with_name(words[0])), "-D", str(folder / "db")]
+        subprocess.run(
+            ["runuser", "-u", "postgres", "--", *command, *words[1:]],
+            check=True,
+            cwd=folder,
+            stdout=subprocess.DEVNULL,
+        )
+
+    run("initdb", "-A", "trust")
+    port = 55_432
+    run("pg_ctl", "-w", "-o", f"-p {port} -k {folder}", "start")
+    yield f"postgresql+psycopg://postgres@localhost:{port}/postgres"
+    run("pg_ctl", "-m", "immediate", "stop")
+    shutil.rmtree(folder)
+
+
+@pytest.mark.slow
+def test_two_machines_share_a_study_by_a_database(tune_config, tmp_path, postgres):
+    """Each in a folder of its own, at the same time; together they do all trials."""
+    config = tune_config(num_trials=4, storage=postgres, folds=(0,))
+    (tmp_path / "config.json").write_text(config.to_json())
+    script = (
+        "import json, pathlib, sys; from absl import flags; flags.FLAGS(['x']);"
+        "from nerve_jax import tuning, workdirs;"
+        "from ml_collections import ConfigDict;"
+        "plain = json.loads(pathlib.Path(sys.argv[1]).read_text());"
+        "config = ConfigDict(workdirs._tuples(plain));"
+        "tuning.tune(config, pathlib.Path(sys.argv[2]))"
+    )
+    machines = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, tmp_path / "config.json", folder / "study"],
+            stdout=subprocess.DEVNULL,
+        )
+        for folder in (tmp_path / "a", tmp_path / "b")
+    ]
+    assert [machine.wait(400) for machine in machines] == [0, 0]
+    study = tuning.open_study(postgres, tmp_path / "study")
+    assert [t.state for t in study.trials] == [TrialState.COMPLETE] * 4
+    done = [
+        {path.name for path in (tmp_path / name / "study" / "trials").iterdir()}
+        for name in "ab"
+    ]
+    assert not done[0] & done[1]
+    assert done[0] | done[1] == {f"trial_{number:04d}" for number in range(4)}
+    best = [load(tmp_path / n / "study" / "best_config.py") for n in "ab"]
+    assert best[0].learning_rate == best[1].learning_rate
