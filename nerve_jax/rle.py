@@ -17,6 +17,11 @@ def encode(mask: Bool[np.ndarray, "height width"]) -> str:
     return " ".join(map(str, runs.ravel().tolist()))
 
 
+def count_pixels(text: str) -> int:
+    """How many pixels a run-length code marks."""
+    return sum(map(int, text.split()[1::2]))
+
+
 def decode(text: str, height: int, width: int) -> Bool[np.ndarray, "height width"]:
     """Decode a run-length code to a mask of the given size.
 
