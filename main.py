@@ -10,14 +10,19 @@ from nerve_jax import memory
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file.")
 WORKDIR = flags.DEFINE_string("workdir", "", "Run folder; or runs/<config's stem>.")
-MODES = ["train", "evaluate", "predict", "compare", "audit"]
+MODES = [
+    *("train", "pretrain", "tune", "plan"),
+    *("evaluate", "predict", "compare", "audit"),
+]
 MODE = flags.DEFINE_enum("mode", "train", MODES, "Command.")
 WORKDIRS = flags.DEFINE_list("workdirs", [], "compare: the folders of two runs, A,B.")
 SPLIT = flags.DEFINE_string("split", "train", "evaluate, audit: split of the data.")
 INPUT = flags.DEFINE_string("input", "", "predict: folder of frames.")
 OUTPUT = flags.DEFINE_string("output", "", "predict: folder of masks and tables.")
 SUBMISSION = flags.DEFINE_bool("submission", False, "predict: write the Kaggle file.")
-FORCE = flags.DEFINE_bool("force", False, "train: go on though config or code differ.")
+FORCE = flags.DEFINE_bool(
+    "force", False, "train, pretrain: though config or code differ."
+)
 COORDINATOR = flags.DEFINE_string("coordinator", "", "HOST:PORT of process 0.")
 NUM_PROCESSES = flags.DEFINE_integer("num_processes", 0, "Of a run; 0: found out.")
 PROCESS_ID = flags.DEFINE_integer("process_id", -1, "Of this one, from 0.")

@@ -11,14 +11,21 @@ from nerve_jax import (
     evaluate,
     inference,
     parallel,
+    planning,
+    pretraining,
     processes,
 )
 from nerve_jax.errors import InputError
-from nerve_jax.files import open_path
-from nerve_jax.programs import load_examples_from
+from nerve_jax.files import is_remote, open_path
+from nerve_jax.loading import load_examples_from
 from nerve_jax.workdirs import load_config
 
-SHARED_MODES = ("train", "evaluate")  # what several processes can do together
+NEED_CONFIG = ("train", "pretrain", "tune", "plan", "audit")
+SHARED_MODES = (
+    "train",
+    "pretrain",
+    "evaluate",
+)  # what several processes can do together
 
 
 def run(
@@ -56,7 +63,7 @@ def run(
     if not workdir:
         raise InputError("name a configuration (--config=configs/unet.py) or --workdir")
     folder = open_path(workdir)
-    if mode in ("train", "audit") and config is None:
+    if mode in NEED_CONFIG and config is None:
         raise InputError(
             f"--mode={mode} needs a configuration: --config=configs/unet.py"
         )
@@ -66,6 +73,21 @@ def run(
     if mode == "train":
         _prepare_devices(config, config.folds_together, connected=connected)
         cross_validation.cross_validate(config, folder, force=force)
+        return
+    if mode == "pretrain":
+        _prepare_devices(config, config.folds_together, connected=connected)
+        pretraining.pretrain(config, folder, force=force)
+        return
+    if mode == "tune":
+        from nerve_jax import tuning  # Optuna takes a second that others are spared
+
+        if is_remote(workdir):
+            raise InputError(f"--workdir={workdir}: a study's folder must be on a disk")
+        _prepare_devices(config, config.folds_together, connected=connected)
+        tuning.tune(config, pathlib.Path(workdir))
+        return
+    if mode == "plan":
+        planning.plan(config, folder)
         return
     trained = load_config(folder)
     _prepare_devices(trained, connected=connected)
