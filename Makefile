@@ -15,7 +15,7 @@ test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -q $(AT_ONCE)
 
 test-all: $(VENV)/.installed-dev
-	$(BIN)/pip install -q -e '.[fuzz]'
+	$(BIN)/pip install -q -e '.[fuzz,postgres]'
 	$(BIN)/python -m pytest -q $(AT_ONCE) -m ''
 
 lint: $(VENV)/.installed-dev

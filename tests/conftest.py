@@ -1,5 +1,9 @@
 """Strictness that holds in all tests: shapes, dtypes, four simulated devices."""
 
+import atexit
+import shutil
+import tempfile
+
 import jax
 from jaxtyping import install_import_hook
 
@@ -7,6 +11,12 @@ jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+# Programs that one test has compiled are kept for the others, and commands they start.
+CACHE = tempfile.mkdtemp(prefix="nerve_jax_tests_")
+atexit.register(shutil.rmtree, CACHE, ignore_errors=True)
+jax.config.update("jax_compilation_cache_dir", CACHE)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 install_import_hook("nerve_jax", "beartype.beartype")
 
@@ -75,6 +85,33 @@ def blob_frames():
     return make
 
 
+@pytest.fixture
+def kaggle_dir(tmp_path):
+    """The competition's files, in small."""
+    from nerve_jax import rle
+
+    folder = tmp_path / "kaggle"
+    (folder / "train").mkdir(parents=True)
+    (folder / "test").mkdir()
+    rng = np.random.default_rng(0)
+    rows = ["subject,img,pixels"]
+    for subject in (1, 2, 10):
+        for img in (1, 2):
+            image = rng.integers(0, 256, (42, 58), dtype=np.uint8)
+            mask = np.zeros((42, 58), bool)
+            if img == 1:
+                mask[10:20, 20 : 30 + subject] = True
+            stem = folder / "train" / f"{subject}_{img}"
+            Image.fromarray(image).save(f"{stem}.tif")
+            Image.fromarray(mask * np.uint8(255)).save(f"{stem}_mask.tif")
+            rows.append(f"{subject},{img},{rle.encode(mask)}")
+    for img in (1, 2, 3):
+        image = rng.integers(0, 256, (42, 58), dtype=np.uint8)
+        Image.fromarray(image).save(folder / "test" / f"{img}.tif")
+    (folder / "train_masks.csv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
 @pytest.fixture(scope="session")
 def plain_programs():
     """Return `create(apply, init, optimizer, mesh) -> FoldPrograms`, frames as they are."""
@@ -82,11 +119,13 @@ def plain_programs():
     from nerve_jax.folds import create_fold_programs
     from nerve_jax.losses import make_loss
 
+    loss = make_loss("bce_dice", presence_weight=0.1, coarse_weight=0.0)
+
     def create(apply, init, optimizer, mesh, *, ema_decay=0.0, accumulate_steps=1):
         step = train_step.make_train_step(
-            apply,
-            make_loss("bce_dice", presence_weight=0.1, coarse_weight=0.0),
-            lambda images, masks, keys: (images, masks),
+            lambda params, images, masks, keys: loss(
+                apply(params, images, keys), masks
+            ),
             optimizer,
             ema_decay=ema_decay,
             accumulate_steps=accumulate_steps,
@@ -94,8 +133,35 @@ def plain_programs():
         )
         return create_fold_programs(
             lambda key: train_step.create_state(init(key), optimizer),
-            train_step.make_train_steps(step),
+            train_step.make_train_steps(lambda numbers: step),
             mesh,
         )
+
+    return create
+
+
+@pytest.fixture
+def small_config(write_folder, blob_frames, tmp_path):
+    """Return `create(**fields) -> config` of a run of seconds on a folder of discs."""
+    from configs import unet
+
+    folder = write_folder(blob_frames(4, 3))
+
+    def create(**fields):
+        config = unet.get_config()
+        config.update(
+            dataset="ultrasound_nerve/folder",
+            manual_dir=str(folder),
+            data_dir=str(tmp_path / "records"),
+            image_size=(24, 32),
+            widths=(8, 16),
+            batch_size=8,
+            num_train_steps=4,
+            eval_every_steps=2,
+            num_folds=2,
+            hidden_patch_px=8,
+        )
+        config.update(fields)
+        return config
 
     return create

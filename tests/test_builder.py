@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nerve_jax import rle
 from nerve_jax.datasets.ultrasound_nerve import Builder
 from nerve_jax.errors import InputError
 from nerve_jax.examples import create_builder, load_examples
@@ -245,31 +244,6 @@ def test_unknown_data_sets_list_the_right_ones(tmp_path):
         create_builder("mnist", data_dir=str(tmp_path))
     with pytest.raises(InputError, match="no split 'test'; it has train"):
         load(tmp_path, "phantom", "test", num_subjects=1, frames_per_subject=1)
-
-
-@pytest.fixture
-def kaggle_dir(tmp_path):
-    """The competition's files, in small."""
-    folder = tmp_path / "kaggle"
-    (folder / "train").mkdir(parents=True)
-    (folder / "test").mkdir()
-    rng = np.random.default_rng(0)
-    rows = ["subject,img,pixels"]
-    for subject in (1, 2, 10):
-        for img in (1, 2):
-            image = rng.integers(0, 256, (42, 58), dtype=np.uint8)
-            mask = np.zeros((42, 58), bool)
-            if img == 1:
-                mask[10:20, 20 : 30 + subject] = True
-            stem = folder / "train" / f"{subject}_{img}"
-            Image.fromarray(image).save(f"{stem}.tif")
-            Image.fromarray(mask * np.uint8(255)).save(f"{stem}_mask.tif")
-            rows.append(f"{subject},{img},{rle.encode(mask)}")
-    for img in (1, 2, 3):
-        image = rng.integers(0, 256, (42, 58), dtype=np.uint8)
-        Image.fromarray(image).save(folder / "test" / f"{img}.tif")
-    (folder / "train_masks.csv").write_text("\n".join(rows) + "\n")
-    return folder
 
 
 def zip_up(folder, path):

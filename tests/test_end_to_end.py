@@ -7,10 +7,10 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -57,9 +57,9 @@ def command(*words, **overrides):
 
 def environment():
     """This one, with programs compiled by one command kept for the next."""
-    cache = Path(tempfile.gettempdir()) / f"nerve_jax_test_{os.getpid()}"
+    cache = jax.config.jax_compilation_cache_dir
     kept = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
-    return kept | {"JAX_PLATFORMS": "cpu", "JAX_COMPILATION_CACHE_DIR": str(cache)}
+    return kept | {"JAX_PLATFORMS": "cpu", "JAX_COMPILATION_CACHE_DIR": cache}
 
 
 def run(*words, expect=0, **overrides):
@@ -444,6 +444,7 @@ def test_real_frames_are_trained_on_evaluated_and_predicted(tmp_path, usgra_dir)
         assert mask.size == Image.open(path).size
 
 
+@pytest.mark.slow
 def test_a_run_compared_with_itself_does_not_differ(shared, tmp_path):
     folder, _ = shared
     runs = f"--workdirs={folder / 'whole'},{folder / 'whole'}"
@@ -472,6 +473,7 @@ def test_an_audit_is_a_page_and_a_file(shared, tmp_path):
     assert "data:image" in (tmp_path / "audit.html").read_text()
 
 
+@pytest.mark.slow
 def test_clean_train_drops_doubtful_frames_from_training_and_not_from_scores(
     tmp_path, write_folder, blob_frames
 ):
@@ -561,6 +563,7 @@ def test_predict_decides_by_the_rule_of_the_run_and_by_as_many_folds_as_told(
     assert "give its training command once more" in said
 
 
+@pytest.mark.slow
 def test_a_refused_command_does_not_spoil_its_folder(shared, tmp_path):
     folder, _ = shared
     words = ("--config=configs/unet.py", f"--workdir={tmp_path / 'run'}")
@@ -575,6 +578,7 @@ def test_a_refused_command_does_not_spoil_its_folder(shared, tmp_path):
     run(*words, **options)
 
 
+@pytest.mark.slow
 def test_other_thresholds_may_be_tried_and_another_model_may_not(shared):
     folder, _ = shared
     words = ("--mode=evaluate", "--config=configs/unet.py")
@@ -587,3 +591,45 @@ def test_other_thresholds_may_be_tried_and_another_model_may_not(shared):
     said = run(*words, widths="(16,32)", expect=2)
     assert "--config.widths=(16, 32)" in said
     assert "threshold" in said
+
+
+def test_pretraining_without_masks_gives_a_start(shared, tmp_path):
+    folder, _ = shared
+    source = tmp_path / "source"
+    fields = SMALL | {"data_dir": folder / "records", "hidden_patch_px": 16}
+    said = run(
+        "--mode=pretrain", "--config=configs/unet.py", f"--workdir={source}", **fields
+    )
+    assert "Explained" in said
+    assert f"--config.init_from={source}" in said
+    assert (source / "fold_0" / "summary.json").exists()
+
+
+def test_tuning_writes_a_page_and_a_configuration_that_trains(shared, tmp_path):
+    folder, _ = shared
+    workdir = tmp_path / "study"
+    said = run(
+        "--mode=tune",
+        "--config=configs/tune_unet.py",
+        f"--workdir={workdir}",
+        **SMALL | {"data_dir": folder / "records", "num_trials": 1, "folds": "(0,)"},
+    )
+    assert "trial 0: " in said
+    assert (workdir / "study.html").exists()
+    best = f"--config={workdir / 'best_config.py'}"
+    run(best, f"--workdir={tmp_path / 'run'}")
+    tried = report(workdir / "trials" / "trial_0000")["config"]
+    assert report(tmp_path / "run")["config"] == tried
+    assert tried["learning_rate"] != 2e-3  # the reference's
+
+
+def test_a_plan_is_printed_and_written(shared, tmp_path):
+    folder, _ = shared
+    workdir = tmp_path / "plan"
+    fields = SMALL | {"data_dir": folder / "records"}
+    said = run(
+        "--mode=plan", "--config=configs/unet.py", f"--workdir={workdir}", **fields
+    )
+    assert "16 frames of 4 people" in said
+    assert "num_folds = 4: 4 people to deal" in said
+    assert str(workdir / "planned_config.py") in said

@@ -240,6 +240,7 @@ def test_a_place_that_cannot_be_written_is_named(root):
     assert "/proc/nerve_jax_run" in said
 
 
+@pytest.mark.slow
 def test_another_configuration_needs_force(root, whole, tmp_path):
     workdir = tmp_path / "w"
     shutil.copytree(whole, workdir)
