@@ -1,0 +1,127 @@
+"""What each augmentation is worth on real frames: left out one at a time, then added.
+
+Trains configs/fast.py on usgra-seg, five folds dealt by the seed, seed k on fold k: with
+all augmentations, without one, with those of shape or of look alone, without any, and
+with frames mixed two by two (CutMix) or 200 simulated ones among the real. Scores the
+fold's other frames at their own size, cut at 0.5; differences are paired by frame. Steps
+are fixed, so other work may go on beside it; the same command goes on where it was
+stopped.
+
+    python benchmarks/ablation.py --usgra=usgra-seg/dataset
+    python benchmarks/ablation.py --usgra=usgra-seg/dataset --add=flip,gamma
+
+The second adds those that mattered, one at a time, to none.
+"""
+
+import argparse
+from pathlib import Path
+
+import mixed_frames
+from absl import flags
+from results import print_result
+from trials import compare, describe, train
+
+from configs import fast
+
+# What switches each off; each alone, for they are drawn apart.
+AUGMENTATIONS = {
+    "flip": "flip_prob",
+    "rotation": "rotation_degrees",
+    "scale": "scale_fraction",
+    "shift": "shift_fraction",
+    "elastic": "elastic_fraction",
+    "gain": "gain_fraction",
+    "gamma": "gamma_fraction",
+    "contrast": "contrast_fraction",
+    "speckle": "speckle_fraction",
+    "shadow": "shadow_prob",
+    "attenuation": "attenuation_fraction",
+}
+SHAPE = ("flip", "rotation", "scale", "shift", "elastic")  # the others are of look
+SEEDS = (0, 1)
+NUM_TRAIN_STEPS = 1200
+
+
+def switch_off(names) -> dict:
+    """Fields of the configuration without some augmentations."""
+    return {f"augment.{AUGMENTATIONS[name]}": 0.0 for name in names}
+
+
+def list_variants(added: list[str]) -> dict[str, dict]:
+    """Fields to set of every variant, by name."""
+    alone = {
+        f"only_{name}": switch_off(other for other in AUGMENTATIONS if other != name)
+        for name in added
+    }
+    return {
+        "all": {},
+        "none": switch_off(AUGMENTATIONS),
+        **{f"without_{name}": switch_off([name]) for name in AUGMENTATIONS},
+        "only_shape": switch_off(AUGMENTATIONS.keys() - set(SHAPE)),
+        "only_look": switch_off(SHAPE),
+        "with_cutmix": {"cutmix_prob": 0.5},
+        "with_phantom": {"dataset": "ultrasound_nerve/folder"},
+        **alone,
+    }
+
+
+def train_variant(output: Path, name: str, fields: dict, usgra: str) -> list:
+    """Scores of a variant, one a seed."""
+    mixed = output.resolve() / "mixed_frames"
+    if name == "with_phantom":
+        mixed_frames.write_folder(mixed, usgra)
+        for seed in SEEDS:
+            workdir = output / name / f"seed_{seed}"
+            mixed_frames.write_splits(workdir, mixed, usgra, seed=seed)
+    common = {
+        "dataset": "ultrasound_nerve/usgra",
+        "manual_dir": mixed if name == "with_phantom" else usgra,
+        "num_train_steps": NUM_TRAIN_STEPS,
+        "eval_every_steps": NUM_TRAIN_STEPS,
+    }
+    return [
+        train(
+            output / name / f"seed_{seed}",
+            "fast",
+            common | fields | {"seed": seed, "folds": f"({seed},)"},
+        )
+        for seed in SEEDS
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--usgra", required=True, help="folder of usgra-seg/dataset")
+    parser.add_argument("--output", type=Path, default=Path("runs/ablation"))
+    parser.add_argument("--add", default="", help="augmentations to try alone")
+    options = parser.parse_args()
+    flags.FLAGS([""])  # readers of array_record files want them parsed
+    variants = list_variants([name for name in options.add.split(",") if name])
+    scored = {
+        name: train_variant(options.output, name, fields, options.usgra)
+        for name, fields in variants.items()
+    }
+    table = {name: describe(seeds) for name, seeds in scored.items()}
+    for name, row in table.items():
+        base = scored["none" if name.startswith("only_") else "all"]
+        if scored[name] is not base:
+            row["against"] = compare(scored[name], base)
+        print_row(name, row)
+    strengths = fast.get_config().augment.to_dict()
+    print_result(steps=NUM_TRAIN_STEPS, strengths=strengths, variants=table)
+
+
+def print_row(name: str, row: dict) -> None:
+    """A line of the table in docs/few_labels.md."""
+    seeds = ", ".join(f"{dice:.3f}" for dice in row["by_seed"])
+    line = f"| {name} | {row['dice']:.3f} ({seeds})"
+    if "against" in row:
+        against = row["against"]
+        low, high = against["interval"]
+        each = ", ".join(f"{gain:+.3f}" for gain in against["by_seed"])
+        line += f" | {against['difference']:+.3f} [{low:+.3f}, {high:+.3f}] ({each})"
+    print(line + " |")
+
+
+if __name__ == "__main__":
+    main()

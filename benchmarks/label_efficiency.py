@@ -1,0 +1,125 @@
+"""How many labelled frames a start is worth: from scratch, simulated frames, no masks.
+
+Trains configs/fast.py on 10, 25 and 100 % of the labelled frames of usgra-seg (those of a
+fold's training part, 163) from random weights, from a run on the phantom (--mode=train),
+and from one on the same 163 frames without their masks (--mode=pretrain), and scores the
+set's 40 test frames at their own size. Every run takes the same number of steps. Steps
+are fixed, so other work may go on beside it; the same command goes on where it was
+stopped.
+
+    python benchmarks/label_efficiency.py --usgra=usgra-seg/dataset
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from absl import flags
+from matplotlib.figure import Figure
+from mixed_frames import deal
+from results import print_result
+from trials import compare, describe, run
+
+from nerve_jax.plots import AMBER, BLUE, GREY, STYLE
+from nerve_jax.scores import read_scores
+
+SHARES = (0.1, 0.25, 1.0)
+SEEDS = (0, 1)
+STARTS = {"scratch": GREY, "phantom": AMBER, "pretrained": BLUE}
+NUM_TRAIN_STEPS, NUM_SOURCE_STEPS = 1200, 3000
+
+
+def deal_one(usgra: str, seed: int) -> dict[str, list[str]]:
+    """The first of five folds; its training part in a random order."""
+    split = deal(usgra, seed)[0]
+    order = np.random.default_rng(seed).permutation(len(split["train"]))
+    return {"train": [split["train"][i] for i in order], "val": split["val"]}
+
+
+def write_split(workdir: Path, split: dict[str, list[str]], share: float) -> None:
+    """Let a run train on a share of the training frames."""
+    if not (workdir / "splits.json").exists():
+        count = round(share * len(split["train"]))
+        workdir.mkdir(parents=True, exist_ok=True)
+        chosen = {"train": split["train"][:count], "val": split["val"]}
+        (workdir / "splits.json").write_text(json.dumps([chosen]))
+
+
+def train_sources(output: Path, real: dict, splits: dict) -> None:
+    """The runs that others begin from."""
+    source = {"num_train_steps": NUM_SOURCE_STEPS, "eval_every_steps": NUM_SOURCE_STEPS}
+    for seed in SEEDS:
+        fields = source | {"seed": seed}
+        run(output / f"phantom_{seed}", "fast", fields, done="report.json")
+        workdir = output / f"pretrained_{seed}"
+        write_split(workdir, splits[seed], 1.0)
+        done = "fold_0/summary.json"
+        run(workdir, "fast", real | fields, "--mode=pretrain", done=done)
+
+
+def train_and_score(output: Path, real: dict, start: str, share: float, seed: int):
+    """Scores of the test frames after training on a share of the frames."""
+    workdir = output / f"{start}_{share:g}" / f"seed_{seed}"
+    begin = {"init_from": output / f"{start}_{seed}"} if start != "scratch" else {}
+    steps = {"num_train_steps": NUM_TRAIN_STEPS, "eval_every_steps": NUM_TRAIN_STEPS}
+    run(workdir, "fast", real | steps | begin | {"seed": seed}, done="report.json")
+    mode = ("--mode=evaluate", "--split=test")
+    run(workdir, "fast", real, *mode, done="evaluation.json")
+    return read_scores([workdir / "evaluation.csv"])
+
+
+def plot(path: Path, table: dict, counts: list[int]) -> None:
+    """Test Dice against the number of labelled frames, a line a start."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(5.2, 3.4), layout="constrained")
+        axes = figure.add_subplot()
+        for place, (start, colour) in enumerate(STARTS.items()):
+            rows = [table[f"{start}_{share:g}"] for share in SHARES]
+            x = np.array(counts) * 1.04 ** (place - 1)
+            dice = np.array([row["dice"] for row in rows])
+            ends = np.array([row["interval"] for row in rows]).T
+            axes.errorbar(
+                x, dice, abs(ends - dice), color=colour, marker="o", ms=4, label=start
+            )
+        axes.set(xscale="log", xlabel="labelled frames", ylabel="test Dice")
+        axes.set_xticks(counts, [str(count) for count in counts])
+        axes.minorticks_off()
+        axes.legend(frameon=False, loc="lower right")
+        figure.savefig(path, dpi=160)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--usgra", required=True, help="folder of usgra-seg/dataset")
+    parser.add_argument("--output", type=Path, default=Path("runs/label_efficiency"))
+    options = parser.parse_args()
+    flags.FLAGS([""])  # readers of array_record files want them parsed
+    real = {"dataset": "ultrasound_nerve/usgra", "manual_dir": options.usgra}
+    splits = {seed: deal_one(options.usgra, seed) for seed in SEEDS}
+    train_sources(options.output, real, splits)
+    table = {}
+    for share in SHARES:
+        scored = {}
+        for start in STARTS:
+            workdirs = [
+                options.output / f"{start}_{share:g}" / f"seed_{seed}" for seed in SEEDS
+            ]
+            for workdir, seed in zip(workdirs, SEEDS, strict=True):
+                write_split(workdir, splits[seed], share)
+            scored[start] = [
+                train_and_score(options.output, real, start, share, seed)
+                for seed in SEEDS
+            ]
+        for start, runs in scored.items():
+            row = describe(runs) | {"against_scratch": compare(runs, scored["scratch"])}
+            table[f"{start}_{share:g}"] = row
+            print(f"{start} {share:g} {row}", flush=True)
+    counts = [round(share * len(splits[0]["train"])) for share in SHARES]
+    plot(options.output / "label_efficiency.png", table, counts)
+    print_result(steps=NUM_TRAIN_STEPS, source_steps=NUM_SOURCE_STEPS, table=table)
+
+
+if __name__ == "__main__":
+    main()
