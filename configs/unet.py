@@ -1,4 +1,11 @@
-"""The reference run: a classic U-Net on the simulated data set, minutes on two cores."""
+"""The reference run: a classic U-Net on the simulated data set, minutes on two cores.
+
+python main.py --config=configs/unet.py
+
+On 2 cores of an AMD EPYC (2026-11-25, 8dd5518), fold 0 of 5, cut at 0.5: Dice 0.892
+[0.824, 0.947] on 162 frames of 9 simulated people, where predicting nothing scores 0.574,
+after 113 s of training, 216 s in all with setting up and drawing the frames.
+"""
 
 from ml_collections import ConfigDict
 
