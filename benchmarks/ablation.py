@@ -10,16 +10,19 @@ stopped.
     python benchmarks/ablation.py --usgra=usgra-seg/dataset
     python benchmarks/ablation.py --usgra=usgra-seg/dataset --add=flip,gamma
 
-The second adds those that mattered, one at a time, to none.
+The second adds those that mattered, one at a time, to none. The scores behind the table
+of docs/few_labels.md are kept: --table=benchmarks/few_labels/ablation.csv compares them
+again and trains only what is not there.
 """
 
 import argparse
+import functools
 from pathlib import Path
 
 import mixed_frames
 from absl import flags
 from results import print_result
-from trials import compare, describe, train
+from trials import Table, compare, show, summarise, train
 
 from configs import fast
 
@@ -38,6 +41,7 @@ AUGMENTATIONS = {
     "attenuation": "attenuation_fraction",
 }
 SHAPE = ("flip", "rotation", "scale", "shift", "elastic")  # the others are of look
+ALONE = {f"only_{name}" for name in AUGMENTATIONS}  # held against none, not all
 SEEDS = (0, 1)
 NUM_TRAIN_STEPS = 1200
 
@@ -65,62 +69,58 @@ def list_variants(added: list[str]) -> dict[str, dict]:
     }
 
 
-def train_variant(output: Path, name: str, fields: dict, usgra: str) -> list:
-    """Scores of a variant, one a seed."""
+def train_variant(output: Path, name: str, fields: dict, usgra: str, seed: int):
+    """Scores of a variant."""
+    workdir = output / name / f"seed_{seed}"
     mixed = output.resolve() / "mixed_frames"
     if name == "with_phantom":
         mixed_frames.write_folder(mixed, usgra)
-        for seed in SEEDS:
-            workdir = output / name / f"seed_{seed}"
-            mixed_frames.write_splits(workdir, mixed, usgra, seed=seed)
+        mixed_frames.write_splits(workdir, mixed, usgra, seed=seed)
     common = {
         "dataset": "ultrasound_nerve/usgra",
         "manual_dir": mixed if name == "with_phantom" else usgra,
         "num_train_steps": NUM_TRAIN_STEPS,
         "eval_every_steps": NUM_TRAIN_STEPS,
+        "seed": seed,
+        "folds": f"({seed},)",
     }
-    return [
-        train(
-            output / name / f"seed_{seed}",
-            "fast",
-            common | fields | {"seed": seed, "folds": f"({seed},)"},
-        )
-        for seed in SEEDS
-    ]
+    return train(workdir, "fast", common | fields)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--usgra", required=True, help="folder of usgra-seg/dataset")
     parser.add_argument("--output", type=Path, default=Path("runs/ablation"))
+    parser.add_argument("--table", type=Path, help="of scores; or OUTPUT/scores.csv")
     parser.add_argument("--add", default="", help="augmentations to try alone")
     options = parser.parse_args()
     flags.FLAGS([""])  # readers of array_record files want them parsed
+    known = Table(options.table or options.output / "scores.csv")
     variants = list_variants([name for name in options.add.split(",") if name])
     scored = {
-        name: train_variant(options.output, name, fields, options.usgra)
+        name: [
+            known.get(
+                name,
+                seed,
+                functools.partial(
+                    train_variant, options.output, name, fields, options.usgra, seed
+                ),
+            )
+            for seed in SEEDS
+        ]
         for name, fields in variants.items()
     }
-    table = {name: describe(seeds) for name, seeds in scored.items()}
+    table = {name: {"dice": summarise(seeds)} for name, seeds in scored.items()}
     for name, row in table.items():
-        base = scored["none" if name.startswith("only_") else "all"]
-        if scored[name] is not base:
-            row["against"] = compare(scored[name], base)
-        print_row(name, row)
+        base = "none" if name in ALONE else "all"
+        line = f"| {name} | {show(row['dice'], '.3f')}"
+        if name != base:
+            row["against"] = base
+            row["gain"] = compare(scored[name], scored[base])
+            line += f" | {base} | {show(row['gain'], '+.3f')}"
+        print(line + " |")
     strengths = fast.get_config().augment.to_dict()
     print_result(steps=NUM_TRAIN_STEPS, strengths=strengths, variants=table)
-
-
-def print_row(name: str, row: dict) -> None:
-    """A line of the table in docs/few_labels.md."""
-    seeds = ", ".join(f"{dice:.3f}" for dice in row["by_seed"])
-    line = f"| {name} | {row['dice']:.3f} ({seeds})"
-    if "against" in row:
-        against = row["against"]
-        low, high = against["interval"]
-        each = ", ".join(f"{gain:+.3f}" for gain in against["by_seed"])
-        line += f" | {against['difference']:+.3f} [{low:+.3f}, {high:+.3f}] ({each})"
-    print(line + " |")
 
 
 if __name__ == "__main__":

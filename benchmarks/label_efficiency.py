@@ -5,12 +5,15 @@ fold's training part, 163) from random weights, from a run on the phantom (--mod
 and from one on the same 163 frames without their masks (--mode=pretrain), and scores the
 set's 40 test frames at their own size. Every run takes the same number of steps. Steps
 are fixed, so other work may go on beside it; the same command goes on where it was
-stopped.
+stopped. The scores behind the table of docs/few_labels.md are kept:
+--table=benchmarks/few_labels/label_efficiency.csv compares them again and trains only
+what is not there.
 
     python benchmarks/label_efficiency.py --usgra=usgra-seg/dataset
 """
 
 import argparse
+import functools
 import json
 from pathlib import Path
 
@@ -20,10 +23,9 @@ from absl import flags
 from matplotlib.figure import Figure
 from mixed_frames import deal
 from results import print_result
-from trials import compare, describe, run
+from trials import Table, compare, load_scores, run, show, summarise
 
 from nerve_jax.plots import AMBER, BLUE, GREY, STYLE
-from nerve_jax.scores import read_scores
 
 SHARES = (0.1, 0.25, 1.0)
 SEEDS = (0, 1)
@@ -47,27 +49,33 @@ def write_split(workdir: Path, split: dict[str, list[str]], share: float) -> Non
         (workdir / "splits.json").write_text(json.dumps([chosen]))
 
 
-def train_sources(output: Path, real: dict, splits: dict) -> None:
-    """The runs that others begin from."""
-    source = {"num_train_steps": NUM_SOURCE_STEPS, "eval_every_steps": NUM_SOURCE_STEPS}
-    for seed in SEEDS:
-        fields = source | {"seed": seed}
-        run(output / f"phantom_{seed}", "fast", fields, done="report.json")
-        workdir = output / f"pretrained_{seed}"
-        write_split(workdir, splits[seed], 1.0)
+def train_source(output: Path, real: dict, split: dict, start: str, seed: int) -> Path:
+    """The run that others begin from."""
+    workdir = output / f"{start}_{seed}"
+    steps = {"num_train_steps": NUM_SOURCE_STEPS, "eval_every_steps": NUM_SOURCE_STEPS}
+    fields = steps | {"seed": seed}
+    if start == "phantom":
+        run(workdir, "fast", fields, done="report.json")
+    else:
+        write_split(workdir, split, 1.0)
         done = "fold_0/summary.json"
         run(workdir, "fast", real | fields, "--mode=pretrain", done=done)
+    return workdir
 
 
-def train_and_score(output: Path, real: dict, start: str, share: float, seed: int):
+def train_and_score(output, real: dict, splits: dict, start: str, share, seed: int):
     """Scores of the test frames after training on a share of the frames."""
     workdir = output / f"{start}_{share:g}" / f"seed_{seed}"
-    begin = {"init_from": output / f"{start}_{seed}"} if start != "scratch" else {}
+    write_split(workdir, splits[seed], share)
     steps = {"num_train_steps": NUM_TRAIN_STEPS, "eval_every_steps": NUM_TRAIN_STEPS}
-    run(workdir, "fast", real | steps | begin | {"seed": seed}, done="report.json")
+    fields = real | steps | {"seed": seed}
+    if start != "scratch":
+        source = train_source(output, real, splits[seed], start, seed)
+        fields["init_from"] = source
+    run(workdir, "fast", fields, done="report.json")
     mode = ("--mode=evaluate", "--split=test")
     run(workdir, "fast", real, *mode, done="evaluation.json")
-    return read_scores([workdir / "evaluation.csv"])
+    return load_scores([workdir / "evaluation.csv"])
 
 
 def plot(path: Path, table: dict, counts: list[int]) -> None:
@@ -78,8 +86,8 @@ def plot(path: Path, table: dict, counts: list[int]) -> None:
         for place, (start, colour) in enumerate(STARTS.items()):
             rows = [table[f"{start}_{share:g}"] for share in SHARES]
             x = np.array(counts) * 1.04 ** (place - 1)
-            dice = np.array([row["dice"] for row in rows])
-            ends = np.array([row["interval"] for row in rows]).T
+            dice = np.array([row["dice"]["dice"] for row in rows])
+            ends = np.array([row["dice"]["interval"] for row in rows]).T
             axes.errorbar(
                 x, dice, abs(ends - dice), color=colour, marker="o", ms=4, label=start
             )
@@ -94,29 +102,40 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--usgra", required=True, help="folder of usgra-seg/dataset")
     parser.add_argument("--output", type=Path, default=Path("runs/label_efficiency"))
+    parser.add_argument("--table", type=Path, help="of scores; or OUTPUT/scores.csv")
     options = parser.parse_args()
     flags.FLAGS([""])  # readers of array_record files want them parsed
+    known = Table(options.table or options.output / "scores.csv")
     real = {"dataset": "ultrasound_nerve/usgra", "manual_dir": options.usgra}
     splits = {seed: deal_one(options.usgra, seed) for seed in SEEDS}
-    train_sources(options.output, real, splits)
     table = {}
     for share in SHARES:
-        scored = {}
-        for start in STARTS:
-            workdirs = [
-                options.output / f"{start}_{share:g}" / f"seed_{seed}" for seed in SEEDS
-            ]
-            for workdir, seed in zip(workdirs, SEEDS, strict=True):
-                write_split(workdir, splits[seed], share)
-            scored[start] = [
-                train_and_score(options.output, real, start, share, seed)
+        scored = {
+            start: [
+                known.get(
+                    f"{start}_{share:g}",
+                    seed,
+                    functools.partial(
+                        train_and_score,
+                        options.output,
+                        real,
+                        splits,
+                        start,
+                        share,
+                        seed,
+                    ),
+                )
                 for seed in SEEDS
             ]
+            for start in STARTS
+        }
         for start, runs in scored.items():
-            row = describe(runs) | {"against_scratch": compare(runs, scored["scratch"])}
+            row = {"dice": summarise(runs), "gain": compare(runs, scored["scratch"])}
             table[f"{start}_{share:g}"] = row
-            print(f"{start} {share:g} {row}", flush=True)
+            gain = show(row["gain"], "+.3f")
+            print(f"| {start} | {share:.0%} | {show(row['dice'], '.3f')} | {gain} |")
     counts = [round(share * len(splits[0]["train"])) for share in SHARES]
+    options.output.mkdir(parents=True, exist_ok=True)
     plot(options.output / "label_efficiency.png", table, counts)
     print_result(steps=NUM_TRAIN_STEPS, source_steps=NUM_SOURCE_STEPS, table=table)
 

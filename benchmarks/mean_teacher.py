@@ -11,7 +11,7 @@ It is compared with the same step in which the teacher counts nothing.
 """
 
 import argparse
-import json
+import functools
 from pathlib import Path
 
 import jax
@@ -21,7 +21,7 @@ import optax
 from absl import flags
 from label_efficiency import NUM_TRAIN_STEPS, SEEDS, deal_one
 from results import print_result
-from trials import compare, describe
+from trials import Table, compare, load_scores, show, summarise
 
 from configs import fast
 from nerve_jax import parallel
@@ -32,7 +32,7 @@ from nerve_jax.folds import create_fold_programs
 from nerve_jax.loading import load_examples_from
 from nerve_jax.losses import make_loss
 from nerve_jax.programs import create_model_from, create_predictor
-from nerve_jax.scores import Predicted, read_scores, score_frames, write_scores
+from nerve_jax.scores import Predicted, score_frames, write_scores
 from nerve_jax.train_step import (
     Frames,
     TrainState,
@@ -148,6 +148,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--usgra", required=True, help="folder of usgra-seg/dataset")
     parser.add_argument("--output", type=Path, default=Path("runs/mean_teacher"))
+    parser.add_argument("--table", type=Path, help="of scores; or OUTPUT/scores.csv")
     options = parser.parse_args()
     flags.FLAGS([""])  # readers of array_record files want them parsed
     config = fast.get_config()
@@ -155,22 +156,34 @@ def main() -> None:
     parallel.use_cpu_cores(config.batch_size, 1)
     parallel.keep_compiled_programs()
     examples, tests = (load_examples_from(config, s) for s in ("train", "test"))
+    known = Table(options.table or options.output / "scores.csv")
+    splits = {seed: deal_one(options.usgra, seed) for seed in SEEDS}
+
+    def measure(name: str, share: float, seed: int):
+        weight = WEIGHTS[name]
+        params = train(config, examples, splits[seed], share, weight, seed)
+        path = options.output / f"{name}_{share:g}_{seed}.csv"
+        score(config, params, tests, path)
+        return load_scores([path])
+
     table = {}
     for share in SHARES:
-        scored = {name: [] for name in WEIGHTS}
-        for name, weight in WEIGHTS.items():
-            for seed in SEEDS:
-                path = options.output / f"{name}_{share:g}" / f"seed_{seed}.csv"
-                if not path.exists():
-                    split = deal_one(options.usgra, seed)
-                    params = train(config, examples, split, share, weight, seed)
-                    score(config, params, tests, path)
-                scored[name].append(read_scores([path]))
-        gain = compare(scored["mean_teacher"], scored["alone"])
-        table[f"{share:g}"] = {n: describe(s) for n, s in scored.items()} | {
-            "gain": gain
+        scored = {
+            name: [
+                known.get(
+                    f"{name}_{share:g}",
+                    seed,
+                    functools.partial(measure, name, share, seed),
+                )
+                for seed in SEEDS
+            ]
+            for name in WEIGHTS
         }
-        print(json.dumps(table[f"{share:g}"]), flush=True)
+        gain = compare(scored["mean_teacher"], scored["alone"])
+        row = {name: summarise(seeds) for name, seeds in scored.items()}
+        table[f"{share:g}"] = row | {"gain": gain}
+        alone, both = (show(row[name], ".3f") for name in WEIGHTS)
+        print(f"| {share:.0%} | {alone} | {both} | {show(gain, '+.3f')} |", flush=True)
     print_result(steps=NUM_TRAIN_STEPS, table=table)
 
 

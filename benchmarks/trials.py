@@ -7,15 +7,19 @@ checkpoint: a benchmark of many is stopped and started at will.
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from nerve_jax import workdirs
+from nerve_jax.files import read_table, write_table
 from nerve_jax.intervals import bootstrap_mean
 from nerve_jax.metrics import compute_dice
-from nerve_jax.scores import Scored, read_scores
+from nerve_jax.scores import read_scores
+
+HEADER = ("training", "seed", "frame", "person", "dice")
 
 
 def run(workdir: Path, config: str, fields: dict, *flags: str, done: str) -> None:
@@ -45,14 +49,55 @@ def run(workdir: Path, config: str, fields: dict, *flags: str, done: str) -> Non
         )
 
 
-def train(workdir: Path, config: str, fields: dict) -> Scored:
+class Scores(NamedTuple):
+    """What a training scored: frames, the person of each, and Dice."""
+
+    frames: list[str]
+    groups: list[str]
+    dice: np.ndarray
+
+
+def load_scores(paths: Sequence[Path]) -> Scores:
+    """Read tables of scores as runs write them."""
+    scored = read_scores(list(paths))
+    return Scores(scored.frames, scored.groups, compute_dice(scored.counts))
+
+
+class Table:
+    """Scores of trainings in one CSV file, a row a frame, that can be kept and compared.
+
+    Args:
+      path: of the file; made with the first training.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        rows = read_table(path) if path.exists() else []
+        self.rows = [tuple(row[name] for name in HEADER) for row in rows]
+
+    def get(self, name: str, seed: int, measure: Callable[[], Scores]) -> Scores:
+        """The scores of a training, which is done only if the file does not have it."""
+        found = [row[2:] for row in self.rows if row[:2] == (name, str(seed))]
+        if not found:
+            found = [
+                (frame, group, f"{dice:.6f}")
+                for frame, group, dice in zip(*measure(), strict=True)
+            ]
+            self.rows += [(name, str(seed), *row) for row in found]
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            write_table(self.path, HEADER, self.rows)
+        frames, groups, dice = zip(*found, strict=True)
+        return Scores(list(frames), list(groups), np.array(dice, float))
+
+
+def train(workdir: Path, config: str, fields: dict) -> Scores:
     """Train folds and read the scores of their validation frames."""
     run(workdir, config, fields, done="report.json")
     folds = workdirs.finished_folds(workdir)
-    return read_scores([workdirs.fold_dir(workdir, f) / "scores.csv" for f in folds])
+    return load_scores([workdirs.fold_dir(workdir, f) / "scores.csv" for f in folds])
 
 
-def compare(ours: Sequence[Scored], theirs: Sequence[Scored]) -> dict:
+def compare(ours: Sequence[Scores], theirs: Sequence[Scores]) -> dict:
     """Dice of trainings minus that of others, paired by seed and frame.
 
     Args:
@@ -66,21 +111,23 @@ def compare(ours: Sequence[Scored], theirs: Sequence[Scored]) -> dict:
     pairs = list(zip(ours, theirs, strict=True))
     if any(a.frames != b.frames for a, b in pairs):
         raise ValueError("these trainings scored different frames")
-    gains = [compute_dice(a.counts) - compute_dice(b.counts) for a, b in pairs]
-    people = [person for scored in ours for person in scored.groups]
-    return {
-        "difference": float(np.concatenate(gains).mean()),
-        "interval": bootstrap_mean(np.concatenate(gains), people),
-        "by_seed": [float(gain.mean()) for gain in gains],
-    }
+    return summarise([a._replace(dice=a.dice - b.dice) for a, b in pairs], "difference")
 
 
-def describe(scored: Sequence[Scored]) -> dict:
-    """Mean Dice over trainings of several seeds, with its interval, and each seed's."""
-    values = [compute_dice(one.counts) for one in scored]
+def summarise(scored: Sequence[Scores], name: str = "dice") -> dict:
+    """Mean over trainings of several seeds, its interval, and each seed's."""
+    values = np.concatenate([one.dice for one in scored])
     people = [person for one in scored for person in one.groups]
     return {
-        "dice": float(np.concatenate(values).mean()),
-        "interval": bootstrap_mean(np.concatenate(values), people),
-        "by_seed": [float(one.mean()) for one in values],
+        name: float(values.mean()),
+        "interval": bootstrap_mean(values, people),
+        "by_seed": [float(one.dice.mean()) for one in scored],
     }
+
+
+def show(row: dict, digits: str) -> str:
+    """Mean, interval and seeds, for a table."""
+    name = "dice" if "dice" in row else "difference"
+    low, high = row["interval"]
+    seeds = ", ".join(f"{value:{digits}}" for value in row["by_seed"])
+    return f"{row[name]:{digits}} [{low:{digits}}, {high:{digits}}] ({seeds})"
