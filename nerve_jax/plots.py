@@ -133,6 +133,8 @@ def plot_bars(shares: dict[str, float], label: str) -> str:
     figure, axes = _create_axes(label, "")
     names = list(shares)[::-1]
     axes.barh(names, [shares[name] for name in names], color=BLUE, height=0.7)
+    axes.set(xlim=(0, 1.15 * max(shares.values())))
+    axes.locator_params(axis="x", nbins=4)
     axes.grid(visible=False, axis="y")
     return _to_svg(figure)
 
