@@ -160,7 +160,7 @@ def prepare(
     *,
     force: bool,
     task: str = workdirs.SEGMENTATION,
-    change_split: Callable[[dict, Data], dict] = lambda split, data: split,
+    change_split: Callable[[dict], dict] = lambda split: split,
 ) -> list[dict[str, list[str]]]:
     """Check that the folder fits, write what describes the run; the folds' frames.
 
@@ -176,7 +176,7 @@ def prepare(
     examples, groups = data.examples, data.groups
     forced = workdirs.check_run(workdir, config, examples, task=task, force=force)
     dealt_splits = _split(config, workdir, data, np.flatnonzero(dealt))
-    splits = [change_split(split, data) for split in dealt_splits]
+    splits = [change_split(split) for split in dealt_splits]
     workdirs.check_splits(workdir, splits)
     workdirs.save_run(workdir, config, examples, groups, task=task, forced=forced)
     for number in config.folds:

@@ -6,8 +6,9 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from nerve_jax import environment, processes, workdirs
+from nerve_jax.cross_validation import load_data
 from nerve_jax.decide import Rule, any_fitted
-from nerve_jax.duplicates import contradicting_empty, find_duplicates, group_subjects
+from nerve_jax.duplicates import contradicting_empty
 from nerve_jax.errors import InputError
 from nerve_jax.examples import Examples
 from nerve_jax.files import Path, write_json, write_png
@@ -63,9 +64,9 @@ def evaluate(workdir: Path, overrides: dict, split: str) -> dict:
     """
     config = override(workdir, overrides, (*DATA_FIELDS, *DECISION_FIELDS))
     members = load_members(workdir)
-    examples = processes.take_turns(lambda: load_examples_from(config, split))
-    pairs = find_duplicates(examples.thumbnails, examples.digests)
-    groups = group_subjects(examples.subjects, pairs)
+    examples, pairs, groups = load_data(
+        processes.take_turns(lambda: load_examples_from(config, split))
+    )
     judges = _choose_judges(workdir, list(members), examples, groups)
     if not config.ensemble:
         judges = [group[:1] for group in judges]

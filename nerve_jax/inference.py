@@ -24,23 +24,25 @@ def load_members(workdir: Path) -> dict[int, dict[str, jax.Array]]:
     Raises:
       InputError: no fold is finished there.
     """
-    config = workdirs.load_config(workdir)
+    workdirs.load_config(workdir)
     workdirs.check_segments(workdir)
-    _, init = create_model_from(config)
-    shapes = jax.eval_shape(init, jax.random.key(0))
     same = parallel.replicated(parallel.create_local_mesh())
-    shapes = jax.tree.map(lambda x: x.update(sharding=same), shapes)
     folds = workdirs.finished_folds(workdir)
     if not folds:
         raise InputError(
             f"{workdir}: no fold is trained to its end there; run --mode=train first"
         )
-    return {
-        fold: checkpoints.load_average(
-            workdirs.fold_dir(workdir, fold) / "checkpoints", shapes
-        )
-        for fold in folds
-    }
+    return {fold: load_member(workdir, fold, same) for fold in folds}
+
+
+def load_member(workdir: Path, fold: int, sharding) -> dict[str, jax.Array]:
+    """Load the last averaged parameters of one fold, laid on devices as `sharding` says."""
+    _, init = create_model_from(workdirs.load_config(workdir))
+    shapes = jax.eval_shape(init, jax.random.key(0))
+    return checkpoints.load_average(
+        workdirs.fold_dir(workdir, fold) / "checkpoints",
+        jax.tree.map(lambda x: x.update(sharding=sharding), shapes),
+    )
 
 
 def predict(

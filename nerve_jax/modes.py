@@ -21,11 +21,8 @@ from nerve_jax.loading import load_examples_from
 from nerve_jax.workdirs import load_config
 
 NEED_CONFIG = ("train", "pretrain", "tune", "plan", "audit")
-SHARED_MODES = (
-    "train",
-    "pretrain",
-    "evaluate",
-)  # what several processes can do together
+# What several processes can do together.
+SHARED_MODES = ("train", "pretrain", "evaluate")
 
 
 def run(

@@ -14,7 +14,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from nerve_jax import rle
-from nerve_jax.duplicates import find_duplicates, group_subjects
+from nerve_jax.cross_validation import load_data
 from nerve_jax.errors import InputError
 from nerve_jax.examples import Examples
 from nerve_jax.files import Path, write_json
@@ -113,8 +113,7 @@ def measure(examples: Examples) -> dict:
         raise InputError(
             f"{examples.fingerprint}: no frame shows a nerve, so its size is not known"
         )
-    pairs = find_duplicates(examples.thumbnails, examples.digests)
-    groups = np.array(group_subjects(examples.subjects, pairs))[examples.labelled]
+    groups = np.array(load_data(examples).groups)[examples.labelled]
     if len(set(groups)) < 2:
         raise InputError(
             f"{examples.fingerprint}: all labelled frames are of one person, so none is "

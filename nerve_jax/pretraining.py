@@ -57,7 +57,7 @@ def pretrain(config: ConfigDict, workdir: Path, *, force: bool = False) -> None:
     train, frames = processes.take_turns(lambda: load_all_frames(config))
     data = load_data(frames)
     # Dealt as a training deals them, whoever else the frames of other splits resemble.
-    own = load_data(train).groups
+    own = data.groups if train is frames else load_data(train).groups
     dealt_data = data._replace(groups=[*own, *data.groups[len(own) :]])
     labelled = data.examples.labelled
     dealt = labelled if labelled.any() else np.ones_like(labelled)
@@ -69,7 +69,7 @@ def pretrain(config: ConfigDict, workdir: Path, *, force: bool = False) -> None:
             dealt,
             force=force,
             task=workdirs.PRETRAINING,
-            change_split=lambda split, _: add_unlabelled(split, data),
+            change_split=lambda split: add_unlabelled(split, data),
         )
     )
     folds = []

@@ -7,16 +7,15 @@ those weights have seen, so that later scores leave those out too.
 
 from collections.abc import Callable
 
-import jax
 from ml_collections import ConfigDict
 
-from nerve_jax import checkpoints, processes, workdirs
+from nerve_jax import processes, workdirs
 from nerve_jax.errors import InputError
 from nerve_jax.examples import Examples
 from nerve_jax.files import Path, open_path, write_json
 from nerve_jax.fold_training import Fold
+from nerve_jax.inference import load_member
 from nerve_jax.models import ENCODER, HEADS, Params
-from nerve_jax.programs import create_model_from
 
 # What to take, by name: whether an array is.
 TAKES: dict[str, Callable[[str], bool]] = {
@@ -60,7 +59,7 @@ def make_begin(
 
     def begin(fold: Fold, params: Params) -> Params:
         number = processes.share(lambda: choose_fold(source, fold, examples, groups))
-        given = _load(source, number, next(iter(params.values())).sharding)
+        given = load_member(source, number, next(iter(params.values())).sharding)
         begun, told = match(params, given, config.init_take)
         if not told["taken"]:
             raise InputError(
@@ -157,15 +156,6 @@ def choose_fold(source: Path, fold: Fold, examples: Examples, groups: list[str])
         f"that fold {fold.number} is scored on, such as {', '.join(known[:3])}. Train the "
         "same fold there: same --config.num_folds and --config.seed, and this fold among "
         "--config.folds"
-    )
-
-
-def _load(source: Path, number: int, sharding) -> dict[str, jax.Array]:
-    _, init = create_model_from(workdirs.load_config(source))
-    shapes = jax.eval_shape(init, jax.random.key(0))
-    return checkpoints.load_average(
-        workdirs.fold_dir(source, number) / "checkpoints",
-        jax.tree.map(lambda x: x.update(sharding=sharding), shapes),
     )
 
 
