@@ -128,6 +128,21 @@ def plot_history(
 
 
 @mpl.rc_context(STYLE)
+def plot_standing(values: dict[int, float], medians: dict[int, float | None]) -> str:
+    """Plot the Dice of one trial by step, and the median of others where there is one."""
+    figure, axes = _create_axes("step", "validation Dice")
+    axes.plot(*zip(*sorted(values.items()), strict=True), "o-", ms=3, color=BLUE)
+    axes.lines[0].set_label("this trial")
+    held = {step: value for step, value in medians.items() if value is not None}
+    if held:
+        others = zip(*sorted(held.items()), strict=True)
+        axes.plot(*others, "o--", ms=3, color=AMBER, label="median of the others")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.legend(frameon=False, fontsize=8)
+    return _to_svg(figure)
+
+
+@mpl.rc_context(STYLE)
 def plot_bars(shares: dict[str, float], label: str) -> str:
     """Plot shares by name as bars, the first on top."""
     figure, axes = _create_axes(label, "")

@@ -1,4 +1,4 @@
-"""The page of a study: what was tried, what came of it, what mattered."""
+"""The pages of a study, and of its trials that were given up or failed."""
 
 from pathlib import Path
 
@@ -27,12 +27,51 @@ def write_page(study: optuna.Study, workdir: Path) -> None:
         },
         names=names,
         rows=[_describe(trial, workdir) for trial in [*ranked, *_rest(trials)]],
-        dataset=study.user_attrs["of"]["fingerprint"],
-        folds=study.user_attrs["of"]["folds"],
-        num_train_steps=study.user_attrs["of"]["num_train_steps"],
         plots=_draw(study, trials, whole, names),
+        **_describe_study(study),
     )
     write_whole(workdir / "study.html", page)
+
+
+def write_trial(
+    study: optuna.Study,
+    number: int,
+    medians: dict[int, float | None],
+    directory: Path,
+) -> None:
+    """Write report.html of a trial that was given up or failed: why, and how it stood.
+
+    Args:
+      study: that it is of.
+      number: of the trial.
+      medians: by step that it reported at, of the trials it was held against; None where
+        they were too few.
+      directory: of the trial.
+    """
+    trial = study.trials[number]
+    values = trial.intermediate_values
+    reached = max(values, default=None)
+    kind = "Given up" if trial.state == TrialState.PRUNED else "Failed"
+    place = "" if reached is None else f" at step {reached}, Dice {values[reached]:.4f}"
+    page = pages.render(
+        "trial.html",
+        title=f"Trial {number} of {study.study_name}",
+        why=f"{kind}{place}: {trial.user_attrs['problem']}.",
+        params={name: show(value) for name, value in trial.params.items()},
+        plot=pages.plot_uri(plots.plot_standing(values, medians)) if values else None,
+        **_describe_study(study),
+    )
+    write_whole(directory / "report.html", page)
+
+
+def _describe_study(study: optuna.Study) -> dict:
+    """What all of its trials share."""
+    of = study.user_attrs["of"]
+    return {
+        "dataset": of["fingerprint"],
+        "folds": of["folds"],
+        "num_train_steps": of["num_train_steps"],
+    }
 
 
 def _rest(trials) -> list:

@@ -251,6 +251,10 @@ def _run_trial(
             change_task=lambda task: _prune_by(trial, config, task),
         )
         study.tell(trial, content["dice"])
+        return
+    values = study.trials[trial.number].intermediate_values
+    medians = {step: _find_median(trial, step) for step in values}
+    study_page.write_trial(study, trial.number, medians, directory)
 
 
 @contextlib.contextmanager
@@ -288,25 +292,31 @@ def _prune_by(trial: Trial, config: ConfigDict, task: Task) -> Task:
         reached = place * config.num_train_steps + step
         value = sum(latest.values()) / len(latest)
         trial.report(value, reached)
-        if reached < last and _is_behind(trial, value, reached):
+        median = _find_median(trial, reached)
+        if reached < last and median is not None and value < median:
+            problem = f"below {median:.4f}, the median of the others"
+            trial.set_user_attr("problem", problem)
             raise optuna.TrialPruned
         return scores
 
     return task._replace(score=score)
 
 
-def _is_behind(trial: Trial, value: float, reached: int) -> bool:
-    """Whether ended trials were mostly better when they stood there.
+def _find_median(trial: Trial, reached: int) -> float | None:
+    """The median of the other ended trials when they stood there; None if few did.
 
-    Not by Optuna's own median rule, which holds a trial's best value so far against them:
-    the mean falls where another fold begins.
+    Not Optuna's own median rule, which holds a trial's best value so far against it: the
+    mean falls where another fold begins.
     """
     ended = trial.study.get_trials(
         deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)
     )
-    there = [t.intermediate_values.get(reached) for t in ended]
-    others = [other for other in there if other is not None]
-    return len(others) >= UNPRUNED_TRIALS and value < statistics.median(others)
+    others = [
+        other.intermediate_values[reached]
+        for other in ended
+        if other.number != trial.number and reached in other.intermediate_values
+    ]
+    return statistics.median(others) if len(others) >= UNPRUNED_TRIALS else None
 
 
 def set_fields(config: ConfigDict, values: dict) -> ConfigDict:

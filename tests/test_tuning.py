@@ -138,8 +138,19 @@ def test_a_trial_that_is_behind_is_given_up_and_one_that_diverges_is_noted(
     assert states == [whole, failed, whole, whole, whole, pruned, failed]
     page = (tmp_path / "study" / "study.html").read_text()
     assert "4 trials whole, 1 given up early, 2 failed" in page
-    assert "given up at step 2" in page
+    assert "given up at step 2: below 0.6500, the median of the others" in page
     assert "failed at step 4: InputError: no: 6" in page
+    pages = [
+        path.read_text() if (path := folder / "report.html").exists() else ""
+        for folder in sorted((tmp_path / "study" / "trials").iterdir())
+    ]
+    assert [bool(page) for page in pages] == [s is not whole for s in states]
+    assert "Given up at step 2, Dice 0.4000: below 0.6500, the median" in pages[5]
+    assert "Failed at step 4, Dice 0.9000: InputError: no: 6." in pages[6]
+    assert 'href="trials/trial_0005/report.html"' in page
+    for page in (pages[1], pages[5]):
+        assert "<td>learning_rate</td>" in page
+        assert 'alt="validation Dice where it stood"' in page
     assert "trial 1 failed: no: 1" in capsys.readouterr().out
 
 
@@ -165,20 +176,28 @@ def test_a_stopped_trial_goes_on_and_is_not_tried_twice(
     assert all(t.state == TrialState.COMPLETE for t in trials_of(tmp_path / "study"))
 
 
-def test_a_trial_is_behind_by_where_it_stands_not_by_what_it_once_had(tmp_path):
+def test_a_trial_is_behind_by_where_it_stands_not_by_what_it_once_had(
+    tune_config, tmp_path
+):
     """The mean of folds falls where another fold begins, for good ones as for bad."""
     study = tuning.open_study("", tmp_path)
     for offset in (0.0, 0.01, 0.02, 0.03):
         other = study.ask()
-        for step, value in {4: 0.8, 6: 0.6}.items():
+        for step, value in {4: 0.8, 6: 0.6, 9: 0.6}.items():
             other.report(value + offset, step)
         study.tell(other, 0.8)
     trial = study.ask()
-    trial.report(0.9, 4)
-    assert not tuning._is_behind(trial, 0.9, 4)
-    assert tuning._is_behind(trial, 0.55, 6)
-    assert not tuning._is_behind(trial, 0.7, 6)
-    assert not tuning._is_behind(trial, 0.1, 8)  # none has stood there
+    config = tune_config(folds=(0,), num_train_steps=9)
+
+    def score(trial, values):
+        task = tuning.Task("dice", None, lambda _, s, __: {"dice": values[s]}, None)
+        judged = tuning._prune_by(trial, config, task).score
+        for step in values:
+            judged(tuning.Fold(0, tmp_path, *[None] * 3), step, {})
+
+    score(trial, {4: 0.9, 6: 0.7, 8: 0.1, 9: 0.1})  # none stood at 8; 9 is its end
+    with pytest.raises(optuna.TrialPruned):
+        score(study.ask(), {4: 0.9, 6: 0.55})
 
 
 def test_who_works_in_one_folder_takes_trials_of_its_own(tune_config, tmp_path):
