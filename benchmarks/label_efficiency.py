@@ -2,9 +2,9 @@
 
 Trains configs/fast.py on 10, 25 and 100 % of the labelled frames of usgra-seg (those of a
 fold's training part, 163) from random weights, from a run on the phantom (--mode=train),
-and from one on the same 163 frames without their masks (--mode=pretrain), and scores the
-set's 40 test frames at their own size. Every run takes the same number of steps. Steps
-are fixed, so other work may go on beside it; the same command goes on where it was
+its encoder kept for a while or slowed down or not, and from one on the same 163 frames
+without their masks (--mode=pretrain), and scores the set's 40 test frames at their own
+size. Every run takes the same number of steps. Steps are fixed, so other work may go on beside it; the same command goes on where it was
 stopped. The scores behind the table of docs/few_labels.md are kept:
 --table=benchmarks/few_labels/label_efficiency.csv compares them again and trains only
 what is not there.
@@ -29,7 +29,17 @@ from nerve_jax.plots import AMBER, BLUE, GREY, STYLE
 
 SHARES = (0.1, 0.25, 1.0)
 SEEDS = (0, 1)
-STARTS = {"scratch": GREY, "phantom": AMBER, "pretrained": BLUE}
+STARTS = {  # the run that they begin from, and how
+    "scratch": ("", {}),
+    "phantom": ("phantom", {}),
+    "phantom_frozen": (
+        "phantom",
+        {"init_take": "encoder", "encoder_frozen_steps": 300},
+    ),
+    "phantom_slowed": ("phantom", {"encoder_rate_factor": 0.1}),
+    "pretrained": ("pretrained", {}),
+}
+DRAWN = {"scratch": GREY, "phantom": AMBER, "pretrained": BLUE}
 NUM_TRAIN_STEPS, NUM_SOURCE_STEPS = 1200, 3000
 
 
@@ -49,12 +59,12 @@ def write_split(workdir: Path, split: dict[str, list[str]], share: float) -> Non
         (workdir / "splits.json").write_text(json.dumps([chosen]))
 
 
-def train_source(output: Path, real: dict, split: dict, start: str, seed: int) -> Path:
+def train_source(output: Path, real: dict, split: dict, source: str, seed: int) -> Path:
     """The run that others begin from."""
-    workdir = output / f"{start}_{seed}"
+    workdir = output / f"{source}_{seed}"
     steps = {"num_train_steps": NUM_SOURCE_STEPS, "eval_every_steps": NUM_SOURCE_STEPS}
     fields = steps | {"seed": seed}
-    if start == "phantom":
+    if source == "phantom":
         run(workdir, "fast", fields, done="report.json")
     else:
         write_split(workdir, split, 1.0)
@@ -68,10 +78,10 @@ def train_and_score(output, real: dict, splits: dict, start: str, share, seed: i
     workdir = output / f"{start}_{share:g}" / f"seed_{seed}"
     write_split(workdir, splits[seed], share)
     steps = {"num_train_steps": NUM_TRAIN_STEPS, "eval_every_steps": NUM_TRAIN_STEPS}
-    fields = real | steps | {"seed": seed}
-    if start != "scratch":
-        source = train_source(output, real, splits[seed], start, seed)
-        fields["init_from"] = source
+    source, how = STARTS[start]
+    fields = real | steps | {"seed": seed} | how
+    if source:
+        fields["init_from"] = train_source(output, real, splits[seed], source, seed)
     run(workdir, "fast", fields, done="report.json")
     mode = ("--mode=evaluate", "--split=test")
     run(workdir, "fast", real, *mode, done="evaluation.json")
@@ -83,7 +93,7 @@ def plot(path: Path, table: dict, counts: list[int]) -> None:
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(5.2, 3.4), layout="constrained")
         axes = figure.add_subplot()
-        for place, (start, colour) in enumerate(STARTS.items()):
+        for place, (start, colour) in enumerate(DRAWN.items()):
             rows = [table[f"{start}_{share:g}"] for share in SHARES]
             x = np.array(counts) * 1.04 ** (place - 1)
             dice = np.array([row["dice"]["dice"] for row in rows])
