@@ -207,7 +207,7 @@ class UNet(nnx.Module):
         if self.presence is None:
             return None
         x = x.astype(jnp.float32)
-        pooled = jnp.concatenate([x.mean((1, 2)), x.max((1, 2))], axis=-1)
+        pooled = jnp.concatenate([x.mean((1, 2)), ops.max_of_frame(x)], axis=-1)
         return self.presence(pooled)[:, 0]
 
 

@@ -1,8 +1,9 @@
 """Layers of a U-Net written so that XLA runs them fast.
 
 Each equals the plain definition, values and gradients: convolution, a 2x2 max pool
-without select-and-scatter, a 2x2 transposed convolution as one matrix product, group
-norm that reads its input once, and the moves between space and channels.
+without select-and-scatter, the maximum of a frame, a 2x2 transposed convolution as one
+matrix product, group norm that reads its input once, and the moves between space and
+channels.
 """
 
 import jax
@@ -49,6 +50,20 @@ def max_pool_2x2(
     """
     rows = jnp.maximum(x[:, 0::2], x[:, 1::2])
     return jnp.maximum(rows[:, :, 0::2], rows[:, :, 1::2])
+
+
+def max_of_frame(
+    x: Float[Array, "batch height width channels"],
+) -> Float[Array, "batch channels"]:
+    """Take the largest value of each channel; one pixel that has it takes the gradient.
+
+    The gradient of `jnp.max` compares values with their maximum: where the compiler works
+    them out twice, rounded differently, none is equal, and 0 / 0 follows.
+    """
+    batch, height, width, channels = x.shape
+    pixels = x.reshape(batch, height * width, channels)
+    where = jnp.argmax(pixels, axis=1, keepdims=True)
+    return jnp.take_along_axis(pixels, where, axis=1)[:, 0]
 
 
 def upsample_2x2(

@@ -134,3 +134,10 @@ def test_repeated_pixels_are_equal():
     np.testing.assert_array_equal(
         ops.repeat_pixels(x, 4), np.kron(x, np.ones((1, 4, 4, 1)))
     )
+
+
+def test_the_maximum_of_a_frame():
+    assert_same(ops.max_of_frame, lambda x: x.max((1, 2)), normal(0, 3, 5, 7, 4))
+    # Where several have it, one takes the gradient, and the whole of it.
+    gradient = jax.grad(lambda x: ops.max_of_frame(x).sum())(jnp.zeros((2, 3, 4, 5)))
+    np.testing.assert_array_equal(gradient.sum((1, 2)), 1)
