@@ -24,7 +24,8 @@ from results import measure, print_result
 
 from configs import fast
 from nerve_jax import parallel
-from nerve_jax.examples import create_builder, load_examples
+from nerve_jax.builders import create_builder
+from nerve_jax.examples import load_examples
 from nerve_jax.plots import STYLE
 from nerve_jax.programs import create_programs
 from nerve_jax.segmentation import make_objective

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from nerve_jax.builders import create_builder
 from nerve_jax.cross_validation import load_data
-from nerve_jax.examples import Examples, create_builder, load_examples
+from nerve_jax.examples import Examples, load_examples
 from nerve_jax.splits import create_splits
 
 NUM_PHANTOM = 200  # frames with a nerve, of 47 simulated people

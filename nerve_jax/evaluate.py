@@ -25,6 +25,7 @@ from nerve_jax.scores import (
     score_frames,
     write_scores,
 )
+from nerve_jax.seen import load_seen
 from nerve_jax.summary import compute_summary
 from nerve_jax.tables import print_scores
 
@@ -207,7 +208,7 @@ def _find_known(
     Known are frames of the same pixels, whatever data set and name they came under,
     and, of data sets that the weights have seen, those of the same group of subjects.
     """
-    seen = [workdirs.load_seen(workdir, fold, part) for fold in folds]
+    seen = [load_seen(workdir, fold, part) for fold in folds]
     people = zip(examples.subjects, groups, strict=True)
     return [
         [s.knows(examples.fingerprint, digest, who) for s in seen]

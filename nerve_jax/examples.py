@@ -1,21 +1,19 @@
 """All frames of a data set in memory: resized once for training, truth kept whole."""
 
-import contextlib
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import tensorflow_datasets as tfds
-from absl import logging
 from jaxtyping import Bool, Float, Int, UInt8
 from PIL import Image
 
-from nerve_jax import locks, resized, rle
-from nerve_jax.datasets.ultrasound_nerve import Builder, PhantomConfig, SourceConfig
-from nerve_jax.errors import InputError, RunError, first_line
+from nerve_jax import resized, rle
+from nerve_jax.builders import prepare, quiet_tfds
+from nerve_jax.errors import InputError
 
 THUMBNAIL_SIZE = (48, 64)
 
@@ -96,52 +94,6 @@ class Examples:
         return np.array([where[frame] for frame in frames], np.int64)
 
 
-def create_builder(
-    dataset: str,
-    *,
-    data_dir: str = "",
-    manual_dir: str = "",
-    num_subjects: int = 47,
-    frames_per_subject: int = 18,
-    seed: int = 0,
-) -> Builder:
-    """Create the tfds builder of a data set.
-
-    Args:
-      dataset: "ultrasound_nerve/phantom", "/kaggle", "/usgra" or "/folder".
-      data_dir: folder of prepared records, "" for tfds's own.
-      manual_dir: folder of the raw files; the phantom has none.
-      num_subjects: phantom only, how many people.
-      frames_per_subject: phantom only.
-      seed: phantom only.
-
-    Raises:
-      InputError: an unknown data set, or raw files that cannot be used.
-    """
-    name, _, kind = dataset.partition("/")
-    if name != "ultrasound_nerve":
-        raise InputError(f"dataset={dataset!r}: the data set is ultrasound_nerve/…")
-    if kind == "phantom":
-        config = PhantomConfig(
-            name=kind,
-            num_subjects=num_subjects,
-            frames_per_subject=frames_per_subject,
-            seed=seed,
-        )
-    elif kind in {c.name for c in Builder.BUILDER_CONFIGS}:
-        config = SourceConfig(name=kind, manual_dir=manual_dir)
-    else:
-        config = kind  # the builder's error lists the right names
-    with _quiet_tfds():
-        return Builder(config=config, data_dir=data_dir or None)
-
-
-def open_builder(folder: Path) -> tfds.core.DatasetBuilder:
-    """Open records that were prepared before, by the folder of their version."""
-    with _quiet_tfds():
-        return tfds.builder_from_directory(folder)
-
-
 def load_examples(
     builder: tfds.core.DatasetBuilder, split: str, image_size: tuple[int, int]
 ) -> Examples:
@@ -151,7 +103,7 @@ def load_examples(
     memory the next time.
 
     Args:
-      builder: of `create_builder` or `open_builder`.
+      builder: of `builders`.
       split: "train" or, where the data set has one, "test".
       image_size: training height and width in px.
 
@@ -161,8 +113,8 @@ def load_examples(
     """
     if len(image_size) != 2 or min(image_size) < 1:
         raise InputError(f"image_size={image_size} is not (height, width) in px")
-    _prepare(builder)
-    with _quiet_tfds():
+    prepare(builder)
+    with quiet_tfds():
         if split not in builder.info.splits:
             names = ", ".join(builder.info.splits)
             raise InputError(
@@ -177,11 +129,6 @@ def load_examples(
         resized.write(folder, columns)
         columns = resized.read(folder) or columns
     return Examples(**columns, fingerprint=builder.info.full_name, source=source)
-
-
-def list_splits(builder: tfds.core.DatasetBuilder) -> list[str]:
-    """Names of the splits of records that are prepared."""
-    return list(builder.info.splits)
 
 
 def join_examples(parts: Sequence[Examples]) -> Examples:
@@ -218,41 +165,9 @@ class JoinedRecords(Sequence):
         raise IndexError(index)
 
 
-def _prepare(builder: tfds.core.DatasetBuilder) -> None:
-    """Prepare the records unless they are there; one run at a time."""
-    folder = Path(builder.data_path)
-    if not folder.exists():
-        new = [parent for parent in folder.parents if not parent.exists()]
-        try:
-            with locks.hold(folder.with_name(f"{folder.name}.lock"), wait=True):
-                if not folder.exists():
-                    print(f"preparing {builder.info.full_name}, once", flush=True)
-                    _write_records(builder)
-        finally:
-            for parent in new:
-                with contextlib.suppress(OSError):  # there are records in it
-                    parent.rmdir()
-    if not builder.info.splits:  # this builder was made before the records were
-        builder.info.read_from_directory(builder.data_path)
-
-
-def _write_records(builder: tfds.core.DatasetBuilder) -> None:
-    try:
-        with _quiet_tfds():
-            builder.download_and_prepare()
-    except InputError:
-        raise
-    except Exception as error:  # of a full disk, by way of several libraries
-        raise RunError(
-            f"{builder.data_path}: the records could not be written "
-            f"({first_line(error)}). Make room, or name another folder: "
-            "--config.data_dir=FOLDER"
-        ) from error
-
-
 def _decode(source: Sequence[dict], image_size: tuple[int, int]) -> dict:
     """Decode and resize every frame: the columns of `Examples`, in order of ids."""
-    with _quiet_tfds():
+    with quiet_tfds():
         records = sorted(
             (
                 _read_record(source[i], image_size) | {"records": np.int64(i)}
@@ -318,16 +233,3 @@ def resize_probs(
     height, width = size
     picture = Image.fromarray(np.asarray(probs, np.float32))
     return np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR))
-
-
-@contextlib.contextmanager
-def _quiet_tfds() -> Iterator[None]:
-    """Keep tfds from printing bars and warnings that say nothing to a user here."""
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
-    tfds.disable_progress_bar()
-    try:
-        with contextlib.redirect_stdout(None):
-            yield
-    finally:
-        logging.set_verbosity(verbosity)

@@ -19,6 +19,8 @@ from etils import epath
 from jaxtyping import UInt8
 from PIL import Image
 
+from nerve_jax.errors import InputError
+
 LEFTOVER_SECONDS = 3600
 Path = pathlib.Path | epath.Path  # on a disk, or in a bucket
 
@@ -162,3 +164,11 @@ def _finite(content):
     if isinstance(content, float) and not math.isfinite(content):
         return None
     return content
+
+
+def read_json(path: Path):
+    """Read a JSON file; raise `InputError` where it is none."""
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON ({error}); mend or delete it") from error

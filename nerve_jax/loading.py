@@ -7,14 +7,8 @@ import tensorflow_datasets as tfds
 from ml_collections import ConfigDict
 
 from nerve_jax import processes, records
-from nerve_jax.examples import (
-    Examples,
-    create_builder,
-    join_examples,
-    list_splits,
-    load_examples,
-    open_builder,
-)
+from nerve_jax.builders import create_builder, list_splits, open_builder
+from nerve_jax.examples import Examples, join_examples, load_examples
 
 
 def load_examples_from(config: ConfigDict, split: str) -> Examples:

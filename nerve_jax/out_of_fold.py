@@ -30,7 +30,7 @@ from nerve_jax.decide import (
     rule_to_json,
 )
 from nerve_jax.examples import Examples
-from nerve_jax.files import Path, read_array, write_json, write_png
+from nerve_jax.files import Path, read_array, read_json, write_json, write_png
 from nerve_jax.scores import Predicted, draw_scored, score_frames, write_scores
 
 FEWEST_FRAMES = 8  # to fit a rule on
@@ -126,7 +126,7 @@ def gather_evidence(
 
 def load_rule(path: Path) -> Rule:
     """Read a decision.json."""
-    return rule_from_json(workdirs.read_json(path))
+    return rule_from_json(read_json(path))
 
 
 def score_folds(

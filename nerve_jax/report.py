@@ -6,10 +6,11 @@ from ml_collections import ConfigDict
 from nerve_jax import environment, out_of_fold, workdirs
 from nerve_jax.audit import compute_audit
 from nerve_jax.calibration import compute_calibration_error, compute_reliability
+from nerve_jax.config_files import to_plain
 from nerve_jax.decide import any_fitted
 from nerve_jax.duplicates import Pair
 from nerve_jax.examples import Examples
-from nerve_jax.files import Path, write_json, write_whole
+from nerve_jax.files import Path, read_json, write_json, write_whole
 from nerve_jax.metrics import compute_presence
 from nerve_jax.metrics_log import MetricsLog
 from nerve_jax.report_page import render_report
@@ -79,7 +80,7 @@ def write_report(
         "one_frame_a_subject": audit["one_frame_a_subject"],
         "audit": _count_findings(audit),
         "dataset": examples.fingerprint,
-        "config": workdirs.to_plain(config),
+        "config": to_plain(config),
         "forced": workdirs.read_forced(workdir),
         **environment.describe(),
     }
@@ -125,12 +126,12 @@ def _find_torn(
 
 def _describe_folds(workdir: Path, tables: list[Path]) -> dict:
     """Scores of each finished fold, over them, and the time they took."""
-    summaries = [workdirs.read_json(path.parent / "summary.json") for path in tables]
+    summaries = [read_json(path.parent / "summary.json") for path in tables]
     rows = [
         {
             "fold": int(path.parent.name.removeprefix("fold_")),
             **summarise(read_scores([path])),
-            "decision": workdirs.read_json(path.parent / "decision.json"),
+            "decision": read_json(path.parent / "decision.json"),
             **summary,
         }
         for path, summary in zip(tables, summaries, strict=True)
@@ -139,7 +140,7 @@ def _describe_folds(workdir: Path, tables: list[Path]) -> dict:
     num_images = sum(s["num_train_steps"] * s["batch_size"] for s in summaries)
     return {
         "folds": [row["fold"] for row in rows],
-        "num_folds": len(workdirs.read_json(workdir / "splits.json")),
+        "num_folds": len(read_json(workdir / "splits.json")),
         "by_fold": rows,
         "over_folds": summarise_folds(rows),
         "train_seconds": train_seconds,

@@ -6,11 +6,11 @@ import numpy as np
 
 from nerve_jax import pages, plots
 from nerve_jax.calibration import Reliability
+from nerve_jax.config_files import flatten
 from nerve_jax.examples import Examples
 from nerve_jax.metrics import compute_dice, compute_presence, empty_counts
 from nerve_jax.scores import Scored
 from nerve_jax.tables import BY_FOLD, HEADLINE, list_headline
-from nerve_jax.workdirs import flatten
 
 PAIRS_SHOWN = 4  # of a kind, of what the audit found
 FRAMES_SHOWN = 3  # of the best, of the median, of the worst

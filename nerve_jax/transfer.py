@@ -16,6 +16,7 @@ from nerve_jax.files import Path, open_path, write_json
 from nerve_jax.fold_training import Fold
 from nerve_jax.inference import load_member
 from nerve_jax.models import ENCODER, HEADS, Params
+from nerve_jax.seen import load_seen
 
 # What to take, by name: whether an array is.
 TAKES: dict[str, Callable[[str], bool]] = {
@@ -139,7 +140,7 @@ def choose_fold(source: Path, fold: Fold, examples: Examples, groups: list[str])
         )
     known = []
     for number in sorted(finished, key=lambda number: (number != fold.number, number)):
-        seen = workdirs.load_seen(source, number, "train")
+        seen = load_seen(source, number, "train")
         known = [
             examples.frames[i]
             for i in fold.val
@@ -164,6 +165,6 @@ def _note(fold: Fold, source: Path, number: int, told: dict[str, list[str]]) -> 
     print(f"fold {fold.number} begins with weights of {source}, fold {number}:")
     for kind, arrays in told.items():
         print(f"  {len(arrays)} {kind}: {', '.join(arrays) or '–'}")
-    seen = workdirs.load_seen(source, number, "train")
+    seen = load_seen(source, number, "train")
     content = {"source": str(source), "fold": number, **told, "seen": seen.to_json()}
     write_json(fold.directory / "init.json", content)

@@ -6,12 +6,11 @@ through one compiled program.
 """
 
 import contextlib
-import re
 import shutil
-import statistics
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -19,7 +18,8 @@ import optuna
 from ml_collections import ConfigDict
 from optuna.trial import Trial, TrialState
 
-from nerve_jax import environment, locks, parallel, study_page, workdirs
+from nerve_jax import parallel, study_page
+from nerve_jax.config_files import flatten, write_config
 from nerve_jax.cross_validation import (
     Data,
     check_config,
@@ -31,10 +31,8 @@ from nerve_jax.cross_validation import (
 from nerve_jax.errors import (
     DivergedError,
     InputError,
-    RunError,
     first_line,
     is_out_of_memory,
-    raise_if_any,
 )
 from nerve_jax.fold_training import Fold, Task
 from nerve_jax.loading import load_examples_from
@@ -43,12 +41,34 @@ from nerve_jax.programs import Programs, create_programs
 from nerve_jax.scalars import describe_program
 from nerve_jax.segmentation import make_objective
 from nerve_jax.space import check_space, suggest
-from nerve_jax.workdirs import write_config
+from nerve_jax.study import (
+    check_study,
+    find_median,
+    naming_database,
+    open_study,
+    take_trial,
+    trial_dir,
+)
 
 TUNING_FIELDS = ("num_trials", "storage", "space")
-OPENING_ATTEMPTS, OPENING_SECONDS = 4, 0.5  # of a database
-UNPRUNED_TRIALS = 4  # before any is held against the median of the others
-GetPrograms = Callable[[ConfigDict], Programs]
+
+
+class Search(NamedTuple):
+    """What the trials of a study share.
+
+    Attributes:
+      config: of a training, whose fields the trials change.
+      space: ranges of these fields, by dotted name.
+      workdir: of the study.
+      data: that all train on.
+      get_programs: a trial's configuration -> its programs, those of the last if it can.
+    """
+
+    config: ConfigDict
+    space: dict[str, tuple]
+    workdir: Path
+    data: Data
+    get_programs: Callable[[ConfigDict], Programs]
 
 
 def tune(config: ConfigDict, workdir: Path) -> None:
@@ -79,7 +99,7 @@ def tune(config: ConfigDict, workdir: Path) -> None:
     check_labelled(data.examples)
     workdir.mkdir(parents=True, exist_ok=True)
     study = open_study(config.storage, workdir)
-    _check_study(study, config, data.examples.fingerprint)
+    check_study(study, config, data.examples.fingerprint)
     newest: dict[str, Programs] = {}  # one, for each holds the frames on the devices
 
     def get_programs(config: ConfigDict) -> Programs:
@@ -91,8 +111,9 @@ def tune(config: ConfigDict, workdir: Path) -> None:
             newest[key] = create_programs(config, mesh, data.examples, make_objective)
         return newest[key]
 
-    with _naming_database(config):
-        while _do_next(study, plain, space, workdir, data, get_programs, config):
+    search = Search(plain, space, workdir, data, get_programs)
+    with naming_database(config.storage):
+        while _do_next(study, search, config):
             pass
 
 
@@ -109,151 +130,47 @@ def split_config(config: ConfigDict) -> tuple[ConfigDict, dict[str, tuple]]:
             "configs/tune_unet.py has them"
         )
     plain = config.copy_and_resolve_references()
-    space = workdirs.flatten(plain.space.to_dict())
+    space = flatten(plain.space.to_dict())
     with plain.unlocked():
         for name in TUNING_FIELDS:
             del plain[name]
     return plain, space
 
 
-def open_study(storage: str, workdir: Path) -> optuna.Study:
-    """Open or create the study of a folder.
-
-    Raises:
-      InputError: a database that cannot be used.
-    """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    url = storage or f"sqlite:///{(workdir / 'study.db').resolve()}"
-    for _ in range(OPENING_ATTEMPTS):
-        try:
-            return optuna.create_study(
-                study_name=workdir.resolve().name,
-                storage=url,
-                direction="maximize",
-                load_if_exists=True,
-            )
-        except Exception as error:  # noqa: BLE001  # each database's driver has its own
-            problem = error
-        time.sleep(OPENING_SECONDS)  # another machine may just be making its tables
-    raise InputError(
-        f"storage={_hide_password(url)}: no study there ({first_line(problem)}). Name a "
-        "database that can be reached, such as postgresql+psycopg://USER@HOST/NAME (with "
-        'psycopg installed), or "" for a file in the folder'
-    ) from problem
-
-
-@contextlib.contextmanager
-def _naming_database(config: ConfigDict) -> Iterator[None]:
-    """Say in a line where the database has gone."""
-    try:
-        yield
-    except optuna.exceptions.StorageInternalError as error:
-        raise RunError(
-            f"storage={_hide_password(config.storage) or 'study.db'}: "
-            f"{first_line(error)}. What was trained is kept: when the database is back, "
-            "the same command goes on"
-        ) from error
-
-
-def _hide_password(url: str) -> str:
-    """The URL of a database without its password."""
-    return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url)
-
-
-def _check_study(study: optuna.Study, config: ConfigDict, fingerprint: str) -> None:
-    """Note what a new study is of; of one that goes on, check it."""
-    of = {"fingerprint": fingerprint, "code": environment.describe_code()}
-    now = workdirs.to_plain(config) | of | {"storage": ""}  # it may hold a password
-    before = study.user_attrs.get("of")
-    if before is None:
-        study.set_user_attr("of", now)
-        return
-    free = {*workdirs.FREE_FIELDS, "num_trials", "storage"} - {"folds"}
-    raise_if_any(
-        workdirs.list_differences(before, now, tuple(free)),
-        f"the study {study.study_name} is of another configuration, data set or code",
-        "Name another folder (--workdir) or set these back.",
-    )
-
-
-def _trial_dir(workdir: Path, number: int) -> Path:
-    return workdir / "trials" / f"trial_{number:04d}"
-
-
-@contextlib.contextmanager
-def _take_trial(
-    study: optuna.Study, workdir: Path, config: ConfigDict
-) -> Iterator[Trial | None]:
-    """Hold one that was stopped, else a new one; None when there are enough."""
-    with contextlib.ExitStack() as stack:
-        with locks.hold(workdir / "study.lock", wait=True):
-            trial = _choose_trial(study, workdir, config)
-            if trial is not None:
-                directory = _trial_dir(workdir, trial.number)
-                directory.mkdir(parents=True, exist_ok=True)
-                stack.enter_context(locks.hold(directory / "lock"))
-        yield trial
-
-
-def _choose_trial(
-    study: optuna.Study, workdir: Path, config: ConfigDict
-) -> Trial | None:
-    # Who holds a trial tells what came of it first: so locks are looked at before states.
-    held = {
-        path.parent for path in workdir.glob("trials/*/lock") if locks.is_held(path)
-    }
-    for frozen in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        directory = _trial_dir(workdir, frozen.number)
-        own = directory.exists() or not config.storage
-        if own and directory not in held:
-            return Trial(study, frozen._trial_id)
-    enough = len(study.get_trials(deepcopy=False)) >= config.num_trials
-    return None if enough else study.ask()
-
-
-def _do_next(
-    study, plain, space, workdir: Path, data: Data, get_programs, config
-) -> bool:
+def _do_next(study: optuna.Study, search: Search, config: ConfigDict) -> bool:
     """Run the next trial and write what the study has come to; False when it is over."""
-    with _take_trial(study, workdir, config) as trial:
+    with take_trial(study, search.workdir, config) as trial:
         if trial is not None:
-            _run_trial(study, trial, plain, space, workdir, data, get_programs)
-        write_study(study, plain, space, workdir)
+            _run_trial(study, trial, search)
+        write_study(study, search)
     return trial is not None
 
 
-def _run_trial(
-    study: optuna.Study,
-    trial: Trial,
-    plain: ConfigDict,
-    space: dict[str, tuple],
-    workdir: Path,
-    data: Data,
-    get_programs: GetPrograms,
-) -> None:
+def _run_trial(study: optuna.Study, trial: Trial, search: Search) -> None:
     """Train one trial and tell the study what it is worth."""
     # A sampler of its own, so that what is tried follows from the trials before alone.
-    seed = np.random.SeedSequence([plain.seed, trial.number]).generate_state(1)
+    entropy = [search.config.seed, trial.number]
+    seed = np.random.SeedSequence(entropy).generate_state(1)
     study.sampler = optuna.samplers.TPESampler(seed=int(seed[0]))
-    config = set_fields(plain, suggest(trial, space))
+    config = set_fields(search.config, suggest(trial, search.space))
     shown = ", ".join(f"{n}={study_page.show(v)}" for n, v in trial.params.items())
     print(f"trial {trial.number}: {shown}", flush=True)
-    directory = _trial_dir(workdir, trial.number)
-    if (workdir / "splits.json").exists():
-        shutil.copy(workdir / "splits.json", directory)
+    directory = trial_dir(search.workdir, trial.number)
+    if (search.workdir / "splits.json").exists():
+        shutil.copy(search.workdir / "splits.json", directory)
     with _telling_failure(study, trial):
         content = train_and_report(
             config,
             directory,
-            data,
-            get_programs(config),
+            search.data,
+            search.get_programs(config),
             time.perf_counter(),
             change_task=lambda task: _prune_by(trial, config, task),
         )
         study.tell(trial, content["dice"])
         return
     values = study.trials[trial.number].intermediate_values
-    medians = {step: _find_median(trial, step) for step in values}
+    medians = {step: find_median(trial, step) for step in values}
     study_page.write_trial(study, trial.number, medians, directory)
 
 
@@ -292,7 +209,7 @@ def _prune_by(trial: Trial, config: ConfigDict, task: Task) -> Task:
         reached = place * config.num_train_steps + step
         value = sum(latest.values()) / len(latest)
         trial.report(value, reached)
-        median = _find_median(trial, reached)
+        median = find_median(trial, reached)
         if reached < last and median is not None and value < median:
             problem = f"below {median:.4f}, the median of the others"
             trial.set_user_attr("problem", problem)
@@ -302,23 +219,6 @@ def _prune_by(trial: Trial, config: ConfigDict, task: Task) -> Task:
     return task._replace(score=score)
 
 
-def _find_median(trial: Trial, reached: int) -> float | None:
-    """The median of the other ended trials when they stood there; None if few did.
-
-    Not Optuna's own median rule, which holds a trial's best value so far against it: the
-    mean falls where another fold begins.
-    """
-    ended = trial.study.get_trials(
-        deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)
-    )
-    others = [
-        other.intermediate_values[reached]
-        for other in ended
-        if other.number != trial.number and reached in other.intermediate_values
-    ]
-    return statistics.median(others) if len(others) >= UNPRUNED_TRIALS else None
-
-
 def set_fields(config: ConfigDict, values: dict) -> ConfigDict:
     """A copy of a configuration with fields, by dotted name, set anew."""
     changed = config.copy_and_resolve_references()
@@ -326,19 +226,17 @@ def set_fields(config: ConfigDict, values: dict) -> ConfigDict:
     return changed
 
 
-def write_study(
-    study: optuna.Study, plain: ConfigDict, space: dict[str, tuple], workdir: Path
-) -> None:
-    """Write study.html and, once a trial is whole, best_config.py; say so."""
-    study_page.write_page(study, workdir)
+def write_study(study: optuna.Study, search: Search) -> None:
+    """Write study.html and, once a trial is whole, best_config.py."""
+    study_page.write_page(study, search.workdir)
     done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if not done:
         return
     best = max(done, key=lambda trial: trial.value)
-    config = set_fields(plain, suggest(optuna.trial.FixedTrial(best.params), space))
+    values = suggest(optuna.trial.FixedTrial(best.params), search.space)
     write_config(
-        workdir / "best_config.py",
-        config,
+        search.workdir / "best_config.py",
+        set_fields(search.config, values),
         f"Trial {best.number} of {len(study.trials)} of the study {study.study_name}: "
         f"out-of-fold Dice {best.value:.4f},\nthe best of those tried and so chosen by "
         "the folds that it is scored on.",

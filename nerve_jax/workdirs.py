@@ -17,24 +17,20 @@ report.json    scores pooled over all finished folds
 report.html    the same for people
 """
 
-import json
-import pprint
-import textwrap
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import ml_collections
 
 from nerve_jax import environment, locks
+from nerve_jax.config_files import list_differences, to_plain, to_tuples
 from nerve_jax.errors import InputError, raise_if_any
 from nerve_jax.examples import Examples
 from nerve_jax.files import (
     Path,
-    read_table,
+    read_json,
     remove_leftovers,
     write_json,
     write_table,
-    write_whole,
 )
 
 # What may change from one command to the next in the same folder: which folds it trains,
@@ -55,11 +51,6 @@ MODEL_FIELDS = (
     "presence_head",
     "stem_stride",
 )
-
-
-def to_plain(config: ml_collections.ConfigDict) -> dict:
-    """The configuration as plain JSON values."""
-    return json.loads(config.to_json())
 
 
 def check_run(
@@ -183,7 +174,7 @@ def load_config(workdir: Path) -> ml_collections.ConfigDict:
             f"{workdir}: no config.json there, so no run to use. Train first, or name "
             "the folder of a run: --workdir=FOLDER"
         )
-    return ml_collections.ConfigDict(_tuples(read_json(path)))
+    return ml_collections.ConfigDict(to_tuples(read_json(path)))
 
 
 def check_segments(workdir: Path) -> None:
@@ -193,17 +184,6 @@ def check_segments(workdir: Path) -> None:
             f"{workdir} was pretrained and does not know nerves yet: train another run "
             f"from it, --mode=train --config.init_from={workdir}"
         )
-
-
-def write_config(path: Path, config: ml_collections.ConfigDict, text: str) -> None:
-    """Write a configuration as a file that `--config=` takes, headed by a text."""
-    fields = pprint.pformat(config.to_dict(), sort_dicts=False, width=84)
-    write_whole(
-        path,
-        f'"""{text}"""\n\nfrom ml_collections import ConfigDict\n\n\n'
-        'def get_config() -> ConfigDict:\n    """Every field."""\n'
-        f"    return ConfigDict(\n{textwrap.indent(fields, ' ' * 8)}\n    )\n",
-    )
 
 
 def check_splits(workdir: Path, splits: list[dict[str, list[str]]]) -> None:
@@ -264,77 +244,3 @@ def finished_folds(workdir: Path) -> list[int]:
 def load_split(workdir: Path, fold: int) -> dict[str, list[str]]:
     """Read the frames that a fold trains on ("train") and scores ("val")."""
     return read_json(fold_dir(workdir, fold) / "split.json")
-
-
-class Seen(NamedTuple):
-    """Frames that a fold has seen.
-
-    Attributes:
-      digests: of their pixels.
-      people: by fingerprint of a data set, its subjects and groups.
-    """
-
-    digests: set[str]
-    people: dict[str, set[str]]
-
-    def knows(self, fingerprint: str, digest: str, names: Sequence[str]) -> bool:
-        """Whether a frame of a data set, or its person (by any name), is among them."""
-        people = self.people.get(fingerprint, set())
-        return digest in self.digests or not people.isdisjoint(names)
-
-    def to_json(self) -> dict:
-        """As init.json keeps it."""
-        people = {name: sorted(names) for name, names in self.people.items()}
-        return {"digests": sorted(self.digests), "people": people}
-
-
-def load_seen(workdir: Path, fold: int, part: str) -> Seen:
-    """Read what a fold was trained on ("train") or scored on ("val").
-
-    Weights that began as those of another run have seen what those had seen.
-    """
-    rows = {row["frame"]: row for row in read_table(workdir / "frames.csv")}
-    frames = load_split(workdir, fold)[part]
-    digests = {rows[frame]["digest"] for frame in frames}
-    names = {rows[frame][name] for frame in frames for name in ("subject", "group")}
-    people = {read_json(workdir / "dataset.json")["fingerprint"]: names}
-    begun = fold_dir(workdir, fold) / "init.json"
-    if part == "train" and begun.exists():
-        before = read_json(begun)["seen"]
-        digests |= set(before["digests"])
-        for fingerprint, names in before["people"].items():
-            people[fingerprint] = people.get(fingerprint, set()) | set(names)
-    return Seen(digests, people)
-
-
-def read_json(path: Path):
-    """Read a JSON file; raise `InputError` where it is none."""
-    try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON ({error}); mend or delete it") from error
-
-
-def flatten(tree: dict, prefix: str = "") -> dict:
-    """A nested dictionary as a flat one of dotted names."""
-    flat = {}
-    for key, value in tree.items():
-        nested = isinstance(value, dict)
-        flat |= flatten(value, f"{prefix}{key}.") if nested else {prefix + key: value}
-    return flat
-
-
-def list_differences(before: dict, now: dict, leave_out: Sequence[str]) -> list[str]:
-    """Say of every field that differs, nested ones by dotted name, what it was and is."""
-    before, now, absent = flatten(before), flatten(now), "not there"
-    return [
-        f"{key}: {before.get(key, absent)} before, {now.get(key, absent)} now"
-        for key in sorted(before.keys() | now.keys())
-        if key not in leave_out and before.get(key) != now.get(key)
-    ]
-
-
-def _tuples(value):
-    if isinstance(value, dict):
-        return {key: _tuples(item) for key, item in value.items()}
-    return tuple(value) if isinstance(value, list) else value

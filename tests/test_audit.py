@@ -7,9 +7,10 @@ import pytest
 from test_duplicates import texture
 
 from nerve_jax.audit import audit, compute_audit
+from nerve_jax.builders import create_builder
 from nerve_jax.cross_validation import leave_out_doubtful
 from nerve_jax.duplicates import find_duplicates, group_subjects
-from nerve_jax.examples import create_builder, load_examples
+from nerve_jax.examples import load_examples
 from nerve_jax.splits import create_splits
 
 SIZE = (96, 128)

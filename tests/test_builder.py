@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from nerve_jax.builders import create_builder
 from nerve_jax.datasets.ultrasound_nerve import Builder
 from nerve_jax.errors import InputError
-from nerve_jax.examples import create_builder, load_examples
+from nerve_jax.examples import load_examples
 
 SIZE = (32, 48)
 

@@ -13,9 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from nerve_jax.builders import create_builder
 from nerve_jax.datasets.ultrasound_nerve import layouts, sources
 from nerve_jax.errors import InputError
-from nerve_jax.examples import create_builder, load_examples
+from nerve_jax.examples import load_examples
 
 GOOD = ("s1_0", "s1_1", "s2_0", "s2_1")
 

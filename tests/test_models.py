@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nerve_jax.errors import InputError
-from nerve_jax.models import create_model, drop_out, pad_to, standardise
+from nerve_jax.layers import drop_out, pad_to, standardise
+from nerve_jax.models import create_model
 
 KEY = jax.random.key(0)
 

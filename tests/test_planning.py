@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 
-from nerve_jax import planning
+from nerve_jax import fingerprint, planning
 from nerve_jax.errors import InputError
 from nerve_jax.loading import load_examples_from
 
@@ -12,7 +12,7 @@ CPU = {"kind": "cpu", "platform": "cpu", "count": 4, "memory_bytes": 24 * 10**9}
 GPU = {"kind": "a GPU", "platform": "gpu", "count": 1, "memory_bytes": 80 * 10**9}
 
 
-def fingerprint(**changes):
+def of_kaggle(**changes):
     def spread(value):
         return {"low": value, "median": value, "high": value}
 
@@ -33,9 +33,15 @@ def fingerprint(**changes):
     return kaggle | changes
 
 
+def choose(measured, device):
+    """Values and reasons."""
+    choices = planning.choose(measured, device).items()
+    return {n: c.value for n, c in choices}, {n: c.why for n, c in choices}
+
+
 def test_what_is_measured_is_what_was_drawn(small_config):
     examples = load_examples_from(small_config(), "train")
-    found = planning.measure(examples)
+    found = fingerprint.measure(examples)
     assert (found["num_frames"], found["num_labelled"]) == (12, 12)
     assert found["num_people"] == 4
     assert found["presence"] == pytest.approx(8 / 12)  # a subject's first has none
@@ -50,7 +56,7 @@ def test_small_nerves_stay_visible():
     for device, least in ((CPU, 200), (GPU, 1000)):
         for share in (0.005, 0.01, 0.02):
             nerve = {"low": share, "median": share, "high": share}
-            chosen, why = planning.choose(fingerprint(nerve_share=nerve), device)
+            chosen, why = choose(of_kaggle(nerve_share=nerve), device)
             height, width = chosen["image_size"]
             assert height / width == pytest.approx(420 / 580, rel=0.1)
             assert height % 16 == width % 16 == 0
@@ -61,15 +67,14 @@ def test_small_nerves_stay_visible():
 def test_frames_are_never_made_larger_than_they_are():
     tiny = {"low": 0.0005, "median": 0.0005, "high": 0.0005}
     small = {"height_px": {"median": 200.0}, "width_px": {"median": 280.0}}
-    chosen, why = planning.choose(fingerprint(nerve_share=tiny, **small), GPU)
+    chosen, why = choose(of_kaggle(nerve_share=tiny, **small), GPU)
     assert np.prod(chosen["image_size"]) <= 200 * 280 * 1.05
     assert "larger than the frames" in why["image_size"]
 
 
 def test_the_memory_decides_the_batch():
     sizes = [
-        planning.choose(fingerprint(), GPU | {"memory_bytes": gb * 10**9})[0]
-        for gb in (1, 4, 80)
+        choose(of_kaggle(), GPU | {"memory_bytes": gb * 10**9})[0] for gb in (1, 4, 80)
     ]
     batches = [chosen["batch_size"] for chosen in sizes]
     assert batches == sorted(batches)
@@ -80,19 +85,19 @@ def test_the_memory_decides_the_batch():
 
 def test_devices_share_out_the_batch_evenly():
     for count in (1, 3, 6, 8, 64):
-        chosen, _ = planning.choose(fingerprint(), GPU | {"count": count})
+        chosen, _ = choose(of_kaggle(), GPU | {"count": count})
         assert chosen["batch_size"] % count == 0
 
 
 def test_few_people_get_few_folds_and_few_frames_are_seen_often():
-    chosen, _ = planning.choose(fingerprint(num_people=3, num_labelled=60), CPU)
+    chosen, _ = choose(of_kaggle(num_people=3, num_labelled=60), CPU)
     assert chosen["num_folds"] == 3
     assert chosen["batch_size"] * chosen["num_train_steps"] >= 16_000
 
 
 def test_where_every_frame_shows_a_nerve_none_is_asked_for():
-    assert not planning.choose(fingerprint(presence=1.0), CPU)[0]["presence_head"]
-    assert planning.choose(fingerprint(), CPU)[0]["presence_head"]
+    assert not choose(of_kaggle(presence=1.0), CPU)[0]["presence_head"]
+    assert choose(of_kaggle(), CPU)[0]["presence_head"]
 
 
 def test_the_plan_is_a_configuration_with_its_reasons(small_config, tmp_path, capsys):
@@ -118,7 +123,7 @@ def test_of_one_person_there_is_no_plan(write_folder, blob_frames, small_config)
     folder = write_folder(blob_frames(1, 4), name="one")
     examples = load_examples_from(small_config(manual_dir=str(folder)), "train")
     with pytest.raises(InputError, match="all labelled frames are of one person"):
-        planning.measure(examples)
+        fingerprint.measure(examples)
 
 
 def test_without_a_nerve_there_is_no_plan(write_folder, small_config, tmp_path):

@@ -4,7 +4,8 @@ import numpy as np
 
 from configs import unet
 from nerve_jax import parallel, programs, scalars
-from nerve_jax.examples import create_builder, load_examples
+from nerve_jax.builders import create_builder
+from nerve_jax.examples import load_examples
 from nerve_jax.loading import load_examples_from
 from nerve_jax.models import Outputs
 from nerve_jax.segmentation import make_objective

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from nerve_jax import examples, resized
-from nerve_jax.examples import create_builder, load_examples
+from nerve_jax.builders import create_builder
+from nerve_jax.examples import load_examples
 
 COLUMNS = {
     "images": np.arange(24, dtype=np.uint8).reshape(2, 3, 4),

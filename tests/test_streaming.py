@@ -4,7 +4,8 @@ import pytest
 
 from nerve_jax import parallel, streaming
 from nerve_jax.batches import batch_positions
-from nerve_jax.examples import create_builder, load_examples
+from nerve_jax.builders import create_builder
+from nerve_jax.examples import load_examples
 
 
 @pytest.fixture

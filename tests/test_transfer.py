@@ -6,13 +6,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nerve_jax import checkpoints, evaluate, transfer, workdirs
+from nerve_jax import checkpoints, evaluate, transfer
 from nerve_jax.cross_validation import cross_validate
 from nerve_jax.errors import InputError
 from nerve_jax.examples import Examples
 from nerve_jax.fold_training import Fold
 from nerve_jax.models import create_model
 from nerve_jax.programs import create_model_from
+from nerve_jax.seen import load_seen
 from nerve_jax.train_step import create_optimizer
 
 
@@ -193,9 +194,7 @@ def test_a_run_begins_with_the_weights_of_another_and_says_so(
         assert kept == name.startswith("encoder/"), name
         close = np.allclose(array, weights[0][name], atol=0.01)  # one step
         assert close or name.startswith(("head/", "presence/")), name
-    seen = [
-        workdirs.load_seen(folder, 0, "train") for folder in (source, tmp_path / "next")
-    ]
+    seen = [load_seen(folder, 0, "train") for folder in (source, tmp_path / "next")]
     assert seen[0] == seen[1]  # the same folds of the same set
     # The weights are of fold 0 alone, which may score only its own validation people.
     content = evaluate.evaluate(tmp_path / "next", {}, "train")
@@ -217,7 +216,7 @@ def test_whom_weights_have_seen_is_known_down_the_line(tmp_path):
     source = seen_by(tmp_path, {0: "ab"})
     before = {"digests": ["old"], "people": {"set-0": ["z"], "set-1": ["y"]}}
     (source / "fold_0" / "init.json").write_text(json.dumps({"seen": before}))
-    seen = workdirs.load_seen(source, 0, "train")
+    seen = load_seen(source, 0, "train")
     assert seen.digests == {"digest-a", "digest-b", "old"}
     assert seen.people == {"set-0": {"z"}, "set-1": {"a", "b", "y"}}
-    assert workdirs.load_seen(source, 0, "val").digests == set()
+    assert load_seen(source, 0, "val").digests == set()

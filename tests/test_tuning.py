@@ -13,7 +13,7 @@ import pytest
 from ml_collections import ConfigDict
 from optuna.trial import TrialState
 
-from nerve_jax import study_page, tuning
+from nerve_jax import study, study_page, tuning
 from nerve_jax.errors import InputError, StoppedError
 
 SPACE = {
@@ -204,20 +204,20 @@ def test_who_works_in_one_folder_takes_trials_of_its_own(tune_config, tmp_path):
     config = tune_config(num_trials=2)
     study = tuning.open_study("", tmp_path)
     with (
-        tuning._take_trial(study, tmp_path, config) as first,
-        tuning._take_trial(study, tmp_path, config) as second,
-        tuning._take_trial(study, tmp_path, config) as third,
+        tuning.take_trial(study, tmp_path, config) as first,
+        tuning.take_trial(study, tmp_path, config) as second,
+        tuning.take_trial(study, tmp_path, config) as third,
     ):
         assert (first.number, second.number, third) == (0, 1, None)
         study.tell(first, 0.5)
-    with tuning._take_trial(study, tmp_path, config) as again:
+    with tuning.take_trial(study, tmp_path, config) as again:
         assert again.number == 1  # the other was let go without a word
 
 
 def test_the_password_of_a_database_is_not_shown():
     url = "postgresql+psycopg://me:secret@host:5432/name"
-    assert tuning._hide_password(url) == "postgresql+psycopg://me:***@host:5432/name"
-    assert tuning._hide_password("sqlite:////a/b.db") == "sqlite:////a/b.db"
+    assert study._hide_password(url) == "postgresql+psycopg://me:***@host:5432/name"
+    assert study._hide_password("sqlite:////a/b.db") == "sqlite:////a/b.db"
 
 
 def test_a_trial_of_several_folds_reports_their_mean_so_far(tune_config, tmp_path):
@@ -301,10 +301,10 @@ def test_two_machines_share_a_study_by_a_database(tune_config, tmp_path, postgre
     (tmp_path / "config.json").write_text(config.to_json())
     script = (
         "import json, pathlib, sys; from absl import flags; flags.FLAGS(['x']);"
-        "from nerve_jax import tuning, workdirs;"
+        "from nerve_jax import config_files, tuning;"
         "from ml_collections import ConfigDict;"
         "plain = json.loads(pathlib.Path(sys.argv[1]).read_text());"
-        "config = ConfigDict(workdirs._tuples(plain));"
+        "config = ConfigDict(config_files.to_tuples(plain));"
         "tuning.tune(config, pathlib.Path(sys.argv[2]))"
     )
     machines = [

@@ -4,9 +4,10 @@ import shutil
 import pytest
 from ml_collections import ConfigDict
 
-from nerve_jax import environment, locks, workdirs
+from nerve_jax import config_files, environment, locks, workdirs
+from nerve_jax.builders import create_builder
 from nerve_jax.errors import InputError
-from nerve_jax.examples import create_builder, load_examples
+from nerve_jax.examples import load_examples
 
 
 def config(**changes):
@@ -44,7 +45,7 @@ def test_config_comes_back_as_it_was(workdir):
     loaded = workdirs.load_config(workdir)
     assert loaded.widths == (8, 16)
     assert loaded.augment.flip_prob == 0.5
-    assert workdirs.to_plain(loaded) == workdirs.to_plain(config())
+    assert config_files.to_plain(loaded) == config_files.to_plain(config())
 
 
 def test_another_configuration_is_refused_with_every_difference(workdir, examples):
