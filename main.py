@@ -21,7 +21,7 @@ INPUT = flags.DEFINE_string("input", "", "predict: folder of frames.")
 OUTPUT = flags.DEFINE_string("output", "", "predict: folder of masks and tables.")
 SUBMISSION = flags.DEFINE_bool("submission", False, "predict: write the Kaggle file.")
 FORCE = flags.DEFINE_bool(
-    "force", False, "train, pretrain: though config or code differ."
+    "force", False, "train, pretrain: though config, data or code differ."
 )
 COORDINATOR = flags.DEFINE_string("coordinator", "", "HOST:PORT of process 0.")
 NUM_PROCESSES = flags.DEFINE_integer("num_processes", 0, "Of a run; 0: found out.")

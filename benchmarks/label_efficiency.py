@@ -9,7 +9,7 @@ stopped. The scores behind the table of docs/few_labels.md are kept:
 --table=benchmarks/few_labels/label_efficiency.csv compares them again and trains only
 what is not there.
 
-    python benchmarks/label_efficiency.py --usgra=usgra-seg/dataset
+    PYTHONPATH=. python benchmarks/label_efficiency.py --usgra=usgra-seg/dataset
 """
 
 import argparse

@@ -72,7 +72,7 @@ def get_config() -> ConfigDict:
     config.threshold = 0.5  # the plain one: a pixel is nerve from this probability on
 
     # Pretraining without masks (--mode=pretrain).
-    config.hidden_patch_px = 16
+    config.hidden_patch_px = 16  # a multiple of stem_stride * 2**(levels - 1)
     config.hidden_share = 0.6  # of the patches
 
     # Augmentation; 0 switches one off.
