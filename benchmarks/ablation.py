@@ -95,7 +95,7 @@ def main() -> None:
     parser.add_argument("--add", default="", help="augmentations to try alone")
     options = parser.parse_args()
     flags.FLAGS([""])  # readers of array_record files want them parsed
-    known = Table(options.table or options.output / "scores.csv")
+    known = Table(options.table or options.output / "scores.csv", NUM_TRAIN_STEPS)
     variants = list_variants([name for name in options.add.split(",") if name])
     scored = {
         name: [
@@ -120,7 +120,12 @@ def main() -> None:
             line += f" | {base} | {show(row['gain'], '+.3f')}"
         print(line + " |")
     strengths = fast.get_config().augment.to_dict()
-    print_result(steps=NUM_TRAIN_STEPS, strengths=strengths, variants=table)
+    print_result(
+        steps=NUM_TRAIN_STEPS,
+        commits=known.commits,
+        strengths=strengths,
+        variants=table,
+    )
 
 
 if __name__ == "__main__":

@@ -115,7 +115,7 @@ def main() -> None:
     parser.add_argument("--table", type=Path, help="of scores; or OUTPUT/scores.csv")
     options = parser.parse_args()
     flags.FLAGS([""])  # readers of array_record files want them parsed
-    known = Table(options.table or options.output / "scores.csv")
+    known = Table(options.table or options.output / "scores.csv", NUM_TRAIN_STEPS)
     real = {"dataset": "ultrasound_nerve/usgra", "manual_dir": options.usgra}
     splits = {seed: deal_one(options.usgra, seed) for seed in SEEDS}
     table = {}
@@ -147,7 +147,12 @@ def main() -> None:
     counts = [round(share * len(splits[0]["train"])) for share in SHARES]
     options.output.mkdir(parents=True, exist_ok=True)
     plot(options.output / "label_efficiency.png", table, counts)
-    print_result(steps=NUM_TRAIN_STEPS, source_steps=NUM_SOURCE_STEPS, table=table)
+    print_result(
+        steps=NUM_TRAIN_STEPS,
+        commits=known.commits,
+        source_steps=NUM_SOURCE_STEPS,
+        table=table,
+    )
 
 
 if __name__ == "__main__":

@@ -156,7 +156,7 @@ def main() -> None:
     parallel.use_cpu_cores(config.batch_size, 1)
     parallel.keep_compiled_programs()
     examples, tests = (load_examples_from(config, s) for s in ("train", "test"))
-    known = Table(options.table or options.output / "scores.csv")
+    known = Table(options.table or options.output / "scores.csv", NUM_TRAIN_STEPS)
     splits = {seed: deal_one(options.usgra, seed) for seed in SEEDS}
 
     def measure(name: str, share: float, seed: int):
@@ -184,7 +184,7 @@ def main() -> None:
         table[f"{share:g}"] = row | {"gain": gain}
         alone, both = (show(row[name], ".3f") for name in WEIGHTS)
         print(f"| {share:.0%} | {alone} | {both} | {show(gain, '+.3f')} |", flush=True)
-    print_result(steps=NUM_TRAIN_STEPS, table=table)
+    print_result(steps=NUM_TRAIN_STEPS, commits=known.commits, table=table)
 
 
 if __name__ == "__main__":

@@ -13,13 +13,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nerve_jax import workdirs
+from nerve_jax import environment, workdirs
 from nerve_jax.files import read_table, write_table
 from nerve_jax.intervals import bootstrap_mean
 from nerve_jax.metrics import compute_dice
 from nerve_jax.scores import read_scores
 
-HEADER = ("training", "seed", "frame", "person", "dice")
+HEADER = ("training", "seed", "steps", "commit", "frame", "person", "dice")
 
 
 def run(workdir: Path, config: str, fields: dict, *flags: str, done: str) -> None:
@@ -40,13 +40,16 @@ def run(workdir: Path, config: str, fields: dict, *flags: str, done: str) -> Non
     log = workdir.with_name(f"{workdir.name}.log")
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("a") as file:
-        subprocess.run(
+        ended = subprocess.run(
             [sys.executable, *command, *flags, *overrides],
             stdout=file,
             stderr=subprocess.STDOUT,
             env={k: v for k, v in os.environ.items() if k != "GLIBC_TUNABLES"},
-            check=True,
+            check=False,
         )
+    if ended.returncode:
+        last = log.read_text().splitlines()[-1:]
+        sys.exit(f"{workdir} ended with {ended.returncode}, see {log}: {last}")
 
 
 class Scores(NamedTuple):
@@ -68,22 +71,32 @@ class Table:
 
     Args:
       path: of the file; made with the first training.
+      steps: of each training; a file with trainings of others is refused.
     """
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, path: Path, steps: int):
+        self.path, self.steps = path, steps
         rows = read_table(path) if path.exists() else []
         self.rows = [tuple(row[name] for name in HEADER) for row in rows]
+        if {row["steps"] for row in rows} - {str(steps)}:
+            sys.exit(f"{path} is not of {steps} steps: name another --table")
+
+    @property
+    def commits(self) -> dict[str, list[str]]:
+        """Of which code the trainings are, by commit."""
+        found = {(row[3], row[0]) for row in self.rows}
+        return {c: sorted(n for k, n in found if k == c) for c, _ in found}
 
     def get(self, name: str, seed: int, measure: Callable[[], Scores]) -> Scores:
         """The scores of a training, which is done only if the file does not have it."""
-        found = [row[2:] for row in self.rows if row[:2] == (name, str(seed))]
+        found = [row[4:] for row in self.rows if row[:2] == (name, str(seed))]
         if not found:
             found = [
                 (frame, group, f"{dice:.6f}")
                 for frame, group, dice in zip(*measure(), strict=True)
             ]
-            self.rows += [(name, str(seed), *row) for row in found]
+            which = (name, str(seed), str(self.steps), environment.read_commit())
+            self.rows += [(*which, *row) for row in found]
             self.path.parent.mkdir(parents=True, exist_ok=True)
             write_table(self.path, HEADER, self.rows)
         frames, groups, dice = zip(*found, strict=True)
