@@ -12,8 +12,8 @@ from ml_collections import ConfigDict
 
 from nerve_jax.config_files import to_plain, write_config
 from nerve_jax.files import Path, write_json
-from nerve_jax.fingerprint import describe, describe_device, measure
 from nerve_jax.loading import load_examples_from
+from nerve_jax.measuring import describe, describe_device, measure
 
 MIN_SIDE_CELLS = 5  # of the coarsest features
 MEMORY_SHARE = 0.5  # of the device, that activations may take
@@ -69,20 +69,20 @@ def plan(config: ConfigDict, workdir: Path) -> dict:
       workdir: gets planned_config.py and plan.json.
 
     Returns:
-      The content of plan.json: "fingerprint", "device", "chosen" and "why".
+      The content of plan.json: "measured", "device", "chosen" and "why".
 
     Raises:
       InputError: no frame there shows a nerve.
     """
     examples = load_examples_from(config, "train")
-    fingerprint = measure(examples)
+    measured = measure(examples)
     device = describe_device()
-    choices = choose(fingerprint, device)
+    choices = choose(measured, device)
     planned = config.copy_and_resolve_references()
     planned.update({name: choice.value for name, choice in choices.items()})
     content = {
         "dataset": examples.fingerprint,
-        "fingerprint": fingerprint,
+        "measured": measured,
         "device": device,
         "chosen": {name: to_plain(planned)[name] for name in choices},
         "why": {name: choice.why for name, choice in choices.items()},
@@ -92,40 +92,40 @@ def plan(config: ConfigDict, workdir: Path) -> dict:
     write_json(workdir / "plan.json", content)
     text = f"Planned for {examples.fingerprint} on {device['kind']}.\n\n"
     write_config(workdir / "planned_config.py", planned, text + "\n".join(lines) + "\n")
-    print(describe(examples.fingerprint, fingerprint, device))
+    print(describe(examples.fingerprint, measured, device))
     print("\n".join(f"  {line}" for line in lines))
     path = workdir / "planned_config.py"
     print(f"wrote {path}: train it with --config={path}")
     return content
 
 
-def choose(fingerprint: dict, device: dict) -> dict[str, Choice]:
+def choose(measured: dict, device: dict) -> dict[str, Choice]:
     """Choose fields of the configuration by what was measured.
 
     Args:
-      fingerprint: of `measure`.
+      measured: of `measure`.
       device: of `describe_device`.
 
     Returns:
       What was chosen, by name of the field.
     """
     purse = CPU if device["platform"] == "cpu" else ACCELERATOR
-    net = _choose_net(fingerprint, purse)
+    net = _choose_net(measured, purse)
     size, widths = net["image_size"].value, net["widths"].value
     bytes_a_frame = estimate_bytes(size, widths, purse)
-    return net | _choose_training(fingerprint, device, purse, bytes_a_frame)
+    return net | _choose_training(measured, device, purse, bytes_a_frame)
 
 
-def _choose_net(fingerprint: dict, purse: Purse) -> dict[str, Choice]:
+def _choose_net(measured: dict, purse: Purse) -> dict[str, Choice]:
     """Frames' size, and the net for it."""
     on_cpu = purse is CPU
-    size = _choose_size(fingerprint, purse)
+    size = _choose_size(measured, purse)
     levels = _count_levels(size.value, purse)
     widths = tuple(
         min(purse.first_width * 2**level, purse.max_width) for level in range(levels)
     )
     cells = min(size.value) // (purse.stem_stride * 2 ** (levels - 1))
-    presence = fingerprint["presence"]
+    presence = measured["presence"]
     return {
         "image_size": size,
         "widths": Choice(
@@ -150,12 +150,12 @@ def _choose_net(fingerprint: dict, purse: Purse) -> dict[str, Choice]:
 
 
 def _choose_training(
-    fingerprint: dict, device: dict, purse: Purse, bytes_a_frame: int
+    measured: dict, device: dict, purse: Purse, bytes_a_frame: int
 ) -> dict[str, Choice]:
     """Batch, steps and folds."""
     batch = _choose_batch(device, bytes_a_frame)
-    num_folds = min(MAX_FOLDS, fingerprint["num_people"])
-    train = fingerprint["num_labelled"] * (num_folds - 1) // num_folds
+    num_folds = min(MAX_FOLDS, measured["num_people"])
+    train = measured["num_labelled"] * (num_folds - 1) // num_folds
     seen = min(max(purse.epochs * train, purse.min_frames), purse.max_frames)
     steps = -(-seen // batch)
     return {
@@ -179,7 +179,7 @@ def _choose_training(
             min(500, max(20, steps // 40)), "a fortieth of the steps, from 20 to 500"
         ),
         "eval_every_steps": Choice(-(-steps // 10), "ten evaluations a fold"),
-        "num_folds": Choice(num_folds, f"{fingerprint['num_people']} people to deal"),
+        "num_folds": Choice(num_folds, f"{measured['num_people']} people to deal"),
         "folds": Choice(tuple(range(num_folds)), "every frame is scored once"),
         "folds_together": Choice(1, "one after another"),
     }
@@ -194,10 +194,10 @@ def _choose_batch(device: dict, bytes_a_frame: int) -> int:
     return device["count"] * 2 ** int(math.log2(each))
 
 
-def _choose_size(fingerprint: dict, purse: Purse) -> Choice:
+def _choose_size(measured: dict, purse: Purse) -> Choice:
     """Height and width of the median frame's shape at which small nerves stay visible."""
-    height, width = (fingerprint[name]["median"] for name in ("height_px", "width_px"))
-    share = fingerprint["nerve_share"]["low"]
+    height, width = (measured[name]["median"] for name in ("height_px", "width_px"))
+    share = measured["nerve_share"]["low"]
     original = height * width
     wanted = purse.nerve_px / share
     pixels = min(wanted, purse.max_px, original)

@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 
-from nerve_jax import fingerprint, planning
+from nerve_jax import measuring, planning
 from nerve_jax.errors import InputError
 from nerve_jax.loading import load_examples_from
 
@@ -41,7 +41,7 @@ def choose(measured, device):
 
 def test_what_is_measured_is_what_was_drawn(small_config):
     examples = load_examples_from(small_config(), "train")
-    found = fingerprint.measure(examples)
+    found = measuring.measure(examples)
     assert (found["num_frames"], found["num_labelled"]) == (12, 12)
     assert found["num_people"] == 4
     assert found["presence"] == pytest.approx(8 / 12)  # a subject's first has none
@@ -123,7 +123,7 @@ def test_of_one_person_there_is_no_plan(write_folder, blob_frames, small_config)
     folder = write_folder(blob_frames(1, 4), name="one")
     examples = load_examples_from(small_config(manual_dir=str(folder)), "train")
     with pytest.raises(InputError, match="all labelled frames are of one person"):
-        fingerprint.measure(examples)
+        measuring.measure(examples)
 
 
 def test_without_a_nerve_there_is_no_plan(write_folder, small_config, tmp_path):

@@ -78,20 +78,20 @@ def describe_device() -> dict:
     }
 
 
-def describe(name: str, fingerprint: dict, device: dict) -> str:
+def describe(name: str, measured: dict, device: dict) -> str:
     """What was measured of a data set of that name and the devices, in a few lines."""
-    height, width = fingerprint["height_px"], fingerprint["width_px"]
-    area, grey = fingerprint["nerve_share"], fingerprint["mean_grey"]
-    spacing = fingerprint["spacing_mm"]
+    height, width = measured["height_px"], measured["width_px"]
+    area, grey = measured["nerve_share"], measured["mean_grey"]
+    spacing = measured["spacing_mm"]
     return (
-        f"{name}: {fingerprint['num_frames']} frames of {fingerprint['num_people']} "
-        f"people, {fingerprint['num_labelled']} labelled\n"
+        f"{name}: {measured['num_frames']} frames of {measured['num_people']} "
+        f"people, {measured['num_labelled']} labelled\n"
         f"  {height['low']:.0f} to {height['high']:.0f} px high, {width['low']:.0f} to "
         f"{width['high']:.0f} wide; spacing "
         + ("unknown" if spacing is None else f"{spacing:.3f} mm")
         + f"\n  mean grey {grey['low']:.0f} to {grey['high']:.0f}, saturated "
-        f"{fingerprint['saturated_share']:.2%}; the net standardises each frame\n"
-        f"  nerve in {fingerprint['presence']:.0%} of labelled frames, covering "
+        f"{measured['saturated_share']:.2%}; the net standardises each frame\n"
+        f"  nerve in {measured['presence']:.0%} of labelled frames, covering "
         f"{area['low']:.2%} to {area['high']:.2%}\n"
         f"  {device['count']} x {device['kind']}, {device['memory_bytes'] / 1e9:.0f} GB"
     )
