@@ -269,14 +269,18 @@ def check_config(config: ConfigDict, mesh) -> None:
     parallel.check_batch_size(mesh, config.batch_size, config.accumulate_steps)
     check_rule(config.decide)
     transfer.check_transfer(config)
-    for name in ("num_train_steps", "eval_every_steps"):
-        if config[name] < 1:
-            raise InputError(f"{name}={config[name]} must be at least 1")
-    if config.seed < 0 or config.steps_per_call < 0:
-        raise InputError(
-            f"seed={config.seed} and steps_per_call={config.steps_per_call} must be at "
-            "least 0"
-        )
+    for name in ("num_train_steps", "eval_every_steps", "stem_stride"):
+        if getattr(config, name) < 1:
+            raise InputError(f"{name}={getattr(config, name)} must be at least 1")
+    for name in ("seed", "steps_per_call", "warmup_steps"):
+        if getattr(config, name) < 0:
+            raise InputError(f"{name}={getattr(config, name)} must be at least 0")
+    if config.clip_norm <= 0:
+        raise InputError(f"clip_norm={config.clip_norm}: nothing would be learnt")
+    if not 0 <= config.dropout_rate < 1:
+        raise InputError(f"dropout_rate={config.dropout_rate} is not in [0, 1)")
+    if len(config.image_size) != 2:
+        raise InputError(f"image_size={config.image_size} is not (height, width) in px")
     if not config.folds:
         raise InputError('folds=(): name at least one, e.g. --config.folds="(0,)"')
     if len(config.folds) % config.folds_together:

@@ -4,6 +4,7 @@ import sys
 import traceback
 
 import jax
+from ml_collections import ConfigDict
 
 
 class InputError(ValueError):
@@ -77,6 +78,13 @@ def explain(error: BaseException) -> int:
     if isinstance(error, KeyboardInterrupt):
         print("stopped by SIGINT; what was finished is kept", file=sys.stderr)
         return 130
+    if isinstance(error, AttributeError) and isinstance(error.obj, ConfigDict):
+        print(
+            f"error: the configuration has no field {error.name!r}, which this code "
+            "reads: write it into the file as configs/unet.py has it",
+            file=sys.stderr,
+        )
+        return 2
     if is_out_of_memory(error):
         print(
             f"error: a device has too little memory ({first_line(error)}). Lower "

@@ -1,7 +1,7 @@
 """Folds that ride together: from their newest checkpoints to what they leave."""
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -9,7 +9,6 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from nerve_jax import checkpoints, locks, processes, stopping
-from nerve_jax.checkpoints import Progress
 from nerve_jax.files import Path, write_json
 from nerve_jax.metrics_log import MetricsLog
 from nerve_jax.models import Params
@@ -139,7 +138,8 @@ def run_folds(
             check_lock(place)
             if processes.is_first():
                 leave()
-                _write_summary(config, fold, task.measure, progress, checkpointer)
+                spent = [seconds / len(folds) for seconds in progress[:2]]
+                _write_summary(config, fold, task.measure, spent, checkpointer)
         if processes.agree(bool(stop)):  # other folds may be to come
             raise stopping.describe(stop, step, [fold.checkpoints for fold in folds])
 
@@ -168,15 +168,20 @@ def _set_aside(folds: list[Fold], damaged: list[dict[int, str]]) -> None:
 
 
 def _write_summary(
-    config: ConfigDict, fold: Fold, measure: str, progress: Progress, checkpointer
+    config: ConfigDict,
+    fold: Fold,
+    measure: str,
+    spent: Sequence[float],
+    checkpointer,
 ) -> None:
+    """Write summary.json; `spent` are the fold's share of train and wall seconds."""
     best_step, best_score = checkpoints.best_step(checkpointer)
     summary = {
         "num_frames_left_out_of_training": len(fold.given) - len(fold.train),
         "num_train_steps": config.num_train_steps,
         "batch_size": config.batch_size,
-        "train_seconds": progress.train_seconds,
-        "wall_seconds": progress.wall_seconds,
+        "train_seconds": spent[0],
+        "wall_seconds": spent[1],
         "best_step": best_step,
         f"{measure}_of_best_step_selected_on_these_frames": best_score,
     }

@@ -1,9 +1,11 @@
 """Learning from frames without masks: guess what is under hidden patches.
 
 The idea of SparK (Tian et al. 2023, arXiv:2301.03580) for a U-Net: patches are hidden
-from the encoder at every level, so that no convolution sees into them or smears the
-pattern of holes, and the decoder, which has the skips that SparK adds, paints what is
-missing. As in masked autoencoders (He et al. 2022, arXiv:2111.06377) only hidden pixels
+from the encoder, whose features are set to 0 there after every block, so that holes do
+not fill up from level to level, and the decoder, which has the skips that SparK adds,
+paints what is missing. Unlike SparK's sparse convolutions, the second convolution of a
+block sees the pixel that the first has smeared into a hole, and group norm counts hidden
+places. As in masked autoencoders (He et al. 2022, arXiv:2111.06377) only hidden pixels
 count, each patch brought to zero mean and unit deviation, so that texture counts as much
 in the dark as in the light.
 """

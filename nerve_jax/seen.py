@@ -1,5 +1,6 @@
 """Whom the weights of a fold have seen, through all the runs that they come from."""
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ class Seen(NamedTuple):
 
     Attributes:
       digests: of their pixels.
-      people: by fingerprint of a data set, its subjects and groups.
+      people: by population (see `name_population`), its subjects and groups.
     """
 
     digests: set[str]
@@ -20,7 +21,7 @@ class Seen(NamedTuple):
 
     def knows(self, fingerprint: str, digest: str, names: Sequence[str]) -> bool:
         """Whether a frame of a data set, or its person (by any name), is among them."""
-        people = self.people.get(fingerprint, set())
+        people = self.people.get(name_population(fingerprint), set())
         return digest in self.digests or not people.isdisjoint(names)
 
     def to_json(self) -> dict:
@@ -38,11 +39,17 @@ def load_seen(workdir: Path, fold: int, part: str) -> Seen:
     frames = load_split(workdir, fold)[part]
     digests = {rows[frame]["digest"] for frame in frames}
     names = {rows[frame][name] for frame in frames for name in ("subject", "group")}
-    people = {read_json(workdir / "dataset.json")["fingerprint"]: names}
+    dataset = read_json(workdir / "dataset.json")["fingerprint"]
+    people = {name_population(dataset): names}
     begun = fold_dir(workdir, fold) / "init.json"
     if part == "train" and begun.exists():
         before = read_json(begun)["seen"]
         digests |= set(before["digests"])
-        for fingerprint, names in before["people"].items():
-            people[fingerprint] = people.get(fingerprint, set()) | set(names)
+        for population, others in before["people"].items():
+            people[population] = people.get(population, set()) | set(others)
     return Seen(digests, people)
+
+
+def name_population(fingerprint: str) -> str:
+    """Whose frames a data set has: phantoms of one seed show the same people."""
+    return re.sub(r"(/phantom-seed\d+)-.*", r"\1", fingerprint)

@@ -11,11 +11,12 @@ from optuna.trial import BaseTrial
 
 from nerve_jax.errors import raise_if_any
 
-# Trials share frames, folds and devices: these fields are the same in all of them.
+# Trials share frames, folds, devices and the steps at which they are held against each
+# other: these fields are the same in all of them.
 SHARED = (
     *("dataset", "data_dir", "manual_dir", "num_subjects", "frames_per_subject"),
     *("phantom_seed", "image_size", "max_resident_gb", "seed"),
-    *("num_folds", "folds", "folds_together"),
+    *("num_folds", "folds", "folds_together", "num_train_steps", "eval_every_steps"),
 )
 KINDS = ("log", "linear", "int", "choice")
 

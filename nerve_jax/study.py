@@ -1,6 +1,7 @@
 """A study of trials in a database: opening it, and whose turn it is."""
 
 import contextlib
+import hashlib
 import re
 import statistics
 import time
@@ -63,20 +64,37 @@ def _hide_password(url: str) -> str:
     return re.sub(r"(://[^:/@]*):[^@]*@", r"\1:***@", url)
 
 
-def check_study(study: optuna.Study, config: ConfigDict, fingerprint: str) -> None:
-    """Note what a new study is of; of one that goes on, check it."""
-    of = {"fingerprint": fingerprint, "code": environment.describe_code()}
-    now = to_plain(config) | of | {"storage": ""}  # it may hold a password
-    before = study.user_attrs.get("of")
-    if before is None:
-        study.set_user_attr("of", now)
-        return
-    free = {*workdirs.FREE_FIELDS, "num_trials", "storage"} - {"folds"}
+def check_study(
+    study: optuna.Study, config: ConfigDict, fingerprint: str, workdir: Path
+) -> None:
+    """Note what a new study is of; of one that goes on, check it.
+
+    Raises:
+      InputError: it is of another configuration, data set, folds or code.
+    """
+    own_splits = workdir / "splits.json"
+    now = to_plain(config) | {
+        "fingerprint": fingerprint,
+        "code": environment.describe_code(),
+        "splits.json": _digest(own_splits) if own_splits.exists() else "",
+        "storage": "",  # it may hold a password
+    }
+    with locks.hold(workdir / "study.lock", wait=True):
+        if "of" not in study.user_attrs:
+            study.set_user_attr("of", now)
+    free = {*workdirs.FREE_FIELDS, "num_trials", "storage"} - {
+        "folds",
+        "folds_together",
+    }
     raise_if_any(
-        list_differences(before, now, tuple(free)),
+        list_differences(study.user_attrs["of"], now, tuple(free)),
         f"the study {study.study_name} is of another configuration, data set or code",
         "Name another folder (--workdir) or set these back.",
     )
+
+
+def _digest(path: Path) -> str:
+    return hashlib.blake2b(path.read_bytes(), digest_size=6).hexdigest()
 
 
 def trial_dir(workdir: Path, number: int) -> Path:
@@ -130,3 +148,20 @@ def find_median(trial: Trial, reached: int) -> float | None:
         if other.number != trial.number and reached in other.intermediate_values
     ]
     return statistics.median(others) if len(others) >= UNPRUNED_TRIALS else None
+
+
+def check_done(study: optuna.Study) -> None:
+    """Say which trials are still being trained; raise `RunError` where none was whole."""
+    trials = study.get_trials(deepcopy=False)
+    running = [str(t.number) for t in trials if t.state == TrialState.RUNNING]
+    if running:
+        print(
+            f"trials {', '.join(running)} are begun and not ended: by others who are at "
+            "it, or who stopped; minutes after the last sign of theirs the same command "
+            "goes on with what was begun in this folder"
+        )
+    elif not any(t.state == TrialState.COMPLETE for t in trials):
+        raise RunError(
+            f"none of {len(trials)} trials of {study.study_name} was trained to its end; "
+            "study.html says why. Raise --config.num_trials once that is mended"
+        )

@@ -36,6 +36,11 @@ def check_transfer(config: ConfigDict) -> None:
             f"encoder_frozen_steps={config.encoder_frozen_steps} and encoder_rate_factor="
             f"{config.encoder_rate_factor} must be at least 0"
         )
+    if config.encoder_frozen_steps and not config.init_from:
+        raise InputError(
+            f"encoder_frozen_steps={config.encoder_frozen_steps}: without init_from the "
+            "encoder would be kept at random weights"
+        )
 
 
 def make_begin(

@@ -42,6 +42,7 @@ from nerve_jax.scalars import describe_program
 from nerve_jax.segmentation import make_objective
 from nerve_jax.space import check_space, suggest
 from nerve_jax.study import (
+    check_done,
     check_study,
     find_median,
     naming_database,
@@ -86,8 +87,9 @@ def tune(config: ConfigDict, workdir: Path) -> None:
 
     Raises:
       InputError: a configuration or data set that does not fit, or is not the study's.
-      RunError: training could not go on; a trial that diverges, needs too much memory or
-        whose values do not fit together is only noted as failed.
+      RunError: training could not go on, or no trial was whole. One that diverges, needs
+        too much memory or whose values do not fit together is only noted as failed; but
+        what the first trial is refused for is taken to be wrong with them all.
       StoppedError: a signal asked to stop; what was trained is saved.
     """
     plain, space = split_config(config)
@@ -99,15 +101,15 @@ def tune(config: ConfigDict, workdir: Path) -> None:
     check_labelled(data.examples)
     workdir.mkdir(parents=True, exist_ok=True)
     study = open_study(config.storage, workdir)
-    check_study(study, config, data.examples.fingerprint)
+    check_study(study, config, data.examples.fingerprint, workdir)
     newest: dict[str, Programs] = {}  # one, for each holds the frames on the devices
 
     def get_programs(config: ConfigDict) -> Programs:
+        check_config(config, mesh)
+        check_mixing(config, mesh)
         key = describe_program(config)
         if key not in newest:
             newest.clear()
-            check_config(config, mesh)
-            check_mixing(config, mesh)
             newest[key] = create_programs(config, mesh, data.examples, make_objective)
         return newest[key]
 
@@ -115,6 +117,7 @@ def tune(config: ConfigDict, workdir: Path) -> None:
     with naming_database(config.storage):
         while _do_next(study, search, config):
             pass
+        check_done(study)
 
 
 def split_config(config: ConfigDict) -> tuple[ConfigDict, dict[str, tuple]]:
@@ -187,6 +190,10 @@ def _telling_failure(study: optuna.Study, trial: Trial) -> Iterator[None]:
             error
         ):
             raise
+        if isinstance(error, InputError) and len(study.trials) == 1:
+            # Most likely wrong in all of them; once mended, the study begins anew.
+            optuna.delete_study(study_name=study.study_name, storage=study._storage)
+            raise
         print(f"trial {trial.number} failed: {error}")
         trial.set_user_attr("problem", first_line(error))
         study.tell(trial, state=TrialState.FAIL)
@@ -195,8 +202,8 @@ def _telling_failure(study: optuna.Study, trial: Trial) -> Iterator[None]:
 def _prune_by(trial: Trial, config: ConfigDict, task: Task) -> Task:
     """The task that reports each validation score and gives up a trial that is behind.
 
-    What is reported is the mean over the folds scored so far; they count one after
-    another.
+    What is reported is the mean over the folds scored so far. Steps count on from fold to
+    fold, also where these ride together.
     """
     latest: dict[str, float] = dict(trial.user_attrs.get("dice_by_fold", {}))
     last = config.num_train_steps * len(config.folds)

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 from ml_collections import ConfigDict
 
+from nerve_jax import parallel
 from nerve_jax.augment import make_augment
+from nerve_jax.cross_validation import check_config, check_mixing
+from nerve_jax.errors import InputError, explain
 from nerve_jax.losses import make_loss
 from nerve_jax.programs import create_model_from
 from nerve_jax.space import check_space
@@ -55,3 +58,31 @@ def test_a_variant_changes_values_of_the_reference_and_adds_none(config):
 def test_what_is_to_be_searched_can_be(config):
     if "space" in config:
         check_space(*split_config(config)[::-1])
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("dropout_rate", 1.0),
+        ("warmup_steps", -1),
+        ("clip_norm", 0.0),
+        ("stem_stride", 0),
+        ("image_size", (96,)),
+        ("cutmix_prob", 1.5),
+    ],
+)
+def test_what_cannot_be_trained_with_is_named(small_config, field, value):
+    config, mesh = small_config(**{field: value}), parallel.create_mesh(1)
+    with pytest.raises(InputError, match=field):
+        check_config(config, mesh)
+        check_mixing(config, mesh)
+
+
+def test_a_field_that_an_older_file_lacks_is_named(small_config, capsys):
+    config = small_config()
+    with config.unlocked():
+        del config.cutmix_prob
+    with pytest.raises(AttributeError) as caught:
+        check_mixing(config, parallel.create_mesh(1))
+    assert explain(caught.value) == 2
+    assert "no field 'cutmix_prob'" in capsys.readouterr().err

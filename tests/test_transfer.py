@@ -98,6 +98,7 @@ def test_a_frozen_encoder_stays_and_a_slowed_one_moves_less():
         ({"init_take": "heads"}, "init_take='heads' is not one of: encoder, all_but"),
         ({"encoder_frozen_steps": -1}, "must be at least 0"),
         ({"encoder_rate_factor": -0.1}, "must be at least 0"),
+        ({"encoder_frozen_steps": 9}, "kept at random weights"),
     ],
 )
 def test_fields_that_do_not_fit_are_refused(small_config, fields, said):
@@ -160,19 +161,31 @@ def test_people_of_another_set_are_others_unless_a_frame_is_the_same(tmp_path):
         transfer.choose_fold(source, *scored_on("a", "set-2", ["digest-b"]))
 
 
+def test_people_of_phantoms_of_one_seed_are_the_same_however_many(tmp_path):
+    source = seen_by(tmp_path, {0: "ab"})
+    of = "ultrasound_nerve/phantom-seed7-{}/1.0.0"
+    text = json.dumps({"fingerprint": of.format("1a")})
+    (source / "dataset.json").write_text(text)
+    with pytest.raises(InputError, match="such as a_7"):
+        transfer.choose_fold(source, *scored_on("a", of.format("2b")))
+    other = of.format("1a").replace("seed7", "seed70")
+    assert transfer.choose_fold(source, *scored_on("a", other)) == 0
+
+
 def test_a_run_without_a_finished_fold_has_nothing_to_give(tmp_path):
     with pytest.raises(InputError, match="no fold is trained to its end"):
         transfer.choose_fold(tmp_path, *scored_on("a"))
 
 
 def test_a_run_begins_with_the_weights_of_another_and_says_so(
-    small_config, tmp_path, capsys
+    small_config, write_folder, blob_frames, tmp_path, capsys
 ):
-    """Of another input size; whom the first has seen stays known in the second."""
+    """Of another data set and size; whom the first has seen stays known in the second."""
     source = tmp_path / "source"
     cross_validate(small_config(num_train_steps=2), source)
     config = small_config(
         init_from=str(source),
+        manual_dir=str(write_folder(blob_frames(4, 3, seed=1), name="others")),
         image_size=(32, 40),
         encoder_frozen_steps=1,
         ema_decay=0.0,
@@ -195,7 +208,8 @@ def test_a_run_begins_with_the_weights_of_another_and_says_so(
         close = np.allclose(array, weights[0][name], atol=0.01)  # one step
         assert close or name.startswith(("head/", "presence/")), name
     seen = [load_seen(folder, 0, "train") for folder in (source, tmp_path / "next")]
-    assert seen[0] == seen[1]  # the same folds of the same set
+    assert seen[0].digests < seen[1].digests
+    assert seen[0].people.items() < seen[1].people.items()
     # The weights are of fold 0 alone, which may score only its own validation people.
     content = evaluate.evaluate(tmp_path / "next", {}, "train")
     assert content["num_frames"] == 6

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from optuna.trial import TrialState
 
 from nerve_jax import study, study_page, tuning
-from nerve_jax.errors import InputError, StoppedError
+from nerve_jax.errors import DivergedError, InputError, RunError, StoppedError
 
 SPACE = {
     "learning_rate": ("log", 1e-4, 1e-2),
@@ -94,19 +94,64 @@ def test_a_study_is_trained_scored_shown_and_its_best_is_a_configuration(
         tuning.tune(changed, workdir)
 
 
-def test_the_same_seed_tries_the_same_values_however_often_it_was_stopped(tmp_path):
-    def ask(name, pieces):
-        folder = tmp_path / name
-        folder.mkdir()
-        for _ in range(pieces):
-            study = tuning.open_study("", folder)
-            for _ in range(12 // pieces):
-                trial = study.ask()
-                study.sampler = optuna.samplers.TPESampler(seed=trial.number)
-                study.tell(trial, -abs(trial.suggest_float("x", 0, 1) - 0.3))
-        return [trial.params["x"] for trial in trials_of(folder)]
+def test_the_same_seed_tries_the_same_values_however_often_it_was_stopped(
+    tune_config, tmp_path, monkeypatch
+):
+    def train(config, *_, **__):
+        return {"dice": 1 - 100 * abs(config.learning_rate - 3e-3)}
 
-    assert ask("whole", 1) == ask("pieces", 4)
+    monkeypatch.setattr(tuning, "train_and_report", train)
+    monkeypatch.setattr(tuning, "create_programs", lambda *_: NO_PROGRAMS)
+
+    def values(name, *counts, seed=0):
+        for count in counts:
+            tuning.tune(tune_config(num_trials=count, seed=seed), tmp_path / name)
+        return [trial.params for trial in trials_of(tmp_path / name)]
+
+    whole = values("whole", 14)
+    assert values("pieces", 3, 9, 14) == whole
+    assert values("other", 14, seed=1) != whole
+
+
+def test_what_the_first_trial_is_refused_for_ends_the_study_and_can_be_mended(
+    tune_config, tmp_path
+):
+    with pytest.raises(InputError, match="there are folds 0 to 1"):
+        tuning.tune(tune_config(folds=(0, 7)), tmp_path / "study")
+    config = tune_config(folds=(0,), num_trials=1, num_train_steps=1)
+    tuning.tune(config, tmp_path / "study")
+    assert [t.state for t in trials_of(tmp_path / "study")] == [TrialState.COMPLETE]
+
+
+def test_a_study_of_which_nothing_came_is_an_error(tune_config, tmp_path, monkeypatch):
+    def train(*_, **__):
+        raise DivergedError("step 1: loss nan")
+
+    monkeypatch.setattr(tuning, "train_and_report", train)
+    monkeypatch.setattr(tuning, "create_programs", lambda *_: NO_PROGRAMS)
+    with pytest.raises(RunError, match="none of 2 trials of study"):
+        tuning.tune(tune_config(num_trials=2), tmp_path / "study")
+    assert "2 failed" in (tmp_path / "study" / "study.html").read_text()
+
+
+def test_a_study_is_of_the_same_folds_throughout(tune_config, tmp_path, monkeypatch):
+    monkeypatch.setattr(tuning, "train_and_report", lambda *_, **__: {"dice": 0.5})
+    monkeypatch.setattr(tuning, "create_programs", lambda *_: NO_PROGRAMS)
+    config = tune_config(num_trials=1, folds=(0, 1))
+    tuning.tune(config, tmp_path / "study")
+    with pytest.raises(InputError, match="folds_together: 1 before, 2 now"):
+        tuning.tune(tune_config(folds=(0, 1), folds_together=2), tmp_path / "study")
+    (tmp_path / "study" / "splits.json").write_text("[]")
+    with pytest.raises(InputError, match=r"splits.json:  before, \w+ now"):
+        tuning.tune(config, tmp_path / "study")
+
+
+def test_trials_that_others_are_at_are_named(tune_config, tmp_path, capsys):
+    study = tuning.open_study("", tmp_path)
+    study.tell(study.ask(), 0.5)
+    study.ask()
+    tuning.check_done(study)
+    assert "trials 1 are begun and not ended" in capsys.readouterr().out
 
 
 def test_a_trial_that_is_behind_is_given_up_and_one_that_diverges_is_noted(

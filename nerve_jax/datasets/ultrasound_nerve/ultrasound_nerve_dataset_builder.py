@@ -2,8 +2,9 @@
 
 Records are prepared as array_record files and read back by `as_data_source`. The name
 of a configuration gains a fingerprint of its options and source files when the builder
-is made, e.g. `ultrasound_nerve/phantom-5d1c3b0a9f2e/1.0.0`, so that changed input is
-prepared anew and never served from old records.
+is made, e.g. `ultrasound_nerve/phantom-seed0-5d1c3b0a9f2e/1.0.0`, so that changed input is
+prepared anew and never served from old records. A phantom's seed is named, for phantoms
+of one seed show the same people, however many.
 """
 
 import dataclasses
@@ -189,4 +190,5 @@ def _phantom_fingerprint(config: PhantomConfig) -> str:
     code = [inspect.getsource(m) for m in (phantom, phantom_anatomy, phantom_scanner)]
     options = (config.num_subjects, config.frames_per_subject, config.seed, VERSION)
     text = repr(options) + "".join(code)
-    return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+    digest = hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+    return f"seed{config.seed}-{digest}"
