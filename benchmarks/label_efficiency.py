@@ -39,7 +39,11 @@ STARTS = {  # the run that they begin from, and how
     "phantom_slowed": ("phantom", {"encoder_rate_factor": 0.1}),
     "pretrained": ("pretrained", {}),
 }
-DRAWN = {"scratch": GREY, "phantom": AMBER, "pretrained": BLUE}
+DRAWN = {  # as what, and how
+    "scratch": ("scratch", GREY),
+    "phantom": ("phantom", AMBER),
+    "pretrained": ("without masks", BLUE),
+}
 NUM_TRAIN_STEPS, NUM_SOURCE_STEPS = 1200, 3000
 
 
@@ -93,13 +97,13 @@ def plot(path: Path, table: dict, counts: list[int]) -> None:
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(5.2, 3.4), layout="constrained")
         axes = figure.add_subplot()
-        for place, (start, colour) in enumerate(DRAWN.items()):
+        for place, (start, (label, colour)) in enumerate(DRAWN.items()):
             rows = [table[f"{start}_{share:g}"] for share in SHARES]
             x = np.array(counts) * 1.04 ** (place - 1)
             dice = np.array([row["dice"]["dice"] for row in rows])
             ends = np.array([row["dice"]["interval"] for row in rows]).T
             axes.errorbar(
-                x, dice, abs(ends - dice), color=colour, marker="o", ms=4, label=start
+                x, dice, abs(ends - dice), color=colour, marker="o", ms=4, label=label
             )
         axes.set(xscale="log", xlabel="labelled frames", ylabel="test Dice")
         axes.set_xticks(counts, [str(count) for count in counts])
