@@ -13,7 +13,6 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from nerve_jax import masking, parallel, processes, transfer, workdirs
-from nerve_jax.augment import make_augment
 from nerve_jax.batches import padded_batches
 from nerve_jax.cross_validation import (
     Data,
@@ -27,8 +26,11 @@ from nerve_jax.files import Path
 from nerve_jax.fold_training import Fold, Task
 from nerve_jax.loading import load_all_frames
 from nerve_jax.models import INITIAL_LOGIT, Params
-from nerve_jax.programs import create_model_from, create_programs
-from nerve_jax.scalars import pick_strengths
+from nerve_jax.programs import (
+    create_model_from,
+    create_programs,
+    make_augment_from,
+)
 
 
 def pretrain(config: ConfigDict, workdir: Path, *, force: bool = False) -> None:
@@ -105,9 +107,7 @@ def make_objective(config: ConfigDict, apply: Callable, numbers: dict) -> Callab
     Frames are augmented as for segmentation; masks are not looked at. See
     `segmentation.make_objective` for the arguments.
     """
-    augment = make_augment(
-        **pick_strengths(numbers), elastic_cells=config.augment.elastic_cells
-    )
+    augment = make_augment_from(config, numbers)
     patch_px, share = config.hidden_patch_px, config.hidden_share
 
     def objective(params, images, masks, keys):

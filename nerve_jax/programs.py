@@ -9,6 +9,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from nerve_jax import parallel, processes, scalars, streaming
+from nerve_jax.augment import make_augment
 from nerve_jax.batches import batch_positions
 from nerve_jax.examples import Examples
 from nerve_jax.folds import create_fold_programs
@@ -39,6 +40,12 @@ def create_model_from(config: ConfigDict):
         stem_stride=config.stem_stride,
         compute_dtype=config.compute_dtype,
     )
+
+
+def make_augment_from(config: ConfigDict, numbers: dict):
+    """The augmentation of a configuration at the strengths of `scalars.fill_in`."""
+    strengths = scalars.pick_strengths(numbers)
+    return make_augment(**strengths, elastic_cells=config.augment.elastic_cells)
 
 
 class Programs(NamedTuple):

@@ -7,7 +7,6 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from nerve_jax import metrics
-from nerve_jax.augment import make_augment
 from nerve_jax.decide import Threshold
 from nerve_jax.examples import Examples
 from nerve_jax.files import write_array
@@ -15,7 +14,8 @@ from nerve_jax.fold_training import Fold, Task
 from nerve_jax.losses import make_loss
 from nerve_jax.mixing import mix_frames
 from nerve_jax.models import Params
-from nerve_jax.scalars import is_on, pick_strengths
+from nerve_jax.programs import make_augment_from
+from nerve_jax.scalars import is_on
 from nerve_jax.scores import Predicted, count_frames
 
 
@@ -32,9 +32,7 @@ def make_objective(config: ConfigDict, apply: Callable, numbers: dict) -> Callab
         presence_weight=numbers["presence_weight"],
         coarse_weight=numbers["coarse_weight"],
     )
-    augment = make_augment(
-        **pick_strengths(numbers), elastic_cells=config.augment.elastic_cells
-    )
+    augment = make_augment_from(config, numbers)
     cutmix_prob = numbers["cutmix_prob"]
 
     def objective(params, images, masks, keys):
