@@ -33,6 +33,7 @@ from nerve_jax.loading import load_examples_from
 from nerve_jax.losses import make_loss
 from nerve_jax.programs import create_model_from, create_predictor
 from nerve_jax.scores import Predicted, score_frames, write_scores
+from nerve_jax.train import train_interval
 from nerve_jax.train_step import (
     Frames,
     TrainState,
@@ -100,32 +101,42 @@ def train(config, examples, split, share: float, weight: float, seed: int):
     frames = parallel.put(frames, parallel.replicated(mesh))
     keys = jax.random.key(seed).reshape(1)
     keys = jax.device_put(keys, parallel.split_folds(mesh))
-    train = examples.positions(split["train"])
-    count = round(share * len(train))
-    parts = [(train[:count], seed), (train[count:], seed + 100)]
-    states = programs.init(keys)
-    for number in range(NUM_TRAIN_STEPS):
-        rows = np.stack(
-            [
-                part[
-                    batch_positions(
-                        number,
-                        batch_size=config.batch_size,
-                        num_frames=len(part),
-                        seed=part_seed,
-                        fold=0,
-                    )
-                ]
-                for part, part_seed in parts
-            ],
-            axis=-1,
-        )  # pairs, so that every device has as many of either
-        rows = rows.astype(np.int32).reshape(1, 1, -1)
+    known = examples.positions(split["train"])
+    count = round(share * len(known))
+    parts = [(known[:count], seed), (known[count:], seed + 100)]
+
+    def run_steps(states, rows):
         rows = parallel.put(rows, parallel.split_rows(mesh))
-        states, metrics = programs.run(states, frames, rows, keys, {})
-        if number % 100 == 0:
-            print(number, float(metrics["loss"][0, 0]), flush=True)
-    return programs.take(states, 0).ema_params
+        return programs.run(states, frames, rows, keys, {})
+
+    def next_rows(step: int):
+        rows = [
+            part[
+                batch_positions(
+                    step,
+                    batch_size=config.batch_size,
+                    num_frames=len(part),
+                    seed=part_seed,
+                    fold=0,
+                )
+            ]
+            for part, part_seed in parts
+        ]
+        # Pairs, so that every device has as many of either.
+        return np.stack(rows, axis=-1).astype(np.int32).reshape(1, -1)
+
+    done = train_interval(
+        programs.init(keys),
+        run_steps,
+        next_rows,
+        first_step=0,
+        last_step=NUM_TRAIN_STEPS,
+        totals=np.zeros((1, 2)),
+        steps_per_call=1,
+        on_step=lambda step, loss: None,
+        must_stop=lambda: False,
+    )
+    return programs.take(done.states, 0).ema_params
 
 
 def score(config, params, tests, path: Path) -> None:

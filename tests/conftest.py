@@ -11,6 +11,8 @@ jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# A third of the time goes with XLA's optimisations; commands that tests start have them.
+jax.config.update("jax_disable_most_optimizations", True)
 
 # Programs that one test has compiled are kept for the others, and commands they start.
 CACHE = tempfile.mkdtemp(prefix="nerve_jax_tests_")

@@ -11,7 +11,7 @@ from fsspec.implementations.dirfs import DirFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from configs import unet
-from nerve_jax import examples, files, loading, locks, records
+from nerve_jax import builders, files, loading, locks, records
 from nerve_jax.errors import InputError
 
 
@@ -79,7 +79,7 @@ def test_records_are_prepared_once_and_fetched_ever_after(
     assert list(bucket.rglob("dataset_info.json"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "another_machine"))
     monkeypatch.setattr(
-        examples.Builder,
+        builders.Builder,
         "_generate_phantom",
         lambda *_: pytest.fail("prepared again"),
     )
