@@ -30,10 +30,10 @@ PROCESS_ID = flags.DEFINE_integer("process_id", -1, "Of this one, from 0.")
 
 def main(argv: list[str]) -> None:
     """Do what --mode says."""
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.FATAL)  # what libraries tell of, errors says
     from nerve_jax import errors, modes, processes
 
-    if not flags.FLAGS["verbosity"].present:
-        logging.set_verbosity(logging.FATAL)  # what Orbax tells of, errors.explain says
     if argv[1:]:
         raise app.UsageError(f"what is {argv[1]!r}? Flags begin with --")
     warnings.showwarning = errors.show_warning

@@ -1,7 +1,6 @@
 """Plots of a report, each an SVG of one panel, so that it reads on a narrow screen."""
 
 import io
-import logging
 from collections.abc import Sequence
 
 import matplotlib as mpl
@@ -10,8 +9,6 @@ from jaxtyping import Bool, Float
 from matplotlib.figure import Figure
 
 from nerve_jax.calibration import Reliability
-
-logging.getLogger("matplotlib.font_manager").setLevel(logging.WARNING)
 
 SIZE_INCHES = (4.2, 3.0)
 STYLE = {
