@@ -18,7 +18,7 @@ from nerve_jax.duplicates import (
     shared_subjects,
 )
 from nerve_jax.errors import InputError
-from nerve_jax.examples import Examples
+from nerve_jax.examples import Examples, check_image_size
 from nerve_jax.files import Path
 from nerve_jax.fold_training import Fold, Task, run_folds
 from nerve_jax.loading import load_examples_from
@@ -279,8 +279,7 @@ def check_config(config: ConfigDict, mesh) -> None:
         raise InputError(f"clip_norm={config.clip_norm}: nothing would be learnt")
     if not 0 <= config.dropout_rate < 1:
         raise InputError(f"dropout_rate={config.dropout_rate} is not in [0, 1)")
-    if len(config.image_size) != 2:
-        raise InputError(f"image_size={config.image_size} is not (height, width) in px")
+    check_image_size(tuple(config.image_size))
     if not config.folds:
         raise InputError('folds=(): name at least one, e.g. --config.folds="(0,)"')
     if len(config.folds) % config.folds_together:

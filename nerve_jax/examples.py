@@ -111,8 +111,7 @@ def load_examples(
       InputError: no such split or size, or raw files that cannot be used.
       RunError: the records cannot be written.
     """
-    if len(image_size) != 2 or min(image_size) < 1:
-        raise InputError(f"image_size={image_size} is not (height, width) in px")
+    check_image_size(image_size)
     prepare(builder)
     with quiet_tfds():
         if split not in builder.info.splits:
@@ -129,6 +128,12 @@ def load_examples(
         resized.write(folder, columns)
         columns = resized.read(folder) or columns
     return Examples(**columns, fingerprint=builder.info.full_name, source=source)
+
+
+def check_image_size(image_size: tuple[int, ...]) -> None:
+    """Raise `InputError` for what is no height and width."""
+    if len(image_size) != 2 or min(image_size) < 1:
+        raise InputError(f"image_size={image_size} is not (height, width) in px")
 
 
 def join_examples(parts: Sequence[Examples]) -> Examples:

@@ -7,6 +7,7 @@ from optuna.trial import TrialState
 
 from nerve_jax import pages, plots
 from nerve_jax.files import write_whole
+from nerve_jax.study import trial_dir
 
 FEWEST_FOR_IMPORTANCE = 4  # whole trials; fewer say nothing
 
@@ -80,7 +81,7 @@ def _rest(trials) -> list:
 
 
 def _describe(trial, workdir: Path) -> dict:
-    report = f"trials/trial_{trial.number:04d}/report.html"
+    report = trial_dir(workdir, trial.number) / "report.html"
     reached = max(trial.intermediate_values, default=None)
     return {
         "number": trial.number,
@@ -91,7 +92,7 @@ def _describe(trial, workdir: Path) -> dict:
         "seconds": trial.duration.total_seconds() if trial.duration else None,
         "params": {name: show(value) for name, value in trial.params.items()},
         "problem": trial.user_attrs.get("problem", ""),
-        "report": report if (workdir / report).exists() else None,
+        "report": str(report.relative_to(workdir)) if report.exists() else None,
     }
 
 
