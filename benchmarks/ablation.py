@@ -15,14 +15,12 @@ of docs/few_labels.md are kept: --table=benchmarks/few_labels/ablation.csv compa
 again and trains only what is not there.
 """
 
-import argparse
-import functools
 from pathlib import Path
 
 import mixed_frames
 from absl import flags
 from results import print_result
-from trials import Table, compare, show, summarise, train
+from trials import Scores, Table, compare, create_parser, show, summarise, train
 
 from configs import fast
 
@@ -88,28 +86,18 @@ def train_variant(output: Path, name: str, fields: dict, usgra: str, seed: int):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--usgra", required=True, help="folder of usgra-seg/dataset")
-    parser.add_argument("--output", type=Path, default=Path("runs/ablation"))
-    parser.add_argument("--table", type=Path, help="of scores; or OUTPUT/scores.csv")
+    parser = create_parser(__doc__, "runs/ablation")
     parser.add_argument("--add", default="", help="augmentations to try alone")
     options = parser.parse_args()
     flags.FLAGS([""])  # readers of array_record files want them parsed
     known = Table(options.table or options.output / "scores.csv", NUM_TRAIN_STEPS)
     variants = list_variants([name for name in options.add.split(",") if name])
-    scored = {
-        name: [
-            known.get(
-                name,
-                seed,
-                functools.partial(
-                    train_variant, options.output, name, fields, options.usgra, seed
-                ),
-            )
-            for seed in SEEDS
-        ]
-        for name, fields in variants.items()
-    }
+
+    def measure(name: str, seed: int) -> Scores:
+        fields = variants[name]
+        return train_variant(options.output, name, fields, options.usgra, seed)
+
+    scored = known.gather(variants, SEEDS, measure)
     table = {name: {"dice": summarise(seeds)} for name, seeds in scored.items()}
     for name, row in table.items():
         base = "none" if name in ALONE else "all"

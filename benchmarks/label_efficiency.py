@@ -12,8 +12,6 @@ what is not there.
     PYTHONPATH=. python benchmarks/label_efficiency.py --usgra=usgra-seg/dataset
 """
 
-import argparse
-import functools
 import json
 from pathlib import Path
 
@@ -23,7 +21,16 @@ from absl import flags
 from matplotlib.figure import Figure
 from mixed_frames import deal
 from results import print_result
-from trials import Table, compare, load_scores, run, show, summarise
+from trials import (
+    Scores,
+    Table,
+    compare,
+    create_parser,
+    load_scores,
+    run,
+    show,
+    summarise,
+)
 
 from nerve_jax.plots import AMBER, BLUE, GREY, STYLE
 
@@ -113,41 +120,26 @@ def plot(path: Path, table: dict, counts: list[int]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--usgra", required=True, help="folder of usgra-seg/dataset")
-    parser.add_argument("--output", type=Path, default=Path("runs/label_efficiency"))
-    parser.add_argument("--table", type=Path, help="of scores; or OUTPUT/scores.csv")
-    options = parser.parse_args()
+    options = create_parser(__doc__, "runs/label_efficiency").parse_args()
     flags.FLAGS([""])  # readers of array_record files want them parsed
     known = Table(options.table or options.output / "scores.csv", NUM_TRAIN_STEPS)
     real = {"dataset": "ultrasound_nerve/usgra", "manual_dir": options.usgra}
     splits = {seed: deal_one(options.usgra, seed) for seed in SEEDS}
-    table = {}
-    for share in SHARES:
-        scored = {
-            start: [
-                known.get(
-                    f"{start}_{share:g}",
-                    seed,
-                    functools.partial(
-                        train_and_score,
-                        options.output,
-                        real,
-                        splits,
-                        start,
-                        share,
-                        seed,
-                    ),
-                )
-                for seed in SEEDS
-            ]
-            for start in STARTS
-        }
-        for start, runs in scored.items():
-            row = {"dice": summarise(runs), "gain": compare(runs, scored["scratch"])}
-            table[f"{start}_{share:g}"] = row
-            gain = show(row["gain"], "+.3f")
-            print(f"| {start} | {share:.0%} | {show(row['dice'], '.3f')} | {gain} |")
+    trainings = {
+        f"{start}_{share:g}": (start, share) for share in SHARES for start in STARTS
+    }
+
+    def measure(name: str, seed: int) -> Scores:
+        start, share = trainings[name]
+        return train_and_score(options.output, real, splits, start, share, seed)
+
+    scored, table = known.gather(trainings, SEEDS, measure), {}
+    for name, (start, share) in trainings.items():
+        gain = compare(scored[name], scored[f"scratch_{share:g}"])
+        row = {"dice": summarise(scored[name]), "gain": gain}
+        table[name] = row
+        shown = f"{show(row['dice'], '.3f')} | {show(gain, '+.3f')}"
+        print(f"| {start} | {share:.0%} | {shown} |")
     counts = [round(share * len(splits[0]["train"])) for share in SHARES]
     options.output.mkdir(parents=True, exist_ok=True)
     plot(options.output / "label_efficiency.png", table, counts)

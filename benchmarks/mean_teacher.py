@@ -10,8 +10,6 @@ It is compared with the same step in which the teacher counts nothing.
     PYTHONPATH=. python benchmarks/mean_teacher.py --usgra=usgra-seg/dataset
 """
 
-import argparse
-import functools
 from pathlib import Path
 
 import jax
@@ -21,7 +19,7 @@ import optax
 from absl import flags
 from label_efficiency import NUM_TRAIN_STEPS, SEEDS, deal_one
 from results import print_result
-from trials import Table, compare, load_scores, show, summarise
+from trials import Scores, Table, compare, create_parser, load_scores, show, summarise
 
 from configs import fast
 from nerve_jax import parallel
@@ -156,11 +154,7 @@ def score(config, params, tests, path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--usgra", required=True, help="folder of usgra-seg/dataset")
-    parser.add_argument("--output", type=Path, default=Path("runs/mean_teacher"))
-    parser.add_argument("--table", type=Path, help="of scores; or OUTPUT/scores.csv")
-    options = parser.parse_args()
+    options = create_parser(__doc__, "runs/mean_teacher").parse_args()
     flags.FLAGS([""])  # readers of array_record files want them parsed
     config = fast.get_config()
     config.dataset, config.manual_dir = "ultrasound_nerve/usgra", options.usgra
@@ -170,28 +164,23 @@ def main() -> None:
     known = Table(options.table or options.output / "scores.csv", NUM_TRAIN_STEPS)
     splits = {seed: deal_one(options.usgra, seed) for seed in SEEDS}
 
-    def measure(name: str, share: float, seed: int):
+    trainings = {
+        f"{name}_{share:g}": (name, share) for share in SHARES for name in WEIGHTS
+    }
+
+    def measure(training: str, seed: int) -> Scores:
+        name, share = trainings[training]
         weight = WEIGHTS[name]
         params = train(config, examples, splits[seed], share, weight, seed)
-        path = options.output / f"{name}_{share:g}_{seed}.csv"
+        path = options.output / f"{training}_{seed}.csv"
         score(config, params, tests, path)
         return load_scores([path])
 
-    table = {}
+    scored, table = known.gather(trainings, SEEDS, measure), {}
     for share in SHARES:
-        scored = {
-            name: [
-                known.get(
-                    f"{name}_{share:g}",
-                    seed,
-                    functools.partial(measure, name, share, seed),
-                )
-                for seed in SEEDS
-            ]
-            for name in WEIGHTS
-        }
-        gain = compare(scored["mean_teacher"], scored["alone"])
-        row = {name: summarise(seeds) for name, seeds in scored.items()}
+        runs = {name: scored[f"{name}_{share:g}"] for name in WEIGHTS}
+        gain = compare(runs["mean_teacher"], runs["alone"])
+        row = {name: summarise(seeds) for name, seeds in runs.items()}
         table[f"{share:g}"] = row | {"gain": gain}
         alone, both = (show(row[name], ".3f") for name in WEIGHTS)
         print(f"| {share:.0%} | {alone} | {both} | {show(gain, '+.3f')} |", flush=True)

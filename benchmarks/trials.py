@@ -4,10 +4,12 @@ One that is finished is not trained again, one that was stopped goes on from its
 checkpoint: a benchmark of many is stopped and started at will.
 """
 
+import argparse
+import functools
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -101,6 +103,30 @@ class Table:
             write_table(self.path, HEADER, self.rows)
         frames, groups, dice = zip(*found, strict=True)
         return Scores(list(frames), list(groups), np.array(dice, float))
+
+    def gather(
+        self,
+        names: Iterable[str],
+        seeds: Sequence[int],
+        measure: Callable[[str, int], Scores],
+    ) -> dict[str, list[Scores]]:
+        """The scores of trainings by name, one a seed; `measure` does one of them."""
+        return {
+            name: [
+                self.get(name, seed, functools.partial(measure, name, seed))
+                for seed in seeds
+            ]
+            for name in names
+        }
+
+
+def create_parser(text: str, output: str) -> argparse.ArgumentParser:
+    """Flags of a benchmark on the open set: a text's first line, and where it writes."""
+    parser = argparse.ArgumentParser(description=text.splitlines()[0])
+    parser.add_argument("--usgra", required=True, help="folder of usgra-seg/dataset")
+    parser.add_argument("--output", type=Path, default=Path(output))
+    parser.add_argument("--table", type=Path, help="of scores; or OUTPUT/scores.csv")
+    return parser
 
 
 def train(workdir: Path, config: str, fields: dict) -> Scores:
