@@ -18,6 +18,7 @@ from nerve_jax.errors import InputError
 from nerve_jax.phantom_anatomy import Anatomy, draw_echogenicity, nerve_radius
 from nerve_jax.phantom_scanner import Scanner, Sweep, insonify
 
+VERSION = 1  # of the simulation; raise it whenever the same seed gives other frames
 FRAMES_PER_SWEEP = 12
 PRESENCE_BETA = (1.75, 2.5)  # over subjects: mean 0.41, nine in ten in 0.08 to 0.79
 

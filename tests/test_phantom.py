@@ -112,3 +112,13 @@ def test_gain_and_attenuation_differ_by_subject():
 def test_counts_below_one_are_refused(wrong):
     with pytest.raises(ValueError, match="at least"):
         next(phantom.simulate_frames(*wrong))
+
+
+def test_frames_are_those_of_this_version():
+    """Records are named after it: whoever changes these frames must raise it."""
+    frames = list(phantom.simulate_frames(3, 4, seed=0))
+    areas = [int(frame.mask.sum()) for frame in frames]
+    grey = [float(frame.image.mean()) for frame in frames]
+    known = {1: ([1489, 1591, 1610, 0, 1763, 0, 0, 0, 1978, 1965, 0, 0], 126.358)}
+    assert areas == known[phantom.VERSION][0]
+    assert np.mean(grey) == pytest.approx(known[phantom.VERSION][1], abs=0.01)
