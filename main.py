@@ -1,64 +1,133 @@
 """Train, evaluate and use a nerve segmentation model; see README.md."""
 
+import re
+import sys
 import warnings
 from pathlib import Path
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from nerve_jax import memory
+import configs
+from nerve_jax.system import memory
 
-CONFIG = config_flags.DEFINE_config_file("config", None, "Configuration file.")
-WORKDIR = flags.DEFINE_string("workdir", "", "Run folder; or runs/<config's stem>.")
-MODES = [
-    *("train", "pretrain", "tune", "plan"),
-    *("evaluate", "predict", "compare", "audit"),
-]
-MODE = flags.DEFINE_enum("mode", "train", MODES, "Command.")
-WORKDIRS = flags.DEFINE_list("workdirs", [], "compare: the folders of two runs, A,B.")
-SPLIT = flags.DEFINE_string("split", "train", "evaluate, audit: split of the data.")
-INPUT = flags.DEFINE_string("input", "", "predict: folder of frames.")
-OUTPUT = flags.DEFINE_string("output", "", "predict: folder of masks and tables.")
-SUBMISSION = flags.DEFINE_bool("submission", False, "predict: write the Kaggle file.")
-FORCE = flags.DEFINE_bool(
-    "force", False, "train, pretrain: though config, data or code differ."
+CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "Configuration: a file, or the name of one in configs/."
 )
-COORDINATOR = flags.DEFINE_string("coordinator", "", "HOST:PORT of process 0.")
-NUM_PROCESSES = flags.DEFINE_integer("num_processes", 0, "Of a run; 0: found out.")
-PROCESS_ID = flags.DEFINE_integer("process_id", -1, "Of this one, from 0.")
+FLAGS = {
+    "mode": flags.DEFINE_string("mode", "train", "Command."),
+    "workdir": flags.DEFINE_string(
+        "workdir", "", "The run's folder; runs/<the configuration's name> by default."
+    ),
+    "workdirs": flags.DEFINE_list("workdirs", [], "Folders of two runs: A,B."),
+    "split": flags.DEFINE_string("split", "train", "Split of the data set."),
+    "input": flags.DEFINE_string("input", "", "Folder of frames."),
+    "output": flags.DEFINE_string("output", "", "Folder of masks and tables."),
+    "submission": flags.DEFINE_bool("submission", False, "Write the Kaggle file."),
+    "force": flags.DEFINE_bool(
+        "force", False, "Go on though configuration, data or code differ."
+    ),
+    "coordinator": flags.DEFINE_string("coordinator", "", "HOST:PORT of process 0."),
+    "num_processes": flags.DEFINE_integer(
+        "num_processes", 0, "Processes of the run; 0: found out."
+    ),
+    "process_id": flags.DEFINE_integer(
+        "process_id", -1, "Number of this process, from 0."
+    ),
+}
+
+
+def find_config(value: str) -> str:
+    """The file that --config names, which may be one in configs/ without its ending."""
+    shipped = Path(configs.__file__).parent / f"{value}.py"
+    return str(shipped) if shipped.is_file() and not Path(value).is_file() else value
+
+
+def show_help(argv: list[str]) -> str:
+    """What --help prints: the modes, or of one mode what it does and takes."""
+    from nerve_jax.commands.registry import COMMANDS
+
+    names = [arg.partition("=")[2] for arg in argv if re.match("--?mode=", arg)]
+    if not names or names[-1] not in COMMANDS:
+        modes = "\n".join(f"  {name:10}{c.summary}" for name, c in COMMANDS.items())
+        return f"{__doc__}\n\n--mode=MODE, then --mode=MODE --help:\n\n{modes}"
+    command = COMMANDS[names[-1]]
+    texts = {name: holder.help for name, holder in _get_flags().items()}
+    lines = [f"  --{name:15}{texts[name]}" for name in command.flags]
+    if "config" in command.flags:
+        lines.insert(1, "  --config.FIELD=VALUE  Set a field; configs/unet.py has all.")
+    needed = " ".join(f"--{name}=…" for name in command.needs)
+    return "\n".join([f"--mode={names[-1]} {needed}\n\n{command.summary}\n", *lines])
+
+
+def _get_flags() -> dict[str, flags.Flag]:
+    return {name: flags.FLAGS[name] for name in ("config", *FLAGS)}
+
+
+def parse(argv: list[str]) -> list[str]:
+    """Parse the command line; print help, or what is wrong with it, and leave."""
+    from nerve_jax.runs.config import check_names
+    from nerve_jax.system.errors import InputError, explain
+
+    if {"--help", "-help", "-h", "--helpshort", "--helpfull"} & set(argv):
+        print(show_help(argv))
+        sys.exit(0)
+    argv = [
+        re.sub("^(--?config=)(.+)", lambda m: m[1] + find_config(m[2]), arg)
+        for arg in argv
+    ]
+    sys.argv = argv  # ml_collections looks there for overrides
+    try:
+        fields = (re.match(r"--?(?:no)?config\.([\w.]+)", arg) for arg in argv)
+        check_names([found[1] for found in fields if found], _load_reference())
+        left = flags.FLAGS(argv)
+        if left[1:]:
+            raise InputError(f"what is {left[1]!r}? Flags begin with --")
+        if CONFIG.value is not None:
+            CONFIG.value.to_dict()  # a file that did not load raises when it is used
+    except Exception as error:  # noqa: BLE001
+        sys.exit(explain(InputError(str(error).strip())))
+    return left
+
+
+def _load_reference():
+    from configs import unet
+
+    return unet.get_config()
 
 
 def main(argv: list[str]) -> None:
     """Do what --mode says."""
+    del argv
     if not flags.FLAGS["verbosity"].present:
-        logging.set_verbosity(logging.FATAL)  # what libraries tell of, errors says
-    from nerve_jax import errors, modes, processes
+        logging.set_verbosity(logging.FATAL)  # what libraries log, errors explains
+    from nerve_jax.commands import registry
+    from nerve_jax.commands.request import Request
+    from nerve_jax.system import errors, processes
 
-    if argv[1:]:
-        raise app.UsageError(f"what is {argv[1]!r}? Flags begin with --")
     warnings.showwarning = errors.show_warning
     flag = flags.FLAGS["config"]
-    given = config_flags.get_config_filename(flag) if CONFIG.value else ""
     try:
-        modes.run(
-            MODE.value,
-            config=CONFIG.value,
-            overrides=config_flags.get_override_values(flag) if given else {},
-            workdirs=WORKDIRS.value,
-            workdir=WORKDIR.value or (f"runs/{Path(given).stem}" if given else ""),
-            split=SPLIT.value,
-            input_dir=INPUT.value,
-            output_dir=OUTPUT.value,
-            submission=SUBMISSION.value,
-            force=FORCE.value,
-            coordinator=COORDINATOR.value,
-            num_processes=NUM_PROCESSES.value,
-            process_id=PROCESS_ID.value,
+        config = CONFIG.value
+        file = config_flags.get_config_filename(flag) if config else ""
+        values = {name: holder.value for name, holder in FLAGS.items()}
+        named = values["workdir"] or (f"runs/{Path(file).stem}" if file else "")
+        request = Request(
+            config=config,
+            overrides=config_flags.get_override_values(flag) if config else {},
+            **values | {"workdir": named, "workdirs": tuple(values["workdirs"])},
         )
+        given = {name for name, holder in _get_flags().items() if holder.present}
+        registry.run(request, given, _load_reference())
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001
         processes.leave(error)
 
 
-if __name__ == "__main__":
+def start() -> None:
+    """The console script `nerve-jax`, and `python main.py`."""
     memory.use_huge_pages()
-    app.run(main)
+    app.run(main, flags_parser=parse)
+
+
+if __name__ == "__main__":
+    start()

@@ -24,7 +24,7 @@ from trials import Scores, Table, compare, create_parser, show, summarise, train
 
 from configs import fast
 
-# What switches each off; each alone, for they are drawn apart.
+# The field that switches each off; all are drawn independently.
 AUGMENTATIONS = {
     "flip": "flip_prob",
     "rotation": "rotation_degrees",
@@ -39,7 +39,7 @@ AUGMENTATIONS = {
     "attenuation": "attenuation_fraction",
 }
 SHAPE = ("flip", "rotation", "scale", "shift", "elastic")  # the others are of look
-ALONE = {f"only_{name}" for name in AUGMENTATIONS}  # held against none, not all
+ALONE = {f"only_{name}" for name in AUGMENTATIONS}  # compared with none, not all
 SEEDS = (0, 1)
 NUM_TRAIN_STEPS = 1200
 
@@ -61,8 +61,8 @@ def list_variants(added: list[str]) -> dict[str, dict]:
         **{f"without_{name}": switch_off([name]) for name in AUGMENTATIONS},
         "only_shape": switch_off(AUGMENTATIONS.keys() - set(SHAPE)),
         "only_look": switch_off(SHAPE),
-        "with_cutmix": {"cutmix_prob": 0.5},
-        "with_phantom": {"dataset": "ultrasound_nerve/folder"},
+        "with_cutmix": {"augment.cutmix_prob": 0.5},
+        "with_phantom": {"data.name": "ultrasound_nerve/folder"},
         **alone,
     }
 
@@ -75,8 +75,8 @@ def train_variant(output: Path, name: str, fields: dict, usgra: str, seed: int):
         mixed_frames.write_folder(mixed, usgra)
         mixed_frames.write_splits(workdir, mixed, usgra, seed=seed)
     common = {
-        "dataset": "ultrasound_nerve/usgra",
-        "manual_dir": mixed if name == "with_phantom" else usgra,
+        "data.name": "ultrasound_nerve/usgra",
+        "data.manual_dir": mixed if name == "with_phantom" else usgra,
         "num_train_steps": NUM_TRAIN_STEPS,
         "eval_every_steps": NUM_TRAIN_STEPS,
         "seed": seed,
@@ -86,6 +86,7 @@ def train_variant(output: Path, name: str, fields: dict, usgra: str, seed: int):
 
 
 def main() -> None:
+    """Train what the table lacks and compare."""
     parser = create_parser(__doc__, "runs/ablation")
     parser.add_argument("--add", default="", help="augmentations to try alone")
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Hold this project's scores against MONAI's on random masks, empty ones among them.
+"""Compare this project's scores with MONAI's on random masks, empty ones among them.
 
 python benchmarks/agree_with_monai.py
 """
@@ -10,8 +10,8 @@ import torch
 from monai import metrics as monai
 from scipy import ndimage
 
-from nerve_jax.metrics import compute_counts, compute_dice, compute_iou
-from nerve_jax.surface import TOLERANCES_PX, compute_surface_scores
+from nerve_jax.scoring.metrics import compute_counts, compute_dice, compute_iou
+from nerve_jax.scoring.surface import TOLERANCES_PX, compute_surface_scores
 
 NUM_PAIRS = 500
 SIZE = (96, 128)
@@ -41,7 +41,7 @@ def score_here(pred: np.ndarray, truth: np.ndarray) -> dict[str, float]:
 
 
 def score_there(pred: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """The scores as MONAI gives them, told to count empty masks."""
+    """The scores as MONAI gives them, with empty masks counted."""
     ours, theirs = (
         torch.from_numpy(np.stack([~m, m]))[None].float() for m in (pred, truth)
     )
@@ -64,7 +64,7 @@ def score_there(pred: np.ndarray, truth: np.ndarray) -> dict[str, float]:
 
 
 def main() -> None:
-    """Print how far the two agree, with masks that are there and with empty ones."""
+    """Print how far the two agree, with and without empty masks."""
     warnings.simplefilter("ignore")
     rng = np.random.default_rng(0)
     kinds = {"both there": [], "one empty": [], "both empty": []}

@@ -3,7 +3,7 @@
 The net of configs/fast.py on a small phantom: seconds from the command to its report,
 compiling included, for `--config.folds="(0,1,2,3,4)"` on five simulated devices with
 folds together, the same folds one after another on as many devices as the machine has
-cores, and a command a fold. Every command starts with no program kept.
+cores, and one command per fold. No command finds compiled programs of another.
 
 PYTHON is the project's own interpreter (default .venv/bin/python).
 
@@ -26,12 +26,18 @@ ALL = "(0,1,2,3,4)"
 
 def run(folder: Path, name: str, records: Path, *flags: str) -> float:
     """Seconds of one command in an empty folder."""
-    words = ["--config=configs/fast.py", f"--workdir={folder / name}"]
-    words += [f"--config.data_dir={records}", f"--config.num_train_steps={STEPS}"]
-    words += [f"--config.eval_every_steps={STEPS}", "--config.frames_per_subject=4"]
+    arguments = ["--config=configs/fast.py", f"--workdir={folder / name}"]
+    arguments += [
+        f"--config.data.records_dir={records}",
+        f"--config.num_train_steps={STEPS}",
+    ]
+    arguments += [
+        f"--config.eval_every_steps={STEPS}",
+        "--config.data.phantom.frames_per_subject=4",
+    ]
     started = time.perf_counter()
     subprocess.run(
-        [PYTHON, "main.py", *words, *flags],
+        [PYTHON, "main.py", *arguments, *flags],
         env=os.environ | {"JAX_COMPILATION_CACHE_DIR": str(folder / f"cache_{name}")},
         stdout=subprocess.DEVNULL,
         check=True,

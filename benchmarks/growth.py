@@ -1,7 +1,7 @@
 """How time and memory grow with frames, pixels and batch.
 
-The net of configs/fast.py. Each figure comes from a process of its own, which says its
-peak of memory; times are medians of several rounds. Frames are grey noise with a disc.
+The net of configs/fast.py. Each figure comes from a process of its own, which reports its
+peak memory; times are medians of several rounds. Frames are grey noise with a disc.
 
 python benchmarks/growth.py
 """
@@ -19,16 +19,15 @@ import jax
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from nerve_unet import create_engine, open_stream
 from PIL import Image
 from results import measure, print_result
 
 from configs import fast
-from nerve_jax import parallel
-from nerve_jax.builders import create_builder
-from nerve_jax.examples import load_examples
-from nerve_jax.plots import STYLE
-from nerve_jax.programs import create_programs
-from nerve_jax.segmentation import make_objective
+from nerve_jax.commands import setup
+from nerve_jax.reports.plots import STYLE
+from nerve_jax.runs.config import set_fields
+from nerve_jax.system import devices
 
 FRAMES = (100, 1000, 10_000)
 SIZES = ((96, 128), (192, 256), (288, 384), (420, 580))
@@ -38,7 +37,7 @@ ROUNDS, STEPS = 5, 4
 
 
 def write_frames(folder: Path, count: int) -> None:
-    """Write a folder data set of 240x320 px frames, ten a subject."""
+    """Write a folder data set of 240x320 px frames, ten per subject."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:240, :320]
     for part in ("images", "masks"):
@@ -54,30 +53,31 @@ def write_frames(folder: Path, count: int) -> None:
 
 def measure_cell(folder: Path, size: tuple[int, int], batch_size: int) -> dict:
     """Seconds to prepare, load and train, and the peak of memory, in this process."""
-    config = fast.get_config()
-    config.image_size, config.batch_size = size, batch_size
-    parallel.use_cpu_cores(batch_size, 1)
+    fields = {
+        "batch_size": batch_size,
+        "data.name": "ultrasound_nerve/folder",
+        "data.records_dir": str(folder.parent / "records"),
+        "data.manual_dir": str(folder),
+        "data.image_size": size,
+    }
+    config = set_fields(fast.get_config(), fields)
+    devices.use_cpu_cores(batch_size, 1)
     started = time.perf_counter()
-    builder = create_builder(
-        "ultrasound_nerve/folder",
-        data_dir=str(folder.parent / "records"),
-        manual_dir=str(folder),
-    )
-    examples = load_examples(builder, "train", size)
+    examples = setup.load_frames(config, "train")
     load_seconds = time.perf_counter() - started
-    programs = create_programs(config, parallel.create_mesh(), examples, make_objective)
-    keys, numbers = programs.make_keys([0]), programs.put_numbers(config)
-    states = programs.init(keys)
-    rows = np.arange(batch_size, dtype=np.int32).reshape(1, 1, -1) % len(examples)
+    engine = create_engine(config, examples)
+    stream = open_stream(engine, np.arange(len(examples)))
+    rows = stream.next_rows(0)[:, None]
     images = examples.images[:BATCH]
-    params = programs.take(states, 0).ema_params
+    states = engine.init(stream.keys)
+    params = next(engine.split(states)).ema_params
     holder = {"states": states}
 
     def train() -> None:
-        holder["states"], _ = programs.run_steps(holder["states"], rows, keys, numbers)
+        holder["states"], _ = engine.step(holder["states"], rows, stream.keys)
         jax.block_until_ready(holder["states"])
 
-    contestants = {"step": train, "predict": lambda: programs.predict([params], images)}
+    contestants = {"step": train, "predict": lambda: engine.predict([params], images)}
     seconds = measure(contestants, ROUNDS, STEPS)
     return {
         "load_seconds": load_seconds,
@@ -89,9 +89,12 @@ def measure_cell(folder: Path, size: tuple[int, int], batch_size: int) -> dict:
 
 def run_alone(folder: Path, size: tuple[int, int], batch_size: int) -> dict:
     """`measure_cell` in a process of its own."""
-    words = ["--cell", str(folder), *map(str, size), str(batch_size)]
+    arguments = ["--cell", str(folder), *map(str, size), str(batch_size)]
     done = subprocess.run(
-        [sys.executable, __file__, *words], capture_output=True, text=True, check=True
+        [sys.executable, __file__, *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -28,11 +28,12 @@ from peers import UNet
 from results import print_result
 from scipy import special
 
-from nerve_jax import ops, parallel
-from nerve_jax.decide import ExpectedDice
-from nerve_jax.examples import resize_image
-from nerve_jax.predict import make_predict_batch
-from nerve_jax.programs import create_model_from
+from nerve_jax.commands import setup
+from nerve_jax.data.resize import resize_image
+from nerve_jax.model import ops
+from nerve_jax.scoring.decide import ExpectedDice
+from nerve_jax.scoring.predictor import make_predict_batch
+from nerve_jax.system import devices
 
 logging.getLogger("onnx_ir").setLevel(logging.ERROR)  # of shapes that it leaves out
 CONFIG = "fast"
@@ -53,9 +54,9 @@ def segment(
 
 
 def make_jax(apply, params):
-    """This project's prediction: a frame on one device, more shared out over all."""
-    mesh = parallel.create_mesh()
-    shared, same = parallel.split_frames(mesh), parallel.replicated(mesh)
+    """This project's prediction: one frame runs on one device, several on all."""
+    mesh = devices.create_mesh()
+    shared, same = devices.split_frames(mesh), devices.replicated(mesh)
     predict_batch = make_predict_batch(apply)
     alone = jax.jit(predict_batch), jax.device_put(params, jax.devices()[0])
     together = (
@@ -72,8 +73,12 @@ def make_jax(apply, params):
 
 def make_torch(config, params):
     """PyTorch, eager float32, channels_last, without the presence head."""
-    residual = config.block == "residual"
-    model = UNet(config.widths, residual, config.stem_stride).load(params).eval()
+    residual = config.model.block == "residual"
+    model = (
+        UNet(config.model.widths, residual, config.model.stem_stride)
+        .load(params)
+        .eval()
+    )
     model = model.to(memory_format=torch.channels_last)
 
     @torch.inference_mode()
@@ -124,10 +129,10 @@ def time_calls(contestants: dict) -> dict[str, np.ndarray]:
 
 
 def main() -> None:
-    """Print frames a second (median and 99th percentile) and the ratios."""
+    """Print frames per second (median and 99th percentile) and the ratios."""
     config = importlib.import_module(f"configs.{CONFIG}").get_config()
-    size = tuple(config.image_size)
-    apply, init = create_model_from(config)
+    size = tuple(config.data.image_size)
+    apply, init = setup.create_model_of(config)
     params = jax.device_get(init(jax.random.key(0)))
     predictors = {
         "nerve_jax": make_jax(apply, params),

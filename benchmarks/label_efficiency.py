@@ -4,8 +4,8 @@ Trains configs/fast.py on 10, 25 and 100 % of the labelled frames of usgra-seg (
 fold's training part, 163) from random weights, from a run on the phantom (--mode=train),
 its encoder kept for a while or slowed down or not, and from one on the same 163 frames
 without their masks (--mode=pretrain), and scores the set's 40 test frames at their own
-size. Every run takes the same number of steps. Steps are fixed, so other work may go on beside it; the same command goes on where it was
-stopped. The scores behind the table of docs/few_labels.md are kept:
+size. Every run takes the same number of steps. Steps are fixed, so other work may go on
+beside it; the same command goes on where it was stopped. The scores behind the table of docs/few_labels.md are kept:
 --table=benchmarks/few_labels/label_efficiency.csv compares them again and trains only
 what is not there.
 
@@ -32,7 +32,7 @@ from trials import (
     summarise,
 )
 
-from nerve_jax.plots import AMBER, BLUE, GREY, STYLE
+from nerve_jax.reports.plots import AMBER, BLUE, GREY, STYLE
 
 SHARES = (0.1, 0.25, 1.0)
 SEEDS = (0, 1)
@@ -41,9 +41,9 @@ STARTS = {  # the run that they begin from, and how
     "phantom": ("phantom", {}),
     "phantom_frozen": (
         "phantom",
-        {"init_take": "encoder", "encoder_frozen_steps": 300},
+        {"start.take": "encoder", "start.encoder_frozen_steps": 300},
     ),
-    "phantom_slowed": ("phantom", {"encoder_rate_factor": 0.1}),
+    "phantom_slowed": ("phantom", {"start.encoder_rate_factor": 0.1}),
     "pretrained": ("pretrained", {}),
 }
 DRAWN = {  # as what, and how
@@ -92,7 +92,7 @@ def train_and_score(output, real: dict, splits: dict, start: str, share, seed: i
     source, how = STARTS[start]
     fields = real | steps | {"seed": seed} | how
     if source:
-        fields["init_from"] = train_source(output, real, splits[seed], source, seed)
+        fields["start.workdir"] = train_source(output, real, splits[seed], source, seed)
     run(workdir, "fast", fields, done="report.json")
     mode = ("--mode=evaluate", "--split=test")
     run(workdir, "fast", real, *mode, done="evaluation.json")
@@ -100,7 +100,7 @@ def train_and_score(output, real: dict, splits: dict, start: str, share, seed: i
 
 
 def plot(path: Path, table: dict, counts: list[int]) -> None:
-    """Test Dice against the number of labelled frames, a line a start."""
+    """Test Dice against the number of labelled frames, one line per start."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(5.2, 3.4), layout="constrained")
         axes = figure.add_subplot()
@@ -120,10 +120,11 @@ def plot(path: Path, table: dict, counts: list[int]) -> None:
 
 
 def main() -> None:
+    """Train what the table lacks, compare and plot."""
     options = create_parser(__doc__, "runs/label_efficiency").parse_args()
     flags.FLAGS([""])  # readers of array_record files want them parsed
     known = Table(options.table or options.output / "scores.csv", NUM_TRAIN_STEPS)
-    real = {"dataset": "ultrasound_nerve/usgra", "manual_dir": options.usgra}
+    real = {"data.name": "ultrasound_nerve/usgra", "data.manual_dir": options.usgra}
     splits = {seed: deal_one(options.usgra, seed) for seed in SEEDS}
     trainings = {
         f"{start}_{share:g}": (start, share) for share in SHARES for start in STARTS

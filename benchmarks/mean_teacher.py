@@ -1,146 +1,121 @@
 """Whether frames without masks help while training: a mean teacher, tried.
 
-The averaged weights (the teacher) outline a frame without mask as it is; the net itself
-(the student) sees the same frame moved and changed, and is drawn towards the teacher's
-outline moved alike (Tarvainen & Valpola 2017, arXiv:1703.01780). Half of each batch has
+The averaged weights (the teacher) segment an unlabelled frame as it is; the net itself
+(the student) sees the same frame augmented, and is drawn towards the teacher's outline,
+moved with the frame (Tarvainen & Valpola 2017, arXiv:1703.01780). Half of each batch has
 masks: 10 or 25 % of the training frames of label_efficiency.py, whose folds, steps and
-test frames are taken; the other half are the rest of its training frames without theirs.
-It is compared with the same step in which the teacher counts nothing.
+test frames are used; the other half are the rest of its training frames without theirs.
+It is compared with the same step in which the teacher has no weight.
 
     PYTHONPATH=. python benchmarks/mean_teacher.py --usgra=usgra-seg/dataset
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from absl import flags
 from label_efficiency import NUM_TRAIN_STEPS, SEEDS, deal_one
+from nerve_unet import take_steps
 from results import print_result
 from trials import Scores, Table, compare, create_parser, load_scores, show, summarise
 
 from configs import fast
-from nerve_jax import parallel
-from nerve_jax.augment import make_augment
-from nerve_jax.batches import batch_positions
-from nerve_jax.decide import Threshold
-from nerve_jax.folds import create_fold_programs
-from nerve_jax.loading import load_examples_from
-from nerve_jax.losses import make_loss
-from nerve_jax.programs import create_model_from, create_predictor
-from nerve_jax.scores import Predicted, score_frames, write_scores
-from nerve_jax.train import train_interval
-from nerve_jax.train_step import (
-    Frames,
-    TrainState,
-    create_optimizer,
-    create_state,
-    make_train_steps,
-    move,
-)
+from nerve_jax.commands import setup
+from nerve_jax.data.batches import batch_positions
+from nerve_jax.data.population import find_people
+from nerve_jax.runs.config import set_fields
+from nerve_jax.runs.folder import Fold
+from nerve_jax.runs.score_table import write_scores
+from nerve_jax.scoring.decide import Threshold
+from nerve_jax.scoring.scores import Predicted, score_frames
+from nerve_jax.system import devices
+from nerve_jax.training.augment import make_augment
+from nerve_jax.training.feed import ResidentFeed, Stream, make_keys
+from nerve_jax.training.losses import make_loss
+from nerve_jax.training.scalars import fill_in
+from nerve_jax.training.segmentation import Segmentation
 
 SHARES = (0.1, 0.25)
-WEIGHTS = {"alone": 0.0, "mean_teacher": 1.0}  # of the teacher's word
-RISE_STEPS = 300  # over which it begins to count, for at first it knows nothing
+WEIGHTS = {"alone": 0.0, "mean_teacher": 1.0}  # of the teacher
+RISE_STEPS = 300  # over which the weight rises: at first the teacher knows nothing
 
 
-def make_step(config, apply, optimizer, weight: float):
-    """A step whose batch has frames with masks at even places, without at odd ones."""
-    loss = make_loss(config.loss, presence_weight=0.1, coarse_weight=0.0)
-    augment = make_augment(**config.augment)
+@dataclass(frozen=True)
+class MeanTeacher(Segmentation):
+    """Segmentation of labelled frames at even places, of unlabelled ones at odd places.
 
-    def compute_loss(params, teacher, images, masks, keys, step):
-        word = jax.nn.sigmoid(apply(teacher, images[1::2]).logits)
-        masks = masks.at[1::2].set(jax.lax.stop_gradient(word))
-        images, masks = augment(images, masks, keys)
-        outputs = apply(params, images)
-        known = loss(jax.tree.map(lambda x: x[::2], outputs), masks[::2]).mean()
-        apart = jnp.square(jax.nn.sigmoid(outputs.logits[1::2]) - masks[1::2])
-        rise = jnp.minimum(step.astype(jnp.float32) / RISE_STEPS, 1.0)
-        # The mean over a frame is small where the nerve is; by its share it counts.
-        return known + weight * rise * apart.mean() / 0.05
+    Attributes:
+      weight: of the difference between student and teacher.
+    """
 
-    def train_step(state: TrainState, batch: Frames, key):
-        places = jnp.arange(len(batch.images))
-        places += jax.lax.axis_index("batch") * len(places)
-        step_key = jax.random.fold_in(key, state.step)
-        keys = jax.vmap(lambda place: jax.random.fold_in(step_key, place))(places)
-        images, masks = (x.astype(jnp.float32)[..., None] / 255.0 for x in batch)
-        value, gradient = jax.value_and_grad(compute_loss)(
-            state.params, state.ema_params, images, masks, keys, state.step
-        )
-        value, gradient = jax.lax.pmean((value, gradient), "batch")
-        metrics = {"loss": value, "grad_norm": optax.tree.norm(gradient)}
-        return move(state, gradient, optimizer, config.ema_decay), metrics
+    weight: float
 
-    return train_step
+    def loss(self, params, state, batch, keys):
+        """The loss of each pair of frames; masks at odd places are not read."""
+        sections = fill_in(self.sections, state.scalars)
+        augment = make_augment(**sections["augment"])
+        compute_loss = make_loss(**sections["loss"])
+        teacher = self.apply(state.ema_params, batch.images[1::2]).logits
+        masks = batch.masks.at[1::2].set(jax.nn.sigmoid(teacher))
+        images, masks = augment(batch.images, masks, keys)
+        outputs = self.apply(params, images)
+        labelled = compute_loss(jax.tree.map(lambda x: x[::2], outputs), masks[::2])
+        error = jnp.square(jax.nn.sigmoid(outputs.logits[1::2]) - masks[1::2])
+        weight = self.weight * jnp.minimum(state.step / RISE_STEPS, 1.0)
+        # Errors lie where the nerve is, about a twentieth of a frame.
+        return labelled + weight * error.mean((1, 2, 3)) / 0.05
 
 
-def train(config, examples, split, share: float, weight: float, seed: int):
-    """Averaged parameters after training with a share of the masks."""
-    apply, init = create_model_from(config)
-    optimizer = create_optimizer(
-        learning_rate=config.learning_rate,
-        num_train_steps=NUM_TRAIN_STEPS,
-        warmup_steps=config.warmup_steps,
-        weight_decay=config.weight_decay,
-        clip_norm=config.clip_norm,
-    )
-    mesh = parallel.create_mesh()
-    step = make_step(config, apply, optimizer, weight)
-    programs = create_fold_programs(
-        lambda key: create_state(init(key), optimizer),
-        make_train_steps(lambda numbers: step),
-        mesh,
-    )
-    frames = Frames(examples.images, examples.masks)
-    frames = parallel.put(frames, parallel.replicated(mesh))
-    keys = jax.random.key(seed).reshape(1)
-    keys = jax.device_put(keys, parallel.split_folds(mesh))
-    known = examples.positions(split["train"])
-    count = round(share * len(known))
-    parts = [(known[:count], seed), (known[count:], seed + 100)]
+class PairedFeed(ResidentFeed):
+    """Pairs of a frame of `fold.train` and one of the rest of `fold.given`."""
 
-    def run_steps(states, rows):
-        rows = parallel.put(rows, parallel.split_rows(mesh))
-        return programs.run(states, frames, rows, keys, {})
+    def open(self, folds: Sequence[Fold]) -> Stream:
+        """The batches of one fold; rows are int32 [1 batch]."""
+        (fold,) = folds
+        rest = fold.given[~np.isin(fold.given, fold.train)]
+        parts = ((fold.train, self.seed), (rest, self.seed + 100))
 
-    def next_rows(step: int):
-        rows = [
-            part[
-                batch_positions(
-                    step,
-                    batch_size=config.batch_size,
-                    num_frames=len(part),
-                    seed=part_seed,
-                    fold=0,
-                )
+        def next_rows(step: int):
+            rows = [
+                part[
+                    batch_positions(
+                        step,
+                        batch_size=self.batch_size // 2,
+                        num_frames=len(part),
+                        seed=seed,
+                        fold=fold.number,
+                    )
+                ]
+                for part, seed in parts
             ]
-            for part, part_seed in parts
-        ]
-        # Pairs, so that every device has as many of either.
-        return np.stack(rows, axis=-1).astype(np.int32).reshape(1, -1)
+            # In pairs, so that all devices get equally many of both.
+            return np.stack(rows, axis=-1).astype(np.int32).reshape(1, -1)
 
-    done = train_interval(
-        programs.init(keys),
-        run_steps,
-        next_rows,
-        first_step=0,
-        last_step=NUM_TRAIN_STEPS,
-        totals=np.zeros((1, 2)),
-        steps_per_call=1,
-        on_step=lambda step, loss: None,
-        must_stop=lambda: False,
-    )
-    return programs.take(done.states, 0).ema_params
+        return Stream(make_keys(folds, self.mesh, self.seed), next_rows)
+
+
+def train(config, population, split, share: float, weight: float, seed: int):
+    """Averaged parameters after training with a share of the masks."""
+    examples, mesh = population.examples, devices.create_mesh()
+    segmentation = setup.create_segmentation(config, population)
+    task = MeanTeacher(**vars(segmentation), weight=weight)
+    engine = setup.create_engine(config, mesh, examples, task)
+    given, val = (examples.positions(split[part]) for part in ("train", "val"))
+    fold = Fold(0, Path(), given, given[: round(share * len(given))], val)
+    stream = PairedFeed(examples, mesh, config.batch_size, seed).open([fold])
+    states = engine.init(stream.keys)
+    states = take_steps(engine, stream, states, 0, config.num_train_steps)
+    return next(engine.split(states)).ema_params
 
 
 def score(config, params, tests, path: Path) -> None:
     """Write the scores of the test frames, cut at 0.5."""
     everything = np.arange(len(tests))
-    probs, presence = create_predictor(config)([params], tests.images)
+    probs, presence = setup.create_predictor_of(config)([params], tests.images)
     scored = score_frames(
         tests,
         Predicted(everything, probs.astype(np.float16), presence),
@@ -153,14 +128,28 @@ def score(config, params, tests, path: Path) -> None:
     write_scores(path, scored)
 
 
+def create_config(usgra: str):
+    """configs/fast.py on usgra-seg, with as many frames with masks a step as it has."""
+    config = fast.get_config()
+    return set_fields(
+        config,
+        {
+            "data.name": "ultrasound_nerve/usgra",
+            "data.manual_dir": usgra,
+            "batch_size": 2 * config.batch_size,
+            "num_train_steps": NUM_TRAIN_STEPS,
+        },
+    )
+
+
 def main() -> None:
+    """Train what the table lacks and compare."""
     options = create_parser(__doc__, "runs/mean_teacher").parse_args()
     flags.FLAGS([""])  # readers of array_record files want them parsed
-    config = fast.get_config()
-    config.dataset, config.manual_dir = "ultrasound_nerve/usgra", options.usgra
-    parallel.use_cpu_cores(config.batch_size, 1)
-    parallel.keep_compiled_programs()
-    examples, tests = (load_examples_from(config, s) for s in ("train", "test"))
+    config = create_config(options.usgra)
+    setup.prepare_devices(config)
+    population = find_people(setup.load_frames(config, "train"))
+    tests = setup.load_frames(config, "test")
     known = Table(options.table or options.output / "scores.csv", NUM_TRAIN_STEPS)
     splits = {seed: deal_one(options.usgra, seed) for seed in SEEDS}
 
@@ -171,7 +160,7 @@ def main() -> None:
     def measure(training: str, seed: int) -> Scores:
         name, share = trainings[training]
         weight = WEIGHTS[name]
-        params = train(config, examples, splits[seed], share, weight, seed)
+        params = train(config, population, splits[seed], share, weight, seed)
         path = options.output / f"{training}_{seed}.csv"
         score(config, params, tests, path)
         return load_scores([path])

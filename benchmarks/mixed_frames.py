@@ -7,22 +7,21 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from nerve_jax.builders import create_builder
-from nerve_jax.cross_validation import load_data
-from nerve_jax.examples import Examples, load_examples
-from nerve_jax.splits import create_splits
+from nerve_jax.data.examples import Examples
+from nerve_jax.data.loading import load_split
+from nerve_jax.data.population import find_people
+from nerve_jax.data.splits import create_splits
 
 NUM_PHANTOM = 200  # frames with a nerve, of 47 simulated people
 
 
-def load(name: str, **options) -> Examples:
+def load(kind: str, **options) -> Examples:
     """All frames of a data set's split "train", at a size that does not matter here."""
-    builder = create_builder(f"ultrasound_nerve/{name}", **options)
-    return load_examples(builder, "train", (96, 128))
+    return load_split("train", (96, 128), name=f"ultrasound_nerve/{kind}", **options)
 
 
 def write_folder(folder: Path, usgra: str) -> None:
-    """Write the real frames and simulated ones with a nerve; nothing if that was done."""
+    """Write the real frames and simulated ones with a nerve, unless that was done."""
     if (folder / "subjects.csv").exists():
         return
     for part in ("images", "masks"):
@@ -47,10 +46,9 @@ def write_folder(folder: Path, usgra: str) -> None:
 
 def deal(usgra: str, seed: int) -> list[dict[str, list[str]]]:
     """Five folds of the real frames, as a run of that seed deals them."""
-    data = load_data(load("usgra", manual_dir=usgra))
-    examples = data.examples
+    examples, _, groups = find_people(load("usgra", manual_dir=usgra))
     return create_splits(
-        examples.frames, data.groups, examples.presence, num_folds=5, seed=seed
+        examples.frames, groups, examples.presence, num_folds=5, seed=seed
     )
 
 

@@ -1,13 +1,53 @@
 """A configuration of this project as it trains and predicts, beside smp_unet.py."""
 
+from pathlib import Path
+
 import numpy as np
 from ml_collections import ConfigDict
 
-from nerve_jax import parallel
-from nerve_jax.examples import Examples
-from nerve_jax.programs import create_programs
-from nerve_jax.segmentation import make_objective
-from nerve_jax.train import train_interval
+from nerve_jax.commands import setup
+from nerve_jax.data.examples import Examples
+from nerve_jax.data.population import Population
+from nerve_jax.runs.config import set_fields
+from nerve_jax.runs.folder import Fold
+from nerve_jax.system import devices
+from nerve_jax.training.engine import Engine
+from nerve_jax.training.feed import Stream
+from nerve_jax.training.loop import advance
+from nerve_jax.training.optimizer import TrainState
+
+
+class Unattended:
+    """Log and stop point of `advance` in one: keeps nothing and never stops."""
+
+    train_seconds = 0.0
+
+    def add_losses(self, step: int, losses: np.ndarray) -> None:
+        """Do nothing."""
+
+    def reached(self) -> bool:
+        """Return False."""
+        return False
+
+
+def create_engine(config: ConfigDict, examples: Examples) -> Engine:
+    """The engine of a run from random weights, for which subjects need no grouping."""
+    population = Population(examples, [], list(examples.subjects))
+    task = setup.create_segmentation(config, population)
+    return setup.create_engine(config, devices.create_mesh(), examples, task)
+
+
+def open_stream(engine: Engine, train: np.ndarray, fold: int = 0) -> Stream:
+    """The batches of one fold with the given training frames."""
+    return engine.feed.open([Fold(fold, Path(), train, train, train[:0])])
+
+
+def take_steps(
+    engine: Engine, stream: Stream, states: TrainState, step: int, last_step: int
+) -> TrainState:
+    """The states after `last_step` steps; the buffers of those given are donated."""
+    unattended = Unattended()
+    return advance(engine, stream, states, step, last_step, unattended, unattended)[0]
 
 
 class NerveUNet:
@@ -32,40 +72,25 @@ class NerveUNet:
         seed: int = 0,
         fold: int = 0,
     ):
-        config = config.copy_and_resolve_references()
-        config.num_train_steps = config.eval_every_steps = num_train_steps
-        config.seed = seed
-        self.programs = create_programs(
-            config, parallel.create_mesh(), examples, make_objective
-        )
-        self.numbers = self.programs.put_numbers(config)
-        self.programs.compile_steps(self.numbers)
-        self.keys = self.programs.make_keys([fold])
-        self.states, self.step = self.programs.init(self.keys), 0
-        self.next_rows = self.programs.open_batches([fold], [train])
+        fields = {"num_train_steps": num_train_steps, "seed": seed}
+        self.engine = create_engine(set_fields(config, fields), examples)
+        self.engine.compile(num_train_steps)
+        self.stream = open_stream(self.engine, train, fold)
+        self.states, self.step = self.engine.init(self.stream.keys), 0
 
     def parameters(self) -> int:
-        """How many numbers it learns."""
+        """Number of parameters."""
         return sum(p.size for p in self.states.params.values())
 
     def train(self, num_steps: int) -> None:
         """Take some steps."""
-        self.states = train_interval(
-            self.states,
-            lambda states, rows: self.programs.run_steps(
-                states, rows, self.keys, self.numbers
-            ),
-            self.next_rows,
-            first_step=self.step,
-            last_step=self.step + num_steps,
-            totals=np.zeros((1, 2)),
-            steps_per_call=self.programs.steps_per_call,
-            on_step=lambda step, loss: None,
-            must_stop=lambda: False,
-        ).states
-        self.step += num_steps
+        last_step = self.step + num_steps
+        self.states = take_steps(
+            self.engine, self.stream, self.states, self.step, last_step
+        )
+        self.step = last_step
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Probabilities of frames, uint8 -> float32 [frames height width]."""
-        params = self.programs.take(self.states, 0).ema_params
-        return self.programs.predict([params], images)[0]
+        params = next(self.engine.split(self.states)).ema_params
+        return self.engine.predict([params], images)[0]

@@ -38,7 +38,7 @@ class Block(nn.Module):
 
 
 class UNet(nn.Module):
-    """The U-Net of `nerve_jax.models`, one block a level, without its presence head."""
+    """The U-Net of `nerve_jax.model.unet` with one block per level, without presence head."""
 
     def __init__(self, widths=WIDTHS, residual=False, stem_stride=1):
         super().__init__()

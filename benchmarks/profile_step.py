@@ -1,7 +1,7 @@
 """Where the time of one training step goes, by kind of operation.
 
 The net and step of train_step.py (widths 32 to 512, batch 8, 96x128 px, float32, one
-simulated device a core), traced by JAX's profiler, and beside it, taken in turns with
+simulated device a core), traced by JAX's profiler, and beside it, timed in turns with
 the step, what the machine's matrix products reach.
 
 python benchmarks/profile_step.py
@@ -23,7 +23,7 @@ from results import measure, print_result
 from train_step import make_ours
 
 ROUNDS, STEPS, DEVICES = 7, 5, 2
-KINDS = {  # an op inside a fusion, first found first named -> what the fusion is
+KINDS = {  # op inside a fusion -> kind of the fusion; the first that is found counts
     " convolution(": "convolution",
     " dot(": "matrix product",
     " all-reduce(": "sum over devices",
@@ -51,10 +51,10 @@ def trace(call) -> Path:
 
 
 def read_ops(path: Path) -> dict[str, float]:
-    """Milliseconds of each operation of the program, a step, summed over threads."""
-    data = jax.profiler.ProfileData.from_file(str(path))
+    """Milliseconds of each operation in one step, summed over threads."""
+    profile = jax.profiler.ProfileData.from_file(str(path))
     spent = collections.Counter()
-    for plane in data.planes:
+    for plane in profile.planes:
         for line in plane.lines:
             for event in line.events:
                 if "hlo_op" in dict(event.stats):
@@ -63,7 +63,7 @@ def read_ops(path: Path) -> dict[str, float]:
 
 
 def find_kinds(program_text: str) -> dict[str, str]:
-    """What each operation of a compiled program is, by what it or its fusion holds."""
+    """The kind of each operation of a compiled program, from its own text or fusion."""
     bodies = {}
     for name, body in re.findall(
         r"^%?([\w.-]+) \([^\n]*\{\n(.*?)^\}", program_text, re.MULTILINE | re.DOTALL
@@ -97,7 +97,8 @@ def main() -> None:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (BATCH, *SIZE), dtype=np.uint8)
     masks = (rng.random((BATCH, *SIZE)) < 0.1).astype(np.uint8) * 255
-    call, program = make_ours(images, masks, "float32")
+    call, engine = make_ours(images, masks, "float32")
+    program = engine._get_program(1)
     flops = program.cost_analysis()["flops"] * DEVICES
     kind_of = find_kinds(program.as_text())
     ops = read_ops(trace(call))
@@ -106,7 +107,9 @@ def main() -> None:
     step_ms = seconds["step"] * 1e3
     kinds = collections.Counter()
     for name, spent in ops.items():
-        kinds[kind_of.get(name, "other")] += spent / DEVICES  # they work at a time
+        kinds[kind_of.get(name, "other")] += (
+            spent / DEVICES
+        )  # which work at the same time
     for kind, spent in kinds.most_common():
         print(f"{kind:20s} {spent:7.1f} ms")
     print("slowest:")

@@ -1,4 +1,4 @@
-"""What benchmarks share: taking turns, and the line of JSON that each ends with."""
+"""What benchmarks share: timing in turns, and the line of JSON at their end."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from importlib import metadata
 
-from nerve_jax import memory
+from nerve_jax.system import memory
 
 memory.use_huge_pages()  # for all contestants, as main.py does
 
@@ -17,10 +17,10 @@ memory.use_huge_pages()  # for all contestants, as main.py does
 def measure(
     contestants: dict[str, Callable[[], None]], rounds: int, calls: int
 ) -> dict:
-    """Median seconds a call of each, taken in turns so that all see the same machine.
+    """Median seconds per call of each, in turns so that all see the same machine.
 
     The first call of a turn is not counted: with huge pages it pays for the memory that
-    the contestant before it has cut up, seldom so when a program runs alone.
+    the contestant before it has fragmented, which is rare when a program runs alone.
     """
     seconds = {name: [] for name in contestants}
     for call in contestants.values():  # compile and warm up

@@ -14,7 +14,7 @@ from torchvision.transforms.v2 import functional as tv
 class Frames(torch.utils.data.Dataset):
     """Frames augmented one by one: flip, affine, gamma, contrast, brightness.
 
-    Strengths are those of `nerve_jax.augment`, by the same names.
+    Strengths are those of `nerve_jax.training.augment`, by the same names.
     """
 
     def __init__(self, images: np.ndarray, masks: np.ndarray, strengths: ConfigDict):
@@ -91,7 +91,7 @@ class SmpUNet:
         next(self.batches)  # start the workers
 
     def parameters(self) -> int:
-        """How many numbers it learns."""
+        """Number of parameters."""
         return sum(p.numel() for p in self.model.parameters())
 
     def train(self, num_steps: int) -> None:

@@ -28,12 +28,23 @@ EVERY_SECONDS = 0.25
 
 def start(folder: Path, num_steps: int) -> subprocess.Popen:
     """Start training; more steps than there is time for."""
-    words = ["--config=configs/fast.py", f"--workdir={folder / 'run'}"]
-    words += [f"--config.data_dir={folder / 'records'}", "--config.num_subjects=10"]
-    words += ["--config.frames_per_subject=6", "--config.eval_every_steps=100"]
-    words += [f"--config.num_train_steps={num_steps}", "--config.image_size=(48,64)"]
-    with (folder / "said").open("w") as said:
-        return subprocess.Popen([PYTHON, "main.py", *words], stdout=said, stderr=said)
+    arguments = ["--config=configs/fast.py", f"--workdir={folder / 'run'}"]
+    arguments += [
+        f"--config.data.records_dir={folder / 'records'}",
+        "--config.data.phantom.num_subjects=10",
+    ]
+    arguments += [
+        "--config.data.phantom.frames_per_subject=6",
+        "--config.eval_every_steps=100",
+    ]
+    arguments += [
+        f"--config.num_train_steps={num_steps}",
+        "--config.data.image_size=(48,64)",
+    ]
+    with (folder / "output").open("w") as output:
+        return subprocess.Popen(
+            [PYTHON, "main.py", *arguments], stdout=output, stderr=output
+        )
 
 
 def read_memory_mb(pid: int) -> float:
@@ -54,11 +65,11 @@ def measure_disk_mb(folder: Path) -> float:
 
 
 def watch(process: subprocess.Popen, run: Path, seconds: float) -> list[dict]:
-    """Readings of memory and disk until the time is over."""
+    """Readings of memory and disk, for so many seconds."""
     started, readings = time.monotonic(), []
     while time.monotonic() - started < seconds:
         if process.poll() is not None:
-            raise SystemExit((run.parent / "said").read_text())
+            raise SystemExit((run.parent / "output").read_text())
         saved = run / "fold_0" / "checkpoints"
         names = os.listdir(saved) if saved.exists() else []
         steps = [name for name in names if name.isdecimal()]
@@ -75,7 +86,7 @@ def watch(process: subprocess.Popen, run: Path, seconds: float) -> list[dict]:
 
 
 def fit_slope(hours: np.ndarray, values: np.ndarray) -> dict:
-    """Change an hour, in units and in percent of the mean, with its 95 % interval.
+    """Change per hour, in units and in percent of the mean, with its 95 % interval.
 
     Neighbouring readings resemble each other, so they are averaged over 60 stretches of
     time first, which then count as one reading each.
@@ -129,7 +140,7 @@ def main() -> None:
             r["memory_mb"] for r in readings if 0 <= r["seconds"] - 60 * first < 300
         ]
         print(f"minutes {first:2d} to {first + 5:2d}: {np.median(found):.0f} MB")
-    # The log and the event file grow by a row an evaluation; checkpoints do not.
+    # The log and the event file grow by one row per evaluation; checkpoints do not.
     slopes["disk_mb"] = fit_slope(hours, np.array([r["disk_mb"] for r in late]))
     for name, slope in slopes.items():
         low, high = slope["interval"]

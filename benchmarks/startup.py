@@ -1,7 +1,7 @@
 """Seconds from the command to the first training step, cold and warm.
 
-Cold: nothing compiled and no frames resized; warm: the second command. The first step is
-counted as done when the first evaluation's row says so: one step is all that is trained.
+Cold: nothing compiled and no frames resized; warm: the commands after it. The first step
+counts as done when its loss is logged; it is the only one.
 
 PYTHON is the project's own interpreter (default .venv/bin/python).
 
@@ -23,29 +23,24 @@ PYTHON = os.environ.get("PYTHON", ".venv/bin/python")
 WATCH = """
 import sys, time
 started = float(sys.argv.pop(1))
-from nerve_jax import train
-plain = train.train_interval
-def timed(*args, **kwargs):
-    first = []
-    def on_step(step, loss, tell=kwargs["on_step"]):
-        if not first:
-            first.append(step)
-            print(f"FIRST STEP {time.time() - started:.2f}", flush=True)
-        tell(step, loss)
-    return plain(*args, **(kwargs | {"on_step": on_step}))
-train.train_interval = timed
+from nerve_jax.training.progress import RunLog
+add_losses = RunLog.add_losses
+def add_and_print(self, step, losses):
+    print(f"FIRST STEP {time.time() - started:.2f}", flush=True)
+    add_losses(self, step, losses)
+RunLog.add_losses = add_and_print
 sys.argv[0] = "main.py"
 import main
-main.app.run(main.main)
+main.start()
 """
 
 
 def run(workdir: Path, cache: Path, records: Path) -> float:
     """Seconds until the first step of a run of one step is done."""
-    words = ["--config=configs/unet.py", f"--workdir={workdir}"]
-    words += [f"--config.data_dir={records}", "--config.num_train_steps=1"]
+    arguments = ["--config=configs/unet.py", f"--workdir={workdir}"]
+    arguments += [f"--config.data.records_dir={records}", "--config.num_train_steps=1"]
     done = subprocess.run(
-        [PYTHON, "-c", WATCH, str(time.time()), *words],
+        [PYTHON, "-c", WATCH, str(time.time()), *arguments],
         env=os.environ | {"JAX_COMPILATION_CACHE_DIR": str(cache)},
         capture_output=True,
         text=True,
@@ -58,7 +53,7 @@ def run(workdir: Path, cache: Path, records: Path) -> float:
 def time_imports() -> dict[str, float]:
     """Seconds that each of the slowest imports takes, its own imports included."""
     done = subprocess.run(
-        [PYTHON, "-X", "importtime", "-c", "import nerve_jax.modes"],
+        [PYTHON, "-X", "importtime", "-c", "import nerve_jax.commands.registry"],
         capture_output=True,
         text=True,
         check=True,

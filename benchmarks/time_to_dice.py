@@ -31,16 +31,17 @@ from matplotlib.figure import Figure
 from nerve_unet import NerveUNet
 from results import describe_machine, print_result
 
-from nerve_jax import parallel
-from nerve_jax.decide import Threshold
-from nerve_jax.duplicates import find_duplicates, group_subjects
-from nerve_jax.examples import Examples
-from nerve_jax.intervals import bootstrap_mean
-from nerve_jax.loading import load_examples_from
-from nerve_jax.metrics import compute_dice
-from nerve_jax.plots import STYLE
-from nerve_jax.scores import Predicted, count_frames
-from nerve_jax.splits import create_splits
+from nerve_jax.commands import setup
+from nerve_jax.data.examples import Examples
+from nerve_jax.data.population import Population, find_people
+from nerve_jax.data.splits import create_splits
+from nerve_jax.reports.plots import STYLE
+from nerve_jax.runs.folder import Fold
+from nerve_jax.scoring.decide import Threshold
+from nerve_jax.scoring.intervals import bootstrap_mean
+from nerve_jax.scoring.metrics import compute_dice
+from nerve_jax.scoring.scores import Predicted, count_frames
+from nerve_jax.system import devices
 
 CONTESTANTS = ("fast", "smp", "unet")
 BUDGET_SECONDS = {"usgra": 300, "phantom": 900}
@@ -50,51 +51,40 @@ SHARES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 CALIBRATION_STEPS = 40
 
 
-class Data(NamedTuple):
-    """A data set and one fold of it: positions to train on and to score."""
-
-    examples: Examples
-    groups: list[str]
-    train: np.ndarray
-    val: np.ndarray
-
-
 def create_config(name: str, dataset: str, usgra: str):
     """A configuration of this project, set on one of the two data sets."""
     config = importlib.import_module(f"configs.{name}").get_config()
-    config.dataset = f"ultrasound_nerve/{dataset}"
-    config.manual_dir = usgra if dataset == "usgra" else ""
+    config.data.name = f"ultrasound_nerve/{dataset}"
+    config.data.manual_dir = usgra if dataset == "usgra" else ""
     return config
 
 
-def load_data(config, fold: int) -> Data:
-    """Load frames and deal them into folds as a run does."""
-    examples = load_examples_from(config, "train")
-    pairs = find_duplicates(examples.thumbnails, examples.digests)
-    groups = group_subjects(examples.subjects, pairs)
+def deal_fold(population: Population) -> Fold:
+    """The fold to train, dealt as a run deals it."""
+    examples, _, groups = population
     splits = create_splits(
         examples.frames, groups, examples.presence, num_folds=NUM_FOLDS, seed=0
     )
-    train, val = (examples.positions(splits[fold][part]) for part in ("train", "val"))
-    return Data(examples, groups, train, val)
+    train, val = (examples.positions(splits[FOLD][part]) for part in ("train", "val"))
+    return Fold(FOLD, Path(), train, train, val)
 
 
-def make_create(name: str, dataset: str, data: Data, config, seed: int):
+def make_create(name: str, examples: Examples, fold: Fold, config, seed: int):
     """Return `create(num_train_steps) -> contestant`."""
     if name != "smp":
         return lambda steps: NerveUNet(
             config,
-            data.examples,
-            data.train,
+            examples,
+            fold.train,
             num_train_steps=steps,
             seed=seed,
-            fold=FOLD,
+            fold=fold.number,
         )
     from smp_unet import SmpUNet  # PyTorch starts threads that others do without
 
     return lambda steps: SmpUNet(
-        data.examples.images[data.train],
-        data.examples.masks[data.train],
+        examples.images[fold.train],
+        examples.masks[fold.train],
         config.augment,
         dtype="bfloat16",
         num_train_steps=steps,
@@ -103,13 +93,16 @@ def make_create(name: str, dataset: str, data: Data, config, seed: int):
     )
 
 
-def draw_curve(create, data: Data, budget_seconds: float) -> dict:
-    """Train for a budget of seconds, scoring on the way.
+def draw_curve(
+    create, population: Population, fold: Fold, budget_seconds: float
+) -> dict:
+    """Train for a budget of seconds, with a score every now and then.
 
     Returns:
       "points", each with "seconds", "step" and "dice" of every frame, and what was
       trained.
     """
+    examples, val = population.examples, fold.val
     trial = create(10_000)
     trial.train(CALIBRATION_STEPS // 4)
     started = time.perf_counter()
@@ -125,39 +118,40 @@ def draw_curve(create, data: Data, budget_seconds: float) -> dict:
         contestant.train(until - step)
         seconds += time.perf_counter() - started
         step = until
-        dice = score(data, contestant.predict(data.examples.images[data.val]))
+        dice = score(examples, val, contestant.predict(examples.images[val]))
         points.append({"seconds": seconds, "step": step, "dice": dice.tolist()})
         print(f"{seconds:6.1f} s, step {step:6d}: Dice {dice.mean():.4f}", flush=True)
     return {
         "points": points,
         "num_steps": num_steps,
         "num_parameters": contestant.parameters(),
-        "num_train_frames": len(data.train),
-        "groups": [data.groups[i] for i in data.val],
-        "empty_dice": float(1 - data.examples.presence[data.val].mean()),
+        "num_train_frames": len(fold.train),
+        "groups": [population.groups[i] for i in val],
+        "empty_dice": float(1 - examples.presence[val].mean()),
         "budget_seconds": budget_seconds,
     }
 
 
-def score(data: Data, probs: np.ndarray) -> np.ndarray:
+def score(examples: Examples, val: np.ndarray, probs: np.ndarray) -> np.ndarray:
     """Dice of each frame at its own size, cut at 0.5."""
-    predicted = Predicted(data.val, probs, np.ones(len(probs), np.float32))
+    predicted = Predicted(val, probs, np.ones(len(probs), np.float32))
     rules = [Threshold(0.5)] * len(probs)
-    return compute_dice(count_frames(data.examples, predicted, rules))
+    return compute_dice(count_frames(examples, predicted, rules))
 
 
 def draw_one(arguments) -> None:
     """Draw a curve and write it."""
     name, dataset, seed = arguments.curve.split(",")
-    parallel.use_cpu_cores(8, 1)
-    parallel.keep_compiled_programs()
+    devices.use_cpu_cores(8, 1)
+    devices.keep_compiled_programs()
     config = create_config(
         "fast" if name == "smp" else name, dataset, str(arguments.usgra)
     )
-    data = load_data(config, FOLD)
-    create = make_create(name, dataset, data, config, int(seed))
+    population = find_people(setup.load_frames(config, "train"))
+    fold = deal_fold(population)
+    create = make_create(name, population.examples, fold, config, int(seed))
     budget = BUDGET_SECONDS[dataset] * arguments.share_of_budget
-    curve = draw_curve(create, data, budget)
+    curve = draw_curve(create, population, fold, budget)
     curve |= {"contestant": name, "dataset": dataset, "seed": int(seed)}
     curve |= {"date": time.strftime("%Y-%m-%d"), "machine": describe_machine()}
     path = curve_path(arguments.output, name, dataset, seed)
@@ -200,7 +194,7 @@ def compare(ours: Average, theirs: Average) -> list[tuple[float, float, float]]:
 
 
 def plot(path: Path, curves: dict[str, list[dict]], title: str) -> None:
-    """Plot every curve of a data set, a colour a contestant, a line a seed."""
+    """Plot all curves of a data set, one colour per contestant, one line per seed."""
     colours = {"fast": "#2166ac", "smp": "#d98200", "unet": "#8a8a8a"}
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(5.2, 3.4), layout="constrained")

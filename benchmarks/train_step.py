@@ -12,60 +12,59 @@ jax.config.update("jax_num_cpu_devices", 2)
 
 import itertools
 
+import jax.numpy as jnp
 import numpy as np
 import optax
 import torch
+from nerve_unet import open_stream
 from peers import BATCH, SIZE, WIDTHS, UNet
 from results import measure, print_result
 
-from nerve_jax import parallel
-from nerve_jax.folds import create_fold_programs
-from nerve_jax.models import create_model
-from nerve_jax.train_step import Frames, create_state, make_train_step, make_train_steps
+from nerve_jax.data.batches import Frames
+from nerve_jax.model.unet import create_model
+from nerve_jax.system import devices
+from nerve_jax.training.engine import Engine
+from nerve_jax.training.feed import ResidentFeed
+from nerve_jax.training.optimizer import TrainState
+from nerve_jax.training.step import make_train_step
 
 ROUNDS, CALLS = 5, 4
 
 
 def make_ours(images: np.ndarray, masks: np.ndarray, dtype: str):
-    """A call that takes one step of this project, and its compiled program."""
-    mesh = parallel.create_mesh()
-    apply, init = create_model(widths=WIDTHS, presence_head=False, compute_dtype=dtype)
-    optimizer = optax.adam(1e-3)
+    """A call that takes one step of this project, and the engine."""
+    apply, create_params = create_model(
+        widths=WIDTHS, presence_head=False, compute_dtype=dtype
+    )
+    adam = optax.adam(1e-3)
 
-    def loss(outputs, masks):
-        return optax.sigmoid_binary_cross_entropy(outputs.logits, masks).mean((1, 2, 3))
+    def init(key, scalars):
+        params = create_params(key)
+        return TrainState(jnp.int32(0), params, {}, adam.init(params), scalars)
 
-    def update(gradient, state, params):
+    def loss(params, state, batch, keys):
+        logits = apply(params, batch.images).logits
+        return optax.sigmoid_binary_cross_entropy(logits, batch.masks).mean((1, 2, 3))
+
+    def update(state, gradient):
         with jax.numpy_dtype_promotion("standard"):
-            return optimizer.update(gradient, state, params)
+            updates, opt_state = adam.update(gradient, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        return state._replace(step=state.step + 1, params=params, opt_state=opt_state)
 
-    step = make_train_step(
-        lambda params, images, masks, keys: loss(apply(params, images), masks),
-        optax.GradientTransformation(optimizer.init, update),
-        ema_decay=0.0,
-        accumulate_steps=1,
-        axis_name="batch",
-    )
-    ready = create_fold_programs(
-        lambda key: create_state(init(key), optimizer),
-        make_train_steps(lambda numbers: step),
-        mesh,
-    )
-    frames = jax.device_put(Frames(images, masks), parallel.replicated(mesh))
-    keys = jax.device_put(
-        jax.random.split(jax.random.key(0), 1), parallel.split_folds(mesh)
-    )
-    holder = {"states": ready.init(keys)}
-    rows = parallel.put(
-        np.arange(BATCH, dtype=np.int32).reshape(1, 1, -1), parallel.split_rows(mesh)
-    )
-    program = ready.run.lower(holder["states"], frames, rows, keys, {}).compile()
+    mesh = devices.create_mesh()
+    step = make_train_step(loss, update, axis_name="batch")
+    feed = ResidentFeed(Frames(images, masks), mesh, BATCH, seed=0)
+    engine = Engine(init, step, feed, predict=None, mesh=mesh, steps_per_call=1)
+    stream = open_stream(engine, np.arange(BATCH))
+    rows = stream.next_rows(0)[:, None]
+    holder = {"states": engine.init(stream.keys)}
 
     def call():
-        holder["states"], metrics = program(holder["states"], frames, rows, keys, {})
+        holder["states"], metrics = engine.step(holder["states"], rows, stream.keys)
         jax.block_until_ready(metrics)
 
-    return call, program
+    return call, engine
 
 
 def make_theirs(images, masks, *, compiled: bool, last: bool, dtype):
@@ -90,7 +89,7 @@ def make_theirs(images, masks, *, compiled: bool, last: bool, dtype):
 
 
 def main() -> None:
-    """Print each one's images a second and the ratios."""
+    """Print images per second of each and the ratios."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (BATCH, *SIZE), dtype=np.uint8)
     masks = (rng.random((BATCH, *SIZE)) < 0.1).astype(np.uint8) * 255

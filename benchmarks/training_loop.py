@@ -1,6 +1,6 @@
 """The whole training loop with augmentation, against the bare step and against smp.
 
-Here: `train_interval` on the net of configs/fast.py with the augmentations of
+Here: `training.loop.advance` on the net of configs/fast.py with the augmentations of
 configs/unet.py, frames resident, and once streamed from the records by Grain. Bare: the
 same step without augmentation.
 smp: segmentation_models_pytorch's ResNet-18 U-Net from random weights, fed by a
@@ -21,9 +21,10 @@ from results import measure, print_result
 from smp_unet import SmpUNet
 
 from configs import fast, unet
-from nerve_jax import parallel
-from nerve_jax.examples import Examples
-from nerve_jax.loading import load_examples_from
+from nerve_jax.commands import setup
+from nerve_jax.data.examples import Examples
+from nerve_jax.runs.config import set_fields
+from nerve_jax.system import devices
 
 STEPS, ROUNDS = 20, 5
 
@@ -31,8 +32,8 @@ STEPS, ROUNDS = 20, 5
 def make_config(records: str, augment: bool) -> ConfigDict:
     """The net to train, on a small phantom, with augmentation or without."""
     config = fast.get_config()
-    config.dataset, config.data_dir = "ultrasound_nerve/phantom", records
-    config.num_subjects, config.frames_per_subject = 12, 18
+    config.data.records_dir = records
+    config.data.phantom.num_subjects = 12
     config.augment = unet.get_config().augment
     if not augment:
         config.augment = ConfigDict(dict.fromkeys(config.augment, 0.0))
@@ -62,14 +63,13 @@ def make_smp(examples: Examples, strengths: ConfigDict, dtype: str):
 
 
 def main() -> None:
-    """Print images a second of each and the ratios."""
+    """Print images per second of each and the ratios."""
     flags.FLAGS(["training_loop"])
-    parallel.use_cpu_cores(BATCH, 1)
+    devices.use_cpu_cores(BATCH, 1)
     with tempfile.TemporaryDirectory() as records:
         config = make_config(records, augment=True)
-        examples = load_examples_from(config, "train")
-        streamed = config.copy_and_resolve_references()
-        streamed.max_resident_gb = 0.0
+        examples = setup.load_frames(config, "train")
+        streamed = set_fields(config, {"data.max_resident_gb": 0.0})
         strengths = config.augment
         contestants = {
             "loop": make_loop(config, examples),

@@ -1,7 +1,7 @@
-"""Trainings by `main.py`, each in a folder of its own, and their scores held together.
+"""Trainings by `main.py`, each in a folder of its own, and comparisons of their scores.
 
 One that is finished is not trained again, one that was stopped goes on from its newest
-checkpoint: a benchmark of many is stopped and started at will.
+checkpoint: a benchmark of many can be stopped and started at will.
 """
 
 import argparse
@@ -15,11 +15,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nerve_jax import environment, workdirs
-from nerve_jax.files import read_table, write_table
-from nerve_jax.intervals import bootstrap_mean
-from nerve_jax.metrics import compute_dice
-from nerve_jax.scores import read_scores
+from nerve_jax.runs import folder
+from nerve_jax.runs.score_table import read_scores
+from nerve_jax.scoring.intervals import bootstrap_mean
+from nerve_jax.scoring.metrics import compute_dice
+from nerve_jax.system import environment
+from nerve_jax.system.files import read_table, write_table
 
 HEADER = ("training", "seed", "steps", "commit", "frame", "person", "dice")
 
@@ -30,9 +31,9 @@ def run(workdir: Path, config: str, fields: dict, *flags: str, done: str) -> Non
     Args:
       workdir: its folder.
       config: stem of a file in configs/.
-      fields: of the configuration, by dotted name, set anew.
+      fields: of the configuration to set, by dotted name.
       flags: others than --config and --workdir.
-      done: name of the file that says that nothing is left to do.
+      done: name of the file whose presence says that the command has finished.
     """
     if (workdir / done).exists():
         return
@@ -55,7 +56,7 @@ def run(workdir: Path, config: str, fields: dict, *flags: str, done: str) -> Non
 
 
 class Scores(NamedTuple):
-    """What a training scored: frames, the person of each, and Dice."""
+    """Scores of one training: frames, the person of each, and Dice."""
 
     frames: list[str]
     groups: list[str]
@@ -69,11 +70,11 @@ def load_scores(paths: Sequence[Path]) -> Scores:
 
 
 class Table:
-    """Scores of trainings in one CSV file, a row a frame, that can be kept and compared.
+    """Scores of trainings in one CSV file, with one row per frame.
 
     Args:
-      path: of the file; made with the first training.
-      steps: of each training; a file with trainings of others is refused.
+      path: of the file; created with the first training.
+      steps: of each training; a file of other trainings is refused.
     """
 
     def __init__(self, path: Path, steps: int):
@@ -85,12 +86,12 @@ class Table:
 
     @property
     def commits(self) -> dict[str, list[str]]:
-        """Of which code the trainings are, by commit."""
+        """Names of the trainings of each commit."""
         found = {(row[3], row[0]) for row in self.rows}
         return {c: sorted(n for k, n in found if k == c) for c, _ in found}
 
     def get(self, name: str, seed: int, measure: Callable[[], Scores]) -> Scores:
-        """The scores of a training, which is done only if the file does not have it."""
+        """The scores of a training, which is run only if the file does not have it."""
         found = [row[4:] for row in self.rows if row[:2] == (name, str(seed))]
         if not found:
             found = [
@@ -110,7 +111,7 @@ class Table:
         seeds: Sequence[int],
         measure: Callable[[str, int], Scores],
     ) -> dict[str, list[Scores]]:
-        """The scores of trainings by name, one a seed; `measure` does one of them."""
+        """The scores of trainings by name, one per seed; `measure` runs one of them."""
         return {
             name: [
                 self.get(name, seed, functools.partial(measure, name, seed))
@@ -121,7 +122,7 @@ class Table:
 
 
 def create_parser(text: str, output: str) -> argparse.ArgumentParser:
-    """Flags of a benchmark on the open set: a text's first line, and where it writes."""
+    """Flags of a benchmark on usgra-seg: described by a text's first line."""
     parser = argparse.ArgumentParser(description=text.splitlines()[0])
     parser.add_argument("--usgra", required=True, help="folder of usgra-seg/dataset")
     parser.add_argument("--output", type=Path, default=Path(output))
@@ -132,20 +133,20 @@ def create_parser(text: str, output: str) -> argparse.ArgumentParser:
 def train(workdir: Path, config: str, fields: dict) -> Scores:
     """Train folds and read the scores of their validation frames."""
     run(workdir, config, fields, done="report.json")
-    folds = workdirs.finished_folds(workdir)
-    return load_scores([workdirs.fold_dir(workdir, f) / "scores.csv" for f in folds])
+    folds = folder.finished_folds(workdir)
+    return load_scores([folder.fold_dir(workdir, f) / "scores.csv" for f in folds])
 
 
 def compare(ours: Sequence[Scores], theirs: Sequence[Scores]) -> dict:
     """Dice of trainings minus that of others, paired by seed and frame.
 
     Args:
-      ours: one a seed.
-      theirs: of the same seeds, which scored the same frames.
+      ours: one per seed.
+      theirs: of the same seeds and frames.
 
     Returns:
-      "difference", its 95 % "interval" by drawing people (the noise of training itself
-      is not in it) and "by_seed", which shows some of that noise.
+      "difference", its 95 % "interval" over people (without the noise of training) and
+      "by_seed", which shows some of that noise.
     """
     pairs = list(zip(ours, theirs, strict=True))
     if any(a.frames != b.frames for a, b in pairs):
@@ -154,7 +155,7 @@ def compare(ours: Sequence[Scores], theirs: Sequence[Scores]) -> dict:
 
 
 def summarise(scored: Sequence[Scores], name: str = "dice") -> dict:
-    """Mean over trainings of several seeds, its interval, and each seed's."""
+    """Mean over trainings of several seeds, its interval, and the mean of each seed."""
     values = np.concatenate([one.dice for one in scored])
     people = [person for one in scored for person in one.groups]
     return {

@@ -1,7 +1,7 @@
 """For the last per cent: a wide residual net on larger frames, five folds, mirror images.
 
-    python main.py --config=configs/accurate.py --config.dataset=ultrasound_nerve/kaggle \
-        --config.manual_dir=FOLDER
+    python main.py --config=configs/accurate.py --config.data.name=ultrasound_nerve/kaggle \
+        --config.data.manual_dir=FOLDER
 
 Without a data set it trains on 200 simulated people. Score, time and memory are not yet
 measured on an accelerator; mirror images gained nothing where they were measured, on the
@@ -16,14 +16,14 @@ from configs import kaggle
 def get_config() -> ConfigDict:
     """The Kaggle run, deeper, larger and longer; by default on 200 simulated people."""
     config = kaggle.get_config()
-    config.dataset = "ultrasound_nerve/phantom"
-    config.num_subjects = 200
-    config.image_size = (224, 304)
-    config.blocks_per_level = 2
-    config.test_flips = True
+    config.data.name = "ultrasound_nerve/phantom"
+    config.data.phantom.num_subjects = 200
+    config.data.image_size = (224, 304)
+    config.model.blocks_per_level = 2
+    config.decision.test_flips = True
     config.num_train_steps = 17000
     config.eval_every_steps = 1700
-    config.warmup_steps = 500
+    config.optimizer.warmup_steps = 500
     config.augment.rotation_degrees = 20.0
     config.augment.scale_fraction = 0.25
     return config

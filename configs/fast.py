@@ -23,13 +23,13 @@ from configs import unet
 def get_config() -> ConfigDict:
     """Residual blocks, four narrow levels from half the resolution down."""
     config = unet.get_config()
-    config.widths = (16, 32, 64, 128)
-    config.block = "residual"
-    config.stem_stride = 2
-    config.learning_rate = 4e-3
+    config.model.widths = (16, 32, 64, 128)
+    config.model.block = "residual"
+    config.model.stem_stride = 2
+    config.optimizer.learning_rate = 4e-3
     config.num_train_steps = 4200
-    config.warmup_steps = 100
-    config.ema_decay = 0.995
+    config.optimizer.warmup_steps = 100
+    config.optimizer.ema_decay = 0.995
     config.eval_every_steps = 420
     config.augment.rotation_degrees = 20.0
     config.augment.scale_fraction = 0.25

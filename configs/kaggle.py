@@ -1,6 +1,6 @@
 """The real-length run on the Kaggle frames: five folds, for one accelerator or many.
 
-    python main.py --config=configs/kaggle.py --config.manual_dir=FOLDER
+    python main.py --config=configs/kaggle.py --config.data.manual_dir=FOLDER
 
 Score and time are not yet measured: neither the data nor an accelerator was at hand.
 """
@@ -13,17 +13,17 @@ from configs import unet
 def get_config() -> ConfigDict:
     """The reference with a wider net, larger frames and 60 epochs a fold."""
     config = unet.get_config()
-    config.dataset = "ultrasound_nerve/kaggle"
+    config.data.name = "ultrasound_nerve/kaggle"
     config.folds = (0, 1, 2, 3, 4)
-    config.image_size = (208, 288)
-    config.widths = (32, 64, 128, 256, 512)
-    config.block = "residual"
-    config.deep_supervision = True
-    config.dropout_rate = 0.1
-    config.compute_dtype = "bfloat16"
+    config.data.image_size = (208, 288)
+    config.model.widths = (32, 64, 128, 256, 512)
+    config.model.block = "residual"
+    config.model.deep_supervision = True
+    config.model.dropout_rate = 0.1
+    config.model.compute_dtype = "bfloat16"
     config.batch_size = 32
     config.num_train_steps = 8500  # 60 epochs of 4,500 frames
-    config.warmup_steps = 300
-    config.ema_decay = 0.999
+    config.optimizer.warmup_steps = 300
+    config.optimizer.ema_decay = 0.999
     config.eval_every_steps = 850
     return config

@@ -2,14 +2,14 @@
 # Train under Slurm.
 #
 #   sbatch --array=0-4 launch/slurm.sh configs/kaggle.py runs/kaggle \
-#       --config.manual_dir=FOLDER
+#       --config.data.manual_dir=FOLDER
 #       one job array element a fold, each on one GPU, all in one run's folder
 #   sbatch --nodes=2 --ntasks-per-node=8 --gpus-per-node=8 launch/slurm.sh \
-#       configs/kaggle.py runs/kaggle --config.manual_dir=FOLDER
+#       configs/kaggle.py runs/kaggle --config.data.manual_dir=FOLDER
 #       one job of 16 processes, a GPU each, that share out every batch
 #
 # Further words go to main.py. The folder of the run must be on a disk that all nodes see,
-# and so should the records (--config.data_dir=FOLDER), which are then prepared once.
+# and so should the records (--config.data.records_dir=FOLDER), which are then prepared once.
 #
 # Two minutes before its time is over, and when it is pre-empted, a job gets SIGTERM: it
 # saves, ends with 143, is queued again and goes on from there. A node that is lost costs

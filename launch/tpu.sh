@@ -5,7 +5,7 @@
 #   launch/tpu.sh setup             copies this folder to every host and installs it,
 #                                   with a Python of its own, by uv
 #   launch/tpu.sh train configs/kaggle.py gs://BUCKET/kaggle \
-#       --config.data_dir=gs://BUCKET/records    the same command on every host
+#       --config.data.records_dir=gs://BUCKET/records    the same command on every host
 #   launch/tpu.sh delete
 #
 # What is asked for is said by the variables below, such as
@@ -13,8 +13,8 @@
 #
 # The second word is the run's folder, which all hosts must see: gs://BUCKET/FOLDER, or a
 # mounted disk. The records are prepared once, on any machine that has the raw files:
-#   python main.py --config=configs/kaggle.py --mode=audit --config.manual_dir=FOLDER \
-#       --config.data_dir=gs://BUCKET/records
+#   python main.py --config=configs/kaggle.py --mode=audit --config.data.manual_dir=FOLDER \
+#       --config.data.records_dir=gs://BUCKET/records
 # Hosts find each other. A host that is lost costs the steps since the last evaluation: the others end
 # within a minute, and `train` goes on from there. Spot slices (SPOT=1) get SIGTERM 30 s
 # before they are taken away and save first; a new one must be created then.

@@ -90,7 +90,7 @@ def blob_frames():
 @pytest.fixture
 def kaggle_dir(tmp_path):
     """The competition's files, in small."""
-    from nerve_jax import rle
+    from nerve_jax.data import rle
 
     folder = tmp_path / "kaggle"
     (folder / "train").mkdir(parents=True)
@@ -114,56 +114,54 @@ def kaggle_dir(tmp_path):
     return folder
 
 
-@pytest.fixture(scope="session")
-def plain_programs():
-    """Return `create(apply, init, optimizer, mesh) -> FoldPrograms`, frames as they are."""
-    from nerve_jax import train_step
-    from nerve_jax.folds import create_fold_programs
-    from nerve_jax.losses import make_loss
-
-    loss = make_loss("bce_dice", presence_weight=0.1, coarse_weight=0.0)
-
-    def create(apply, init, optimizer, mesh, *, ema_decay=0.0, accumulate_steps=1):
-        step = train_step.make_train_step(
-            lambda params, images, masks, keys: loss(
-                apply(params, images, keys), masks
-            ),
-            optimizer,
-            ema_decay=ema_decay,
-            accumulate_steps=accumulate_steps,
-            axis_name="batch",
-        )
-        return create_fold_programs(
-            lambda key: train_step.create_state(init(key), optimizer),
-            train_step.make_train_steps(lambda numbers: step),
-            mesh,
-        )
-
-    return create
-
-
 @pytest.fixture
 def small_config(write_folder, blob_frames, tmp_path):
-    """Return `create(**fields) -> config` of a run of seconds on a folder of discs."""
+    """Return `create(**fields) -> config` of a run of seconds on a folder of discs.
+
+    Fields of sections are given by dotted name: `create(**{"model.widths": (8,)})`.
+    """
     from configs import unet
 
     folder = write_folder(blob_frames(4, 3))
 
     def create(**fields):
         config = unet.get_config()
-        config.update(
-            dataset="ultrasound_nerve/folder",
-            manual_dir=str(folder),
-            data_dir=str(tmp_path / "records"),
-            image_size=(24, 32),
-            widths=(8, 16),
-            batch_size=8,
-            num_train_steps=4,
-            eval_every_steps=2,
-            num_folds=2,
-            hidden_patch_px=8,
-        )
-        config.update(fields)
+        small = {
+            "data.name": "ultrasound_nerve/folder",
+            "data.manual_dir": str(folder),
+            "data.records_dir": str(tmp_path / "records"),
+            "data.image_size": (24, 32),
+            "model.widths": (8, 16),
+            "pretrain.patch_px": 8,
+            "batch_size": 8,
+            "num_train_steps": 4,
+            "eval_every_steps": 2,
+            "num_folds": 2,
+        }
+        config.update_from_flattened_dict(small | fields)
         return config
 
     return create
+
+
+@pytest.fixture(scope="session")
+def make_plain_step():
+    """Return `make(apply, optimizer, **options)`: a step on frames as they are."""
+    from nerve_jax.training.losses import make_loss
+    from nerve_jax.training.step import make_train_step
+
+    loss = make_loss("bce_dice", presence_weight=0.1, coarse_weight=0.0)
+
+    def make(apply, optimizer, *, accumulate_steps=1):
+        def compute_loss(params, state, batch, keys):
+            del state
+            return loss(apply(params, batch.images, keys), batch.masks)
+
+        return make_train_step(
+            compute_loss,
+            optimizer.update,
+            accumulate_steps=accumulate_steps,
+            axis_name="batch",
+        )
+
+    return make

@@ -14,10 +14,10 @@ import numpy as np
 from PIL import Image
 
 with atheris.instrument_imports(include=["nerve_jax", "PIL"]):
-    from nerve_jax import rle
-    from nerve_jax.datasets.ultrasound_nerve import layouts
-    from nerve_jax.errors import InputError
-    from nerve_jax.frames import read_image, read_mask
+    from nerve_jax.data import rle
+    from nerve_jax.data.frames import read_image, read_mask
+    from nerve_jax.data.ultrasound_nerve import layouts
+    from nerve_jax.system.errors import InputError
 
 TABLE = Path(tempfile.mkdtemp()) / "subjects.csv"
 

@@ -1,0 +1,26 @@
+"""--mode=audit: what is odd about a data set."""
+
+from nerve_jax.commands import setup
+from nerve_jax.commands.request import Request
+from nerve_jax.data.duplicates import find_duplicates
+from nerve_jax.data.examples import Examples
+from nerve_jax.reports.audit import compute_audit, describe
+from nerve_jax.reports.audit_page import render_audit
+from nerve_jax.system.console import say
+from nerve_jax.system.files import Path, write_json, write_whole
+
+
+def run(request: Request) -> None:
+    """Run the command."""
+    audit(setup.load_frames(request.config, request.split), request.folder)
+
+
+def audit(examples: Examples, workdir: Path) -> dict:
+    """Write audit.json and audit.html of a data set; return the content of the first."""
+    pairs = find_duplicates(examples.thumbnails, examples.digests)
+    content = compute_audit(examples, pairs)
+    workdir.mkdir(parents=True, exist_ok=True)
+    write_json(workdir / "audit.json", content)
+    write_whole(workdir / "audit.html", render_audit(content, examples))
+    say(describe(content), f"wrote {workdir / 'audit.json'} and audit.html")
+    return content

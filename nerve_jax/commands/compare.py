@@ -1,0 +1,119 @@
+"""--mode=compare: two runs against each other, frame by frame."""
+
+import numpy as np
+
+from nerve_jax.commands.request import Request
+from nerve_jax.runs import folder
+from nerve_jax.runs.score_table import read_scores
+from nerve_jax.scoring.intervals import bootstrap_mean
+from nerve_jax.scoring.metrics import compute_mean
+from nerve_jax.scoring.scores import Scored
+from nerve_jax.scoring.summary import compute_frame_measures
+from nerve_jax.system.console import say
+from nerve_jax.system.errors import InputError
+from nerve_jax.system.files import Path, open_path, write_json
+
+FEWEST_SUBJECTS = 5  # for a verdict; see `intervals` on how often fewer mislead
+
+
+def run(request: Request) -> None:
+    """Run the command."""
+    if len(request.workdirs) != 2:
+        raise InputError("comparing needs two runs: --workdirs=A,B")
+    compare(*map(open_path, request.workdirs), request.folder)
+
+
+def compare(first: Path, second: Path, workdir: Path) -> dict:
+    """Compare the out-of-fold scores of two runs on the frames that both scored.
+
+    Differences are first minus second, paired by frame; intervals come from drawing
+    subjects (see `intervals`). Writes `workdir/compare.json`: `difference` and
+    `interval` of Dice, `by_score` of the others too, and a `sentence`.
+
+    Returns:
+      The content of compare.json.
+
+    Raises:
+      InputError: a run without finished folds, no frame in common, or a frame whose
+        truth is not the same in both.
+    """
+    ours, theirs = _read_scores(first), _read_scores(second)
+    shared = sorted(set(ours.frames) & set(theirs.frames))
+    if not shared:
+        raise InputError(f"{first} and {second} have scored no frame in common")
+    num_lonely = len(set(ours.frames) ^ set(theirs.frames))
+    ours, theirs = (_in_order(scored, shared) for scored in (ours, theirs))
+    other = _find_other_truths(ours, theirs)
+    if other:
+        raise InputError(
+            f"{first} and {second} scored other truths under the same name: "
+            f"{', '.join(other[:8])}"
+        )
+    measures = [compute_frame_measures(scored) for scored in (ours, theirs)]
+    by_score = {}
+    for name in measures[0]:
+        difference = measures[0][name] - measures[1][name]
+        interval = bootstrap_mean(difference, ours.groups)
+        mean = compute_mean(difference)
+        by_score[name] = {"difference": mean, "interval": interval}
+    content = {
+        "runs": [str(first), str(second)],
+        **by_score["dice"],
+        "by_score": by_score,
+        "num_frames": len(shared),
+        "num_subjects": len(set(ours.groups)),
+        "num_frames_of_one_run_only": num_lonely,
+    }
+    content["sentence"] = describe(content)
+    workdir.mkdir(parents=True, exist_ok=True)
+    write_json(workdir / "compare.json", content)
+    say(content["sentence"], f"wrote {workdir / 'compare.json'}")
+    return content
+
+
+def describe(content: dict) -> str:
+    """Say in a sentence whether the difference in Dice can be told from noise."""
+    (first, second), difference = content["runs"], content["difference"]
+    low, high = content["interval"]
+    basis = f"{content['num_frames']} frames of {content['num_subjects']} subjects"
+    if np.isnan(low):
+        return (
+            f"{first} minus {second}: {difference:+.3f} Dice on {basis}; one subject "
+            "says nothing of others, so there is no interval."
+        )
+    if content["num_subjects"] < FEWEST_SUBJECTS:
+        return (
+            f"{first} minus {second}: {difference:+.3f} Dice ({low:+.3f} to {high:+.3f}) "
+            f"on {basis}: too few to tell a difference from noise."
+        )
+    verb = "can" if low > 0 or high < 0 else "cannot"
+    return (
+        f"{first} minus {second}: {difference:+.3f} Dice (95 % interval {low:+.3f} to "
+        f"{high:+.3f}) on {basis}; it {verb} be told from noise."
+    )
+
+
+def _read_scores(workdir: Path) -> Scored:
+    """The table of frames that a run's finished folds scored."""
+    folds = folder.finished_folds(workdir)
+    tables = [folder.fold_dir(workdir, fold) / "scores.csv" for fold in folds]
+    if not tables:
+        raise InputError(f"{workdir}: no finished fold there to compare")
+    folder.check_reported(tables)
+    return read_scores(tables)
+
+
+def _in_order(scored: Scored, frames: list[str]) -> Scored:
+    """The rows of some frames, in their order."""
+    where = {frame: row for row, frame in enumerate(scored.frames)}
+    return scored.select(np.array([where[frame] for frame in frames]))
+
+
+def _find_other_truths(ours: Scored, theirs: Scored) -> list[str]:
+    """Frames whose numbers of nerve pixels, or of pixels, are not the same in both."""
+    truths = [
+        (scored.counts[:, 0] + scored.counts[:, 2], scored.counts.sum(1))
+        for scored in (ours, theirs)
+    ]
+    differ = (truths[0][0] != truths[1][0]) | (truths[0][1] != truths[1][1])
+    return [frame for frame, other in zip(ours.frames, differ, strict=True) if other]

@@ -1,0 +1,164 @@
+"""Folds of a run: dealt and checked, then trained; shared by --mode=train and pretrain."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from nerve_jax.data.duplicates import shared_subjects
+from nerve_jax.data.population import Population
+from nerve_jax.data.splits import Splits, load_or_create_splits
+from nerve_jax.runs import folder, identity
+from nerve_jax.runs.config import to_plain
+from nerve_jax.runs.folder import Fold
+from nerve_jax.system import locks, processes, signals
+from nerve_jax.system.console import say
+from nerve_jax.system.errors import InputError
+from nerve_jax.system.files import Path
+from nerve_jax.system.processes import StopPoint
+from nerve_jax.training.engine import Engine
+from nerve_jax.training.loop import Steps, train_folds
+from nerve_jax.training.progress import RunLog
+from nerve_jax.training.task import Task
+
+
+def prepare(
+    config: ConfigDict,
+    workdir: Path,
+    population: Population,
+    dealt: np.ndarray,
+    *,
+    force: bool,
+    task: str = folder.SEGMENTATION,
+    change_split: Callable[[dict], dict] = lambda split: split,
+) -> Splits:
+    """Check that a folder fits, write what describes the run; return the folds' frames.
+
+    Args:
+      config: of the run.
+      workdir: its folder.
+      population: its data set.
+      dealt: whether each frame is dealt into folds.
+      force: go on with another configuration, data set or code than before.
+      task: see `identity.check_run`.
+      change_split: gives the frames of a fold from those dealt to it.
+
+    Raises:
+      InputError: the folder holds a run that this one does not go on from.
+    """
+    examples, groups = population.examples, population.groups
+    plain = to_plain(config)
+    forced = identity.check_run(workdir, plain, examples, task=task, force=force)
+    dealt_splits = _split(config, workdir, population, np.flatnonzero(dealt))
+    splits = [change_split(split) for split in dealt_splits]
+    folder.check_splits(workdir, splits)
+    identity.save_run(workdir, plain, examples, groups, task=task, forced=forced)
+    for number in config.folds:
+        folder.save_split(workdir, number, splits[number])
+    return splits
+
+
+def train_all(
+    config: ConfigDict,
+    workdir: Path,
+    folds: Sequence[Fold],
+    task: Task,
+    engine: Engine,
+    started: float,
+) -> None:
+    """Train folds that are not finished, so many at a time as ride together.
+
+    Args:
+      config: of the run.
+      workdir: its folder.
+      folds: a multiple of `config.folds_together`.
+      task: what is learnt.
+      engine: trains it.
+      started: `time.perf_counter()` from which wall seconds count.
+
+    Raises:
+      RunError: training could not go on.
+      StoppedError: a signal asked to stop; what was trained is saved.
+    """
+    together = config.folds_together
+    for first in range(0, len(folds), together):
+        riding = folds[first : first + together]
+        finished = processes.share(lambda: folder.finished_folds(workdir))
+        if {fold.number for fold in riding} <= set(finished):
+            continue
+        with _hold_locks(riding):
+            _train_together(config, workdir, riding, task, engine, started)
+        started = time.perf_counter()
+
+
+def _train_together(
+    config: ConfigDict,
+    workdir: Path,
+    folds: Sequence[Fold],
+    task: Task,
+    engine: Engine,
+    started: float,
+) -> None:
+    """Train folds that ride together to their end."""
+    steps = Steps(config.num_train_steps, config.eval_every_steps)
+    engine.compile(*steps)
+    log = RunLog(
+        workdir,
+        [fold.number for fold in folds],
+        num_train_steps=steps.total,
+        batch_size=config.batch_size,
+        measure=task.measure,
+        started=started,
+    )
+    with log, signals.listen() as stop:
+        step = train_folds(
+            engine, engine.feed, task, folds, log, steps=steps, stop=StopPoint(stop)
+        )
+        # Also where these folds are finished, for others may be to come.
+        if step < steps.total or processes.agree(bool(stop)):
+            saved = [fold.checkpoints for fold in folds]
+            raise signals.describe(stop, step, saved)
+
+
+@contextlib.contextmanager
+def _hold_locks(folds: Sequence[Fold]) -> Iterator[None]:
+    """Keep other runs from the folds; process 0 holds the locks for all."""
+    with contextlib.ExitStack() as stack:
+
+        def hold() -> None:
+            for fold in folds:
+                stack.enter_context(locks.hold(fold.lock))
+
+        processes.share(hold)
+        yield
+
+
+def _split(
+    config: ConfigDict, workdir: Path, population: Population, dealt: np.ndarray
+) -> Splits:
+    """Read or create splits.json; subjects that share a view count as one."""
+    examples, groups = population.examples, population.groups
+    for people in shared_subjects(examples.subjects, groups):
+        shown = ", ".join(people[:6]) + ", …" * (len(people) > 6)
+        say(f"subjects that share frames are kept together in the folds: {shown}")
+    path = workdir / "splits.json"
+    found = path.exists()
+    workdir.mkdir(parents=True, exist_ok=True)
+    splits = load_or_create_splits(
+        path,
+        [examples.frames[i] for i in dealt],
+        [groups[i] for i in dealt],
+        examples.presence[dealt],
+        num_folds=config.num_folds,
+        seed=config.seed,
+    )
+    if found and len(splits) != config.num_folds:
+        say(f"{path} has {len(splits)} folds and is honoured, whatever num_folds says")
+    wrong = [fold for fold in config.folds if not 0 <= fold < len(splits)]
+    if wrong:
+        raise InputError(
+            f"folds={config.folds}: there are folds 0 to {len(splits) - 1}"
+        )
+    return splits

@@ -1,0 +1,211 @@
+"""--mode=predict: from a folder of frames to masks and a table."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from rich.progress import track
+
+from nerve_jax.commands import setup
+from nerve_jax.commands.request import Request
+from nerve_jax.data import rle
+from nerve_jax.data.frames import IMAGE_SUFFIXES, read_file, read_image, read_mask
+from nerve_jax.data.resize import resize_image
+from nerve_jax.reports.pictures import outline
+from nerve_jax.runs.config import load_config, override
+from nerve_jax.runs.members import load_members
+from nerve_jax.runs.out_of_fold import load_rule
+from nerve_jax.scoring.decide import Rule, check_rule
+from nerve_jax.scoring.predictor import PresenceProbs, Probs
+from nerve_jax.system import files
+from nerve_jax.system.console import create_console, say
+from nerve_jax.system.errors import InputError, RunError
+from nerve_jax.system.files import read_table, show, write_png, write_table
+
+FRAMES_IN_MEMORY, PIXELS_IN_MEMORY = 64, 64_000_000
+
+
+def run(request: Request) -> None:
+    """Run the command."""
+    trained = load_config(request.folder)
+    setup.prepare_devices(trained)
+    predict(
+        request.folder,
+        request.overrides,
+        Path(request.input),
+        Path(request.output),
+        submission=request.submission,
+    )
+
+
+def predict(
+    workdir: files.Path,
+    overrides: dict,
+    input_dir: Path,
+    output_dir: Path,
+    *,
+    submission: bool,
+) -> int:
+    """Segment a folder of frames with the average of all finished folds.
+
+    `overrides` may set fields of "decision" again. See `predict_folder` for what is
+    written and raised.
+
+    Returns:
+      How many frames were done.
+    """
+    config = override(load_config(workdir), overrides, ("decision.",), workdir)
+    check_rule(config.decision.rule)
+    members = list(load_members(workdir).values())
+    if not config.decision.ensemble:
+        members = members[:1]
+    predictor = setup.create_predictor_of(config)
+    count = predict_folder(
+        input_dir,
+        output_dir,
+        lambda images: predictor(members, images),
+        image_size=tuple(config.data.image_size),
+        rule=load_rule(workdir, config.decision.rule, config.decision.threshold),
+        submission=submission,
+    )
+    say(
+        f"{count} frames by {len(members)} fold(s); wrote {output_dir}/predictions.csv",
+        "  masks/ and overlays/" + (", submission.csv" if submission else ""),
+    )
+    return count
+
+
+def predict_folder(
+    input_dir: Path,
+    output_dir: Path,
+    predict_images: Callable[[np.ndarray], tuple[Probs, PresenceProbs]],
+    *,
+    image_size: tuple[int, int],
+    submission: bool,
+    rule: Rule,
+) -> int:
+    """Segment every frame of a folder.
+
+    Writes `masks/<stem>.png` (0 or 255, the frame's own size), `overlays/<stem>.png`,
+    `predictions.csv` and, if asked, `submission.csv`. A frame that cannot be read is
+    listed in `errors.csv` and keeps none of the others from being done.
+
+    Args:
+      input_dir: folder of PNG, TIFF, JPEG or BMP frames.
+      output_dir: made if it is not there.
+      predict_images: frames at training size -> probabilities.
+      image_size: training height and width.
+      submission: write the Kaggle file too.
+      rule: makes a mask of probabilities.
+
+    Returns:
+      How many frames were done.
+
+    Raises:
+      InputError: no frames there.
+      RunError: some frames could not be read, or would share another's mask file; all
+        others are done.
+    """
+    paths = list_frames(input_dir)
+    for folder in ("masks", "overlays"):
+        (output_dir / folder).mkdir(parents=True, exist_ok=True)
+    rows, errors = [], []
+    for readable in _read_in_chunks(paths, errors):
+        small = np.stack([resize_image(image, image_size) for _, image in readable])
+        for (path, image), probs, presence in zip(
+            readable, *predict_images(small), strict=True
+        ):
+            pred = rule.mask(probs, float(presence), image.shape)
+            present = rule.presence(probs, float(presence))
+            rows.append(_write_frame(output_dir, path, image, pred, present))
+    write_table(
+        output_dir / "predictions.csv",
+        ("frame", "presence", "area", "probability"),
+        [(show(row[0]), *row[1:-1]) for row in rows],
+    )
+    if submission:
+        runs = {row[0]: row[-1] for row in rows}
+        write_submission(output_dir / "submission.csv", runs, output_dir / "masks")
+    if errors:
+        write_table(output_dir / "errors.csv", ("file", "error"), errors)
+        listing = "\n".join(f"  - {name}: {error}" for name, error in errors)
+        raise RunError(
+            f"{len(errors)} of {len(paths)} frames could not be read; the others are "
+            f"done:\n{listing}\nListed in {output_dir / 'errors.csv'}"
+        )
+    (output_dir / "errors.csv").unlink(missing_ok=True)
+    return len(rows)
+
+
+def list_frames(input_dir: Path) -> list[Path]:
+    """Frames of a folder, or of its images/, in order of name; numbers by value."""
+    folder = input_dir / "images" if (input_dir / "images").is_dir() else input_dir
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder (--input)")
+    paths = [
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.name[0] != "."
+    ]
+    if not paths:
+        kinds = ", ".join(IMAGE_SUFFIXES)
+        raise InputError(f"{folder}: no frames ({kinds}) there (--input)")
+
+    def order(path: Path):
+        digits = path.stem if path.stem.isdecimal() and len(path.stem) < 100 else ""
+        return (not digits, int(digits or 0), path.name)
+
+    return sorted(paths, key=order)
+
+
+def _read_in_chunks(
+    paths: Sequence[Path], errors: list[tuple[str, str]]
+) -> Iterator[list[tuple[Path, np.ndarray]]]:
+    """Frames as memory can hold them at a time; those that cannot be read go to errors."""
+    chunk: list[tuple[Path, np.ndarray]] = []
+    done: dict[str, str] = {}
+    for path in track(paths, "predicting", transient=True, console=create_console()):
+        try:
+            if path.stem in done:
+                raise ValueError(f"would share one mask file with {done[path.stem]}")
+            image = read_image(read_file(path))
+        except (OSError, ValueError) as error:
+            problem = getattr(error, "strerror", None) or str(error)
+            errors.append((show(path.name), show(problem)))
+            continue
+        done[path.stem] = path.name
+        chunk.append((path, image))
+        pixels = sum(image.size for _, image in chunk)
+        if len(chunk) == FRAMES_IN_MEMORY or pixels > PIXELS_IN_MEMORY:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def _write_frame(output_dir, path, image, pred, presence) -> tuple:
+    name = f"{path.stem}.png"
+    write_png(output_dir / "masks" / name, pred.astype(np.uint8) * 255)
+    overlay = outline(image, prediction=pred)
+    write_png(output_dir / "overlays" / name, overlay)
+    area = int(pred.sum())
+    return path.stem, int(area > 0), area, f"{presence:.6f}", rle.encode(pred)
+
+
+def write_submission(path: Path, runs: dict[str, str], masks_dir: Path) -> None:
+    """Write the Kaggle file `img,pixels`, and check it against the masks on disk.
+
+    Args:
+      path: of the CSV file.
+      runs: run lengths of each frame by name.
+      masks_dir: holds `<name>.png` of each, which its row must decode to.
+
+    Raises:
+      RunError: a row decodes to another mask.
+    """
+    rows = [(show(name), pixels) for name, pixels in runs.items()]
+    write_table(path, ("img", "pixels"), rows)
+    for name, row in zip(runs, read_table(path), strict=True):
+        mask = read_mask((masks_dir / f"{name}.png").read_bytes())
+        if not np.array_equal(rle.decode(row["pixels"], *mask.shape), mask):
+            raise RunError(f"{path}: frame {row['img']} does not decode to its mask")

@@ -1,0 +1,117 @@
+"""Every --mode by name: what it needs, what it takes, and what it runs."""
+
+import dataclasses
+
+from ml_collections import ConfigDict
+
+from nerve_jax.commands import audit, compare, evaluate, plan, predict, pretrain, train
+from nerve_jax.commands.request import Command, Request
+from nerve_jax.runs.config import check_fields
+from nerve_jax.system import processes
+from nerve_jax.system.errors import InputError
+
+PROCESSES = ("coordinator", "num_processes", "process_id")
+
+
+def _tune(request: Request) -> None:
+    from nerve_jax.commands import tune  # Optuna takes a second that others are spared
+
+    tune.run(request)
+
+
+COMMANDS = {
+    "train": Command(
+        "Train folds, score them out of fold, and report on all that are finished.",
+        ("config", "workdir", "force", *PROCESSES),
+        ("config",),
+        train.run,
+        together=True,
+    ),
+    "pretrain": Command(
+        "Learn from frames without masks, for --config.start.workdir of a training.",
+        ("config", "workdir", "force", *PROCESSES),
+        ("config",),
+        pretrain.run,
+        together=True,
+    ),
+    "tune": Command(
+        "Search the fields that config.tuning.space names, by cross-validation.",
+        ("config", "workdir"),
+        ("config",),
+        _tune,
+    ),
+    "plan": Command(
+        "Measure a data set and write a configuration for it, with reasons.",
+        ("config", "workdir"),
+        ("config",),
+        plan.run,
+    ),
+    "evaluate": Command(
+        "Score a trained run on labelled frames that it has not seen.",
+        ("config", "workdir", "split", *PROCESSES),
+        ("workdir",),
+        evaluate.run,
+        together=True,
+    ),
+    "predict": Command(
+        "Segment a folder of frames with a trained run.",
+        ("config", "workdir", "input", "output", "submission"),
+        ("workdir", "input", "output"),
+        predict.run,
+    ),
+    "compare": Command(
+        "Hold the out-of-fold scores of two runs against each other.",
+        ("workdirs", "workdir"),
+        ("workdirs", "workdir"),
+        compare.run,
+    ),
+    "audit": Command(
+        "Find what is odd about a data set: duplicates, contradictions, outliers.",
+        ("config", "workdir", "split"),
+        ("config",),
+        audit.run,
+    ),
+}
+
+
+def run(request: Request, given: set[str], reference: ConfigDict) -> None:
+    """Run a command.
+
+    Args:
+      request: the command line.
+      given: names of the flags that were on it.
+      reference: a configuration that has every field.
+
+    Raises:
+      InputError: a flag is missing or does not fit, or a field is unknown.
+      RunError: the command could not be finished.
+    """
+    if request.mode not in COMMANDS:
+        raise InputError(f"--mode={request.mode} is not one of: {', '.join(COMMANDS)}")
+    command = COMMANDS[request.mode]
+    check_flags(request, command, given)
+    if request.config is not None:
+        check_fields(request.config, reference)
+    connected = command.together and processes.connect(
+        request.coordinator, request.num_processes, request.process_id
+    )
+    command.run(dataclasses.replace(request, connected=connected))
+
+
+def check_flags(request: Request, command: Command, given: set[str]) -> None:
+    """Raise `InputError` where flags are missing, or where there are others."""
+    mode = f"--mode={request.mode}"
+    needless = sorted(given - {"mode", "verbosity", *command.flags})
+    if needless:
+        names = ", ".join(f"--{name}" for name in needless)
+        raise InputError(f"{mode} does not take {names}; see {mode} --help")
+    if "config" in command.needs and request.config is None:
+        raise InputError(
+            f"{mode} needs a configuration: --config=configs/unet.py, or unet for short"
+        )
+    missing = [
+        n for n in ("workdirs", "workdir", "input", "output") if n in command.needs
+    ]
+    missing = [f"--{name}" for name in missing if not getattr(request, name)]
+    if missing:
+        raise InputError(f"{mode} needs {', '.join(missing)}; see {mode} --help")

@@ -1,0 +1,69 @@
+"""What a command line asks for, and what a command takes of it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ml_collections import ConfigDict
+
+from nerve_jax.system.files import Path, open_path
+
+
+@dataclass(frozen=True)
+class Request:
+    """A command line, parsed.
+
+    Attributes:
+      mode: a key of `COMMANDS`.
+      config: None without --config.
+      overrides: fields given by --config.name=, by dotted name.
+      workdir: folder of the run; "" where none was named.
+      workdirs: of two runs to compare.
+      split: of the data set.
+      input: folder of frames.
+      output: folder of masks and tables.
+      submission: write the Kaggle file.
+      force: go on though configuration, data set or code differ.
+      coordinator: HOST:PORT of process 0; "" where not given.
+      num_processes: of the run; 0 where not given.
+      process_id: of this process; -1 where not given.
+      connected: whether this process is one of several of a run.
+    """
+
+    mode: str
+    config: ConfigDict | None = None
+    overrides: dict = field(default_factory=dict)
+    workdir: str = ""
+    workdirs: tuple[str, ...] = ()
+    split: str = "train"
+    input: str = ""
+    output: str = ""
+    submission: bool = False
+    force: bool = False
+    coordinator: str = ""
+    num_processes: int = 0
+    process_id: int = -1
+    connected: bool = False
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder, on a disk or in a bucket."""
+        return open_path(self.workdir)
+
+
+@dataclass(frozen=True)
+class Command:
+    """One --mode.
+
+    Attributes:
+      summary: what it does, a sentence.
+      flags: names of the flags that it takes, beside --mode and --verbosity.
+      needs: those without which it cannot run.
+      run: does it.
+      together: whether several processes can do it.
+    """
+
+    summary: str
+    flags: tuple[str, ...]
+    needs: tuple[str, ...]
+    run: Callable[[Request], None]
+    together: bool = False

@@ -1,0 +1,184 @@
+"""From a configuration to what the packages below take: frames, model, task, engine."""
+
+import functools
+
+from ml_collections import ConfigDict
+
+from nerve_jax.data.examples import Examples
+from nerve_jax.data.loading import load_all_frames, load_split
+from nerve_jax.data.population import Population
+from nerve_jax.data.resize import check_image_size
+from nerve_jax.model.unet import create_model
+from nerve_jax.scoring.decide import check_rule
+from nerve_jax.scoring.predictor import create_predictor
+from nerve_jax.system import devices
+from nerve_jax.system.errors import InputError, check_at_least
+from nerve_jax.training.augment import make_augment
+from nerve_jax.training.engine import Engine
+from nerve_jax.training.feed import create_feed
+from nerve_jax.training.losses import make_loss
+from nerve_jax.training.optimizer import create_optimizer
+from nerve_jax.training.scalars import fill_in, read_scalars
+from nerve_jax.training.segmentation import Segmentation
+from nerve_jax.training.step import make_train_step
+from nerve_jax.training.task import Task
+from nerve_jax.training.transfer import check_take, make_begin
+
+
+def load_frames(config: ConfigDict, split: str) -> Examples:
+    """The frames of a split of the configuration's data set, at its training size."""
+    return load_split(split, **_name_source(config))
+
+
+def load_frames_of_all_splits(config: ConfigDict) -> tuple[Examples, Examples]:
+    """See `load_all_frames`."""
+    return load_all_frames(**_name_source(config))
+
+
+def _name_source(config: ConfigDict) -> dict:
+    return {
+        "image_size": tuple(config.data.image_size),
+        "name": config.data.name,
+        "records_dir": config.data.records_dir,
+        "manual_dir": config.data.manual_dir,
+        "phantom": config.data.phantom.to_dict(),
+    }
+
+
+def create_model_of(config: ConfigDict):
+    """The model of a configuration, created once: `create_model`'s (apply, init)."""
+    return _create_model(tuple(config.model.items()))
+
+
+@functools.cache
+def _create_model(options: tuple):
+    return create_model(**dict(options))
+
+
+def create_predictor_of(config: ConfigDict):
+    """The predictor of a run's model, with mirror images if the decision wants them."""
+    apply, _ = create_model_of(config)
+    return create_predictor(
+        apply,
+        batch_size=config.batch_size // config.accumulate_steps,
+        flips=config.decision.test_flips,
+    )
+
+
+def create_segmentation(config: ConfigDict, population: Population) -> Segmentation:
+    """The task of --mode=train."""
+    apply, _ = create_model_of(config)
+    return Segmentation(
+        apply,
+        population.examples,
+        config.to_dict(),
+        config.decision.threshold,
+        create_begin(config, population),
+    )
+
+
+def create_begin(config: ConfigDict, population: Population):
+    """Where folds begin: see `make_begin`."""
+    return make_begin(population, workdir=config.start.workdir, take=config.start.take)
+
+
+def create_engine(config: ConfigDict, mesh, examples: Examples, task: Task) -> Engine:
+    """The engine of a task, its frames on the devices or streamed.
+
+    Other runs that differ in scalars alone may share it (see `Engine.with_scalars`).
+    """
+    _, init = create_model_of(config)
+    sections = config.to_dict()
+    create = functools.partial(
+        create_optimizer,
+        num_train_steps=config.num_train_steps,
+        encoder_frozen_steps=config.start.encoder_frozen_steps,
+        encoder_rate_factor=config.start.encoder_rate_factor,
+    )
+
+    def init_state(key, scalars):
+        return create(**sections["optimizer"]).init(init(key), scalars)
+
+    def update(state, gradient):
+        # The optimizer's numbers are arguments of the program: it is built as it is traced.
+        own = fill_in(sections, state.scalars)["optimizer"]
+        return create(**own).update(state, gradient)
+
+    return Engine(
+        init_state,
+        make_train_step(
+            task.loss,
+            update,
+            accumulate_steps=config.accumulate_steps,
+            axis_name="batch",
+        ),
+        create_feed(
+            examples,
+            mesh,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            max_resident_gb=config.data.max_resident_gb,
+        ),
+        create_predictor_of(config),
+        mesh=mesh,
+        scalars=read_scalars(sections),
+        steps_per_call=config.steps_per_call,
+    )
+
+
+def prepare_devices(
+    config: ConfigDict, folds_together: int = 1, *, connected: bool = False
+) -> None:
+    """Use all cores of a CPU, unless connected to other processes; keep programs."""
+    if not connected:
+        devices.use_cpu_cores(
+            config.batch_size, config.accumulate_steps, folds_together
+        )
+    devices.keep_compiled_programs()
+
+
+def check_config(config: ConfigDict, mesh) -> None:
+    """Raise `InputError` for what cannot be trained with."""
+    devices.check_batch_size(mesh, config.batch_size, config.accumulate_steps)
+    check_at_least(1, eval_every_steps=config.eval_every_steps)
+    check_at_least(0, seed=config.seed, steps_per_call=config.steps_per_call)
+    check_image_size(tuple(config.data.image_size))
+    check_rule(config.decision.rule)
+    if not config.folds:
+        raise InputError('folds=(): name at least one, e.g. --config.folds="(0,)"')
+    if len(config.folds) % config.folds_together:
+        raise InputError(
+            f"folds={config.folds} are {len(config.folds)}, which is no multiple of "
+            f"folds_together={config.folds_together}"
+        )
+    _check_sections(config)
+    if config.start.encoder_frozen_steps and not config.start.workdir:
+        raise InputError(
+            f"start.encoder_frozen_steps={config.start.encoder_frozen_steps}: without "
+            "start.workdir the encoder would be kept at random weights"
+        )
+
+
+def _check_sections(config: ConfigDict) -> None:
+    """Build what sections describe: each function checks its own arguments."""
+    create_model_of(config)
+    make_loss(**config.loss)
+    make_augment(**config.augment)
+    create_optimizer(
+        **config.optimizer,
+        num_train_steps=config.num_train_steps,
+        encoder_frozen_steps=config.start.encoder_frozen_steps,
+        encoder_rate_factor=config.start.encoder_rate_factor,
+    )
+    check_take(config.start.take)
+
+
+def check_mixing(config: ConfigDict, mesh) -> None:
+    """Raise `InputError` where frames cannot be mixed two by two."""
+    each = config.batch_size // config.accumulate_steps // mesh.shape["batch"]
+    if config.augment.cutmix_prob and each % 2:
+        raise InputError(
+            f"augment.cutmix_prob={config.augment.cutmix_prob}: frames are mixed two by "
+            f"two, and each device takes {each} at a time; choose a batch_size of which "
+            "it takes an even number"
+        )

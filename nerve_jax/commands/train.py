@@ -1,0 +1,133 @@
+"""--mode=train: folds -> out-of-fold predictions -> one report."""
+
+import time
+
+from ml_collections import ConfigDict
+
+from nerve_jax.commands import setup
+from nerve_jax.commands.folds import prepare, train_all
+from nerve_jax.commands.request import Request
+from nerve_jax.data.population import (
+    Population,
+    check_labelled,
+    find_people,
+    leave_out_doubtful,
+)
+from nerve_jax.reports.report import write_report
+from nerve_jax.reports.tables import print_scores
+from nerve_jax.runs import folder
+from nerve_jax.runs.config import to_plain
+from nerve_jax.runs.folder import Fold
+from nerve_jax.system import devices, locks, processes
+from nerve_jax.system.console import say
+from nerve_jax.system.files import Path
+from nerve_jax.training.engine import Engine
+from nerve_jax.training.task import Task
+
+
+def run(request: Request) -> None:
+    """Run the command."""
+    config = request.config
+    setup.prepare_devices(config, config.folds_together, connected=request.connected)
+    cross_validate(config, request.folder, force=request.force)
+
+
+def cross_validate(config: ConfigDict, workdir: Path, *, force: bool = False) -> dict:
+    """Train the folds that `config.folds` names, score them, and report on all finished.
+
+    Folds that are finished already are not trained again; one that was interrupted goes
+    on from its newest checkpoint. Of several processes (see `processes`) process 0
+    writes what is not a checkpoint.
+
+    Args:
+      config: of the run.
+      workdir: its folder; other runs may train other folds in it at the same time.
+      force: go on with another configuration, data set or code than before.
+
+    Returns:
+      The content of report.json.
+
+    Raises:
+      InputError: a configuration, data set or folder that does not fit.
+      RunError: training could not go on.
+      StoppedError: a signal asked to stop; what was trained is saved.
+    """
+    started = time.perf_counter()
+    mesh = devices.create_mesh(config.folds_together)
+    setup.check_config(config, mesh)
+    setup.check_mixing(config, mesh)
+    examples = processes.take_turns(lambda: setup.load_frames(config, "train"))
+    population = find_people(examples)
+    check_labelled(examples)
+    task = setup.create_segmentation(config, population)
+    engine = setup.create_engine(config, mesh, examples, task)
+    return train_and_report(
+        config, workdir, population, task, engine, started, force=force
+    )
+
+
+def train_and_report(
+    config: ConfigDict,
+    workdir: Path,
+    population: Population,
+    task: Task,
+    engine: Engine,
+    started: float,
+    *,
+    force: bool = False,
+) -> dict:
+    """What `cross_validate` does once frames are loaded and the engine is created.
+
+    Args:
+      config: of the run.
+      workdir: its folder.
+      population: labelled, at least in part.
+      task: segmentation.
+      engine: trains it.
+      started: `time.perf_counter()` from which wall seconds count.
+      force: see `cross_validate`.
+    """
+    examples = population.examples
+    splits = processes.share(
+        lambda: prepare(config, workdir, population, examples.labelled, force=force)
+    )
+    folds = [
+        _choose_frames(config, workdir, number, splits[number], population)
+        for number in config.folds
+    ]
+    train_all(config, workdir, folds, task, engine, started)
+    content = processes.share(lambda: _report(workdir, config, population))
+    title = f"{workdir}: {examples.fingerprint}, {content['num_frames']} frames"
+    print_scores(content, title=title, folds=content["by_fold"])
+    say(
+        f"wrote {workdir / 'report.html'}, report.json and, in fold_k/, scores.csv with "
+        "one row per frame"
+    )
+    return content
+
+
+def _report(workdir: Path, config: ConfigDict, population: Population) -> dict:
+    """Write the report, one run at a time: others may train other folds in the folder."""
+    with locks.hold(workdir / "report.lock", wait=True):
+        return write_report(
+            workdir,
+            to_plain(config),
+            population,
+            rule=config.decision.rule,
+            threshold=config.decision.threshold,
+        )
+
+
+def _choose_frames(
+    config: ConfigDict, workdir: Path, number: int, split: dict, population: Population
+) -> Fold:
+    positions = population.examples.positions
+    given, val = positions(split["train"]), positions(split["val"])
+    train = given
+    if config.data.clean_train:
+        train = leave_out_doubtful(given, population)
+        say(
+            f"clean_train: {len(given) - len(train)} contradicted empty frames are not "
+            "trained on"
+        )
+    return Fold(number, folder.fold_dir(workdir, number), given, train, val)

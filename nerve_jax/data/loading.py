@@ -1,0 +1,186 @@
+"""From the name of a data set to its frames in memory.
+
+Resized frames are kept on disk beside the records, so that a data set is decoded once
+and not at every start: a folder with an npy file for each array, mapped into memory when
+read, and a JSON file for the texts. It is written beside and renamed, so it is whole or
+not there; it may be deleted at any time.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow_datasets as tfds
+from jaxtyping import UInt8
+
+from nerve_jax.data import records, rle
+from nerve_jax.data.examples import Examples, join_examples
+from nerve_jax.data.records import prepare, quiet_tfds
+from nerve_jax.data.resize import check_image_size, resize_image, resize_pair
+from nerve_jax.system.console import is_first
+from nerve_jax.system.errors import InputError
+
+CACHE_VERSION = 2  # of what is kept and how it is made; another one is not read
+THUMBNAIL_SIZE = (48, 64)
+
+
+def load_split(split: str, image_size: tuple[int, int], **source) -> Examples:
+    """Load the frames of a split.
+
+    Args:
+      split: "train" or, where the data set has one, "test".
+      image_size: training height and width in px.
+      **source: of `records.open_records`.
+
+    Raises:
+      InputError: no such data set, split or size, or raw files that cannot be used.
+      RunError: the records cannot be written.
+    """
+    return _load(*records.open_records(**source), split, image_size, source)
+
+
+def load_all_frames(image_size: tuple[int, int], **source) -> tuple[Examples, Examples]:
+    """Load split "train", and the same joined by all unlabelled frames of other splits.
+
+    Frames of other splits that have a mask are for scoring, and stay unseen. Unlike
+    those of one split, joined frames are copied into memory. See `load_split` for
+    arguments and errors.
+    """
+    builder, folder = records.open_records(**source)
+    train = _load(builder, folder, "train", image_size, source)
+    more = []
+    for split in records.list_splits(builder):
+        if split != "train":
+            part = _load(builder, folder, split, image_size, source)
+            more.append(part.choose(np.flatnonzero(~part.labelled)))
+    more = [part for part in more if len(part)]
+    return train, join_examples([train, *more]) if more else train
+
+
+def _load(builder, folder: Path, split: str, image_size, source: dict) -> Examples:
+    examples = load_examples(builder, split, tuple(image_size))
+    if is_first():
+        records.publish(folder, source.get("records_dir", ""))
+    return examples
+
+
+def load_examples(
+    builder: tfds.core.DatasetBuilder, split: str, image_size: tuple[int, int]
+) -> Examples:
+    """Prepare the records if need be, decode every frame of a split and resize it.
+
+    What was decoded is kept beside the records (see `write_cache`) and only mapped into
+    memory the next time.
+
+    Args:
+      builder: of `records`.
+      split: "train" or, where the data set has one, "test".
+      image_size: training height and width in px.
+
+    Raises:
+      InputError: no such split or size, or raw files that cannot be used.
+      RunError: the records cannot be written.
+    """
+    check_image_size(image_size)
+    prepare(builder)
+    with quiet_tfds():
+        if split not in builder.info.splits:
+            names = ", ".join(builder.info.splits)
+            raise InputError(
+                f"{builder.info.full_name} has no split {split!r}; it has {names}"
+            )
+        source = builder.as_data_source(split=split)
+    height, width = image_size
+    folder = Path(builder.data_path) / "resized" / f"{split}_{height}x{width}"
+    columns = read_cache(folder)
+    if columns is None:
+        columns = _decode(source, image_size)
+        write_cache(folder, columns)
+        columns = read_cache(folder) or columns
+    return Examples(**columns, fingerprint=builder.info.full_name, source=source)
+
+
+def _decode(source: Sequence[dict], image_size: tuple[int, int]) -> dict:
+    """Decode and resize every frame: the columns of `Examples`, in order of ids."""
+    with quiet_tfds():
+        records = sorted(
+            (
+                _read_record(source[i], image_size) | {"records": np.int64(i)}
+                for i in range(len(source))
+            ),
+            key=lambda record: record["frames"],
+        )
+    columns = {key: [record[key] for record in records] for key in records[0]}
+    return {
+        key: tuple(values) if isinstance(values[0], str) else np.stack(values)
+        for key, values in columns.items()
+    }
+
+
+def _read_record(record: dict, image_size: tuple[int, int]) -> dict:
+    image, mask = record["image"][..., 0], record["mask"][..., 0]
+    small_image, small_mask = resize_pair(record, image_size)
+    return {
+        "images": small_image,
+        "thumbnails": resize_image(image, THUMBNAIL_SIZE),
+        "masks": small_mask,
+        "sizes": np.array(image.shape, np.int64),
+        "truths": rle.encode(mask.astype(bool)),
+        "frames": record["frame"].decode(),
+        "subjects": record["subject"].decode(),
+        "labelled": np.bool_(record["labelled"]),
+        "spacing_mm": np.asarray(record["spacing_mm"], np.float32),
+        "saturated_share": np.float32((image == 255).mean()),
+        "digests": compute_digest(image),
+    }
+
+
+def read_cache(folder: Path) -> dict | None:
+    """Columns as `write` was given them; None where there are none whole of this version."""
+    try:
+        content = json.loads((folder / "texts.json").read_text())
+        if content.pop("version") != CACHE_VERSION:
+            return None
+        names = content.pop("arrays")
+        columns = {name: tuple(values) for name, values in content.items()}
+        for name in names:
+            columns[name] = np.load(folder / f"{name}.npy", mmap_mode="r")
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError):
+        return None  # not there, or damaged: made anew
+    return columns
+
+
+def write_cache(folder: Path, columns: dict[str, np.ndarray | tuple[str, ...]]) -> None:
+    """Keep columns, arrays and tuples of texts; where that is not possible, don't."""
+    try:
+        folder.parent.mkdir(exist_ok=True)
+        beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    except OSError:
+        return  # records on a read-only disk are decoded at every start
+    try:
+        texts = {name: v for name, v in columns.items() if isinstance(v, tuple)}
+        arrays = sorted(columns.keys() - texts.keys())
+        for name in arrays:
+            np.save(beside / f"{name}.npy", columns[name], allow_pickle=False)
+        content = {"version": CACHE_VERSION, "arrays": arrays, **texts}
+        (beside / "texts.json").write_text(json.dumps(content))
+        if (
+            read_cache(folder) is None
+        ):  # no other run was first, which may have it mapped
+            shutil.rmtree(folder, ignore_errors=True)
+            os.replace(beside, folder)
+    except OSError:  # a full disk, or another run was first
+        pass
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def compute_digest(image: UInt8[np.ndarray, "height width"]) -> str:
+    """Hash the pixels and size of an image, 16 hex digits."""
+    content = repr(image.shape).encode() + np.ascontiguousarray(image).tobytes()
+    return hashlib.blake2b(content, digest_size=8).hexdigest()

@@ -1,0 +1,135 @@
+"""Data sets too big for a device: batches read from the records while training.
+
+Grain's worker processes decode, resize and hand over whole batches; which frames are in
+which batch is the same function of (seed, fold, step) as for frames that lie on the
+device, so both ways train alike.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from nerve_jax.data.batches import Frames, batch_positions
+from nerve_jax.data.examples import Examples
+from nerve_jax.data.resize import resize_pair
+from nerve_jax.system import devices, signals
+
+NUM_WORKERS = 2  # processes per fold
+BATCHES_AHEAD = 2  # per worker
+LAST_STEP = 2**31 - 1  # streams do not end by themselves
+
+
+class BatchLoader(NamedTuple):
+    """Reads the batch of a step; runs in a worker process.
+
+    Attributes:
+      source: the records.
+      records: where in it each training frame is.
+      image_size: training height and width in px.
+      batch_size: frames a step, over all processes.
+      own: places in the batch that this process reads.
+      seed: of the run.
+      fold: number of the fold.
+    """
+
+    source: Any
+    records: np.ndarray
+    image_size: tuple[int, int]
+    batch_size: int
+    own: list[int]
+    seed: int
+    fold: int
+
+    def __call__(self, step: int) -> Frames:
+        positions = batch_positions(
+            int(step),
+            batch_size=self.batch_size,
+            num_frames=len(self.records),
+            seed=self.seed,
+            fold=self.fold,
+        )
+        pairs = [
+            resize_pair(self.source[int(record)], self.image_size)
+            for record in self.records[positions[self.own]]
+        ]
+        return Frames(*map(np.stack, zip(*pairs, strict=True)))
+
+
+def open_streams(
+    folds: Sequence[int],
+    trains: Sequence[np.ndarray],
+    *,
+    examples: Examples,
+    mesh,
+    batch_size: int,
+    seed: int,
+) -> Callable[[int], Frames]:
+    """Read the batches of some folds; each process those of its own devices.
+
+    Args:
+      folds: their numbers.
+      trains: positions of the training frames of each.
+      examples: of the data set.
+      mesh: of `create_mesh`.
+      batch_size: frames a step, over all processes.
+      seed: of the run.
+
+    Returns:
+      `next_rows(step)`, uint8 [folds batch height width] as far as this process needs
+      them; fast where steps follow one another, for workers read ahead.
+    """
+    own_folds, own_frames = devices.find_own_rows(mesh, batch_size)
+    loaders = [
+        BatchLoader(
+            examples.source,
+            examples.records[trains[place]],
+            examples.images.shape[1:],
+            batch_size,
+            own_frames,
+            seed,
+            folds[place],
+        )
+        for place in own_folds
+    ]
+    ahead: dict[str, Any] = {"step": None, "streams": []}
+
+    def next_rows(step: int) -> Frames:
+        if step != ahead["step"]:
+            for stream in ahead["streams"]:
+                stream.close()
+            ahead["streams"] = [_read_from(loader, step) for loader in loaders]
+        ahead["step"] = step + 1
+        rows = [next(stream) for stream in ahead["streams"]]
+        return jax.tree.map(lambda *x: np.stack(x), *rows)
+
+    return next_rows
+
+
+def _read_from(loader: BatchLoader, first_step: int) -> Iterator[Frames]:
+    import grain  # a second that runs with frames on the device are spared
+
+    options = grain.MultiprocessingOptions(NUM_WORKERS, BATCHES_AHEAD)
+    dataset = grain.MapDataset.range(first_step, LAST_STEP).map(loader)
+    reading = grain.ReadOptions(num_threads=1, prefetch_buffer_size=BATCHES_AHEAD)
+    ahead = dataset.to_iter_dataset(reading)
+    return iter(ahead.mp_prefetch(options, worker_init_fn=_follow_run))
+
+
+def _follow_run(worker: int, num_workers: int) -> None:
+    """End with the run, however that ends; Ctrl-C goes to all of a terminal's."""
+    del worker, num_workers  # Grain hands them to whatever it starts a worker with
+    for number in signals.SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    run = multiprocessing.parent_process()
+
+    def watch() -> None:
+        run.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

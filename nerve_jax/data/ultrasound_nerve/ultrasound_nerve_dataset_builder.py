@@ -1,0 +1,192 @@
+"""tfds builder of ultrasound frames of nerves, simulated and real, without TensorFlow.
+
+Records are prepared as array_record files and read back by `as_data_source`. The name
+of a configuration gains a fingerprint of its options and source files when the builder
+is made, e.g. `ultrasound_nerve/phantom-seed0-5d1c3b0a9f2e/1.0.0`, so that changed input is
+prepared again and never served from old records. A phantom's seed is named, for phantoms
+of one seed show the same people, however many.
+"""
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import tensorflow_datasets as tfds
+from PIL import Image
+
+from nerve_jax.data.phantom import anatomy, people
+from nerve_jax.data.ultrasound_nerve import layouts, sources
+from nerve_jax.system.errors import InputError
+
+VERSION = "1.0.0"
+
+
+@dataclasses.dataclass
+class PhantomConfig(tfds.core.BuilderConfig):
+    """Simulated frames.
+
+    Attributes:
+      num_subjects: how many people.
+      frames_per_subject: how many frames of each.
+      seed: of the simulation.
+    """
+
+    num_subjects: int = 47
+    frames_per_subject: int = 18
+    seed: int = 0
+
+
+@dataclasses.dataclass
+class SourceConfig(tfds.core.BuilderConfig):
+    """Frames from files.
+
+    Attributes:
+      manual_dir: folder of the raw files, laid out as the configuration's name says.
+    """
+
+    manual_dir: str = ""
+
+
+class Builder(tfds.core.GeneratorBasedBuilder):
+    """Frames with the outline of the brachial plexus, by subject.
+
+    Features of a record: `image` uint8 [height, width, 1]; `mask` uint8 of the same
+    shape, 0 or 1, all 0 where the frame is unlabelled; `subject`, the person; `frame`,
+    an id unique in the data set; `labelled`, whether the mask is a truth; `spacing_mm`
+    float32 [2], height and width of a pixel, NaN where unknown.
+    """
+
+    VERSION = tfds.core.Version(VERSION)
+    BUILDER_CONFIGS: ClassVar = [
+        PhantomConfig(name="phantom", description="Simulated neck frames."),
+        SourceConfig(name="kaggle", description="Kaggle's competition of 2016."),
+        SourceConfig(name="usgra", description="The open usgra-seg frames (CC-BY)."),
+        SourceConfig(name="folder", description="Any folder of images and masks."),
+    ]
+
+    def __init__(self, *, config=None, data_dir=None, **kwargs):
+        """Create the builder of one configuration.
+
+        Args:
+          config: a name, or a `PhantomConfig` or `SourceConfig` with its options set.
+          data_dir: folder of prepared records; tfds's own by default.
+          **kwargs: `version`, as tfds takes it.
+
+        Raises:
+          InputError: an unknown name, or source files that cannot be used.
+        """
+        config = self._find_config(config)
+        self._splits: sources.Splits | None = None
+        if isinstance(config, SourceConfig):
+            self._splits = _list_source(config)
+            digest = sources.fingerprint(self._splits)
+        else:
+            digest = _phantom_fingerprint(config)
+        config = dataclasses.replace(config, name=f"{config.name}-{digest}")
+        kwargs.setdefault("file_format", "array_record")
+        super().__init__(config=config, data_dir=data_dir, **kwargs)
+
+    @classmethod
+    def _find_config(cls, config):
+        if config is None:
+            return cls.BUILDER_CONFIGS[0]
+        if not isinstance(config, str):
+            # tfds restores builders by their options, with the fingerprint in the name
+            return dataclasses.replace(config, name=config.name.split("-")[0])
+        for known in cls.BUILDER_CONFIGS:
+            if known.name == config:
+                return known
+        names = ", ".join(known.name for known in cls.BUILDER_CONFIGS)
+        raise InputError(f"dataset ultrasound_nerve/{config} is not one of: {names}")
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        frame = tfds.features.Image(
+            shape=(None, None, 1), dtype=np.uint8, encoding_format="png"
+        )
+        features = tfds.features.FeaturesDict(
+            {
+                "image": frame,
+                "mask": frame,
+                "subject": tfds.features.Text(),
+                "frame": tfds.features.Text(),
+                "labelled": tfds.features.Scalar(np.bool_),
+                "spacing_mm": tfds.features.Tensor(shape=(2,), dtype=np.float32),
+            }
+        )
+        return self.dataset_info_from_configs(
+            features=features, supervised_keys=("image", "mask")
+        )
+
+    def download_and_prepare(self, **kwargs) -> None:
+        """Prepare the records, once; every source file is checked before any is written.
+
+        Raises:
+          InputError: names every frame and mask that cannot be used.
+        """
+        if self._splits is not None and not self.data_path.exists():
+            sources.check_frames(self._splits)
+        super().download_and_prepare(**kwargs)
+
+    def _split_generators(self, dl_manager):
+        del dl_manager  # nothing is downloaded
+        if self._splits is None:
+            return {"train": self._generate_phantom()}
+        return {s: self._generate_source(f) for s, f in self._splits.items()}
+
+    def _generate_examples(self):
+        raise AssertionError("every split names its own generator")
+
+    def _generate_phantom(self) -> Iterator[tuple[str, dict]]:
+        config = self.builder_config
+        for frame in people.simulate_frames(
+            config.num_subjects, config.frames_per_subject, config.seed
+        ):
+            name = f"{frame.subject:03d}_{frame.index:03d}"
+            subject = f"{frame.subject:03d}"
+            spacing = anatomy.SPACING_MM
+            yield name, _record(frame.image, frame.mask, subject, name, True, spacing)
+
+    def _generate_source(self, frames) -> Iterator[tuple[str, dict]]:
+        for f in frames:
+            image, mask = f.read()
+            labelled = f.mask is not None
+            yield (
+                f.frame,
+                _record(image, mask, f.subject, f.frame, labelled, f.spacing_mm),
+            )
+
+
+def _record(image, mask, subject, frame, labelled, spacing_mm) -> dict:
+    return {
+        "image": Image.fromarray(image),
+        "mask": Image.fromarray(mask.astype(np.uint8)),
+        "subject": subject,
+        "frame": frame,
+        "labelled": labelled,
+        "spacing_mm": np.asarray(spacing_mm, np.float32),
+    }
+
+
+def _list_source(config: SourceConfig) -> sources.Splits:
+    if not config.manual_dir:
+        raise InputError(
+            f"ultrasound_nerve/{config.name} reads your own copy of the files: name its "
+            "folder, --config.data.manual_dir=FOLDER (the README says where to get it), or "
+            "that of records prepared from them, --config.data.records_dir=FOLDER"
+        )
+    folder = Path(os.path.expanduser(config.manual_dir)).resolve()
+    splits, problems = layouts.LAYOUTS[config.name](folder)
+    if problems:  # say at once what else is wrong, inside the files
+        sources.check_frames(splits, problems)
+    return splits
+
+
+def _phantom_fingerprint(config: PhantomConfig) -> str:
+    options = (config.num_subjects, config.frames_per_subject, config.seed, VERSION)
+    text = repr((*options, people.VERSION))
+    digest = hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+    return f"seed{config.seed}-{digest}"

@@ -1,1 +1,0 @@
-"""Data sets as tfds builders, one folder each."""

@@ -1,0 +1,135 @@
+"""Layers of a U-Net written so that XLA runs them fast.
+
+Each equals the plain definition, values and gradients: convolution, a 2x2 max pool
+without select-and-scatter, the maximum of a frame, a 2x2 transposed convolution as one
+matrix product, group norm that reads its input once, and the moves between space and
+channels.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from nerve_jax.model import winograd
+
+# From so many channels in and out and pixels in all frames on, Winograd's form is faster
+# on a CPU: below, the passes over frames or over the kernel cost more than they save.
+WINOGRAD_CHANNELS = 64
+WINOGRAD_PIXELS = 512
+
+
+def conv(
+    x: Float[Array, "batch height width channels"],
+    kernel: Float[Array, "size size channels features"],
+) -> Float[Array, "batch height width features"]:
+    """Convolve with an odd kernel, zeros around the frame; one dtype throughout."""
+
+    def plain(x, kernel):
+        return jax.lax.conv_general_dilated(
+            x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+
+    batch, height, width, channels = x.shape
+    pays = (
+        kernel.shape[0] == 3
+        and height % winograd.TILE == width % winograd.TILE == 0
+        and min(channels, kernel.shape[-1]) >= WINOGRAD_CHANNELS
+        and batch * height * width >= WINOGRAD_PIXELS
+    )
+    if not pays:
+        return plain(x, kernel)
+    return jax.lax.platform_dependent(x, kernel, cpu=winograd.conv_3x3, default=plain)
+
+
+def max_pool_2x2(
+    x: Float[Array, "batch height width channels"],
+) -> Float[Array, "batch half_height half_width channels"]:
+    """Take the maximum of every 2x2 window; height and width must be even.
+
+    Where several of the four are equal, the gradient is shared among them.
+    """
+    rows = jnp.maximum(x[:, 0::2], x[:, 1::2])
+    return jnp.maximum(rows[:, :, 0::2], rows[:, :, 1::2])
+
+
+def max_of_frame(
+    x: Float[Array, "batch height width channels"],
+) -> Float[Array, "batch channels"]:
+    """Take the largest value of each channel; one pixel that has it takes the gradient.
+
+    The gradient of `jnp.max` compares values with their maximum: where the compiler works
+    them out twice, rounded differently, none is equal, and 0 / 0 follows.
+    """
+    batch, height, width, channels = x.shape
+    pixels = x.reshape(batch, height * width, channels)
+    where = jnp.argmax(pixels, axis=1, keepdims=True)
+    return jnp.take_along_axis(pixels, where, axis=1)[:, 0]
+
+
+def upsample_2x2(
+    x: Float[Array, "batch height width channels"],
+    kernel: Float[Array, "2 2 channels features"],
+    bias: Float[Array, " features"],
+) -> Float[Array, "batch double_height double_width features"]:
+    """Convolve transposed with stride 2: each pixel is painted as a 2x2 patch.
+
+    Output pixel (2 y + i, 2 x + j) is x[y, x] times kernel[i, j], plus bias.
+    """
+    channels, features = kernel.shape[2:]
+    columns = kernel.transpose(2, 0, 1, 3).reshape(channels, 4 * features)
+    return depth_to_space(x @ columns, 2) + bias.reshape(1, 1, 1, features)
+
+
+def space_to_depth(
+    x: Float[Array, "batch height width channels"], stride: int
+) -> Float[Array, "batch coarse_height coarse_width more_channels"]:
+    """Fold every stride x stride pixels into the channels of one; sizes must divide."""
+    batch, height, width, channels = x.shape
+    rows, columns = height // stride, width // stride
+    cells = x.reshape(batch, rows, stride, columns, stride, channels)
+    cells = cells.transpose(0, 1, 3, 2, 4, 5)
+    return cells.reshape(batch, rows, columns, stride * stride * channels)
+
+
+def depth_to_space(
+    x: Float[Array, "batch height width channels"], stride: int
+) -> Float[Array, "batch fine_height fine_width fewer_channels"]:
+    """Unfold channels into stride x stride pixels: undoes `space_to_depth`."""
+    batch, rows, columns, channels = x.shape
+    features = channels // stride**2
+    cells = x.reshape(batch, rows, columns, stride, stride, features)
+    cells = cells.transpose(0, 1, 3, 2, 4, 5)
+    return cells.reshape(batch, rows * stride, columns * stride, features)
+
+
+def repeat_pixels(
+    x: Float[Array, "batch height width channels"], times: int
+) -> Float[Array, "batch fine_height fine_width channels"]:
+    """Show every pixel as times x times equal ones."""
+    return jnp.repeat(jnp.repeat(x, times, axis=1), times, axis=2)
+
+
+def group_norm(
+    x: Float[Array, "batch height width channels"],
+    scale: Float[Array, " channels"],
+    bias: Float[Array, " channels"],
+    num_groups: int,
+    epsilon: float = 1e-5,
+) -> Float[Array, "batch height width channels"]:
+    """Normalise groups of channels over space (Wu & He 2018), statistics in float32.
+
+    Mean and mean of squares are taken per channel in one pass, then per group. The
+    result has the dtype of `x`.
+    """
+    batch, channels = x.shape[0], x.shape[-1]
+    wide = x.astype(jnp.float32)
+    moments = jnp.stack([wide.mean((1, 2)), jnp.square(wide).mean((1, 2))])
+    grouped = moments.reshape(2, batch, num_groups, channels // num_groups).mean(-1)
+    mean, mean_square = grouped[0], grouped[1]
+    variance = jnp.maximum(mean_square - jnp.square(mean), 0)
+    inverse = jax.lax.rsqrt(variance + epsilon)
+    repeats = channels // num_groups
+    factor = jnp.repeat(inverse, repeats, axis=-1) * scale.reshape(1, channels)
+    offset = bias.reshape(1, channels) - jnp.repeat(mean, repeats, axis=-1) * factor
+    spread = (batch, 1, 1, channels)
+    return (wide * factor.reshape(spread) + offset.reshape(spread)).astype(x.dtype)

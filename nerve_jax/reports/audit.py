@@ -1,0 +1,228 @@
+"""What is odd about a data set, found before a model is blamed.
+
+Frames that occur twice, people who share frames, labels that contradict each other,
+frames and masks unlike the others. Scores cannot be believed, or beaten, past these.
+"""
+
+from collections import Counter
+
+import numpy as np
+from jaxtyping import Float
+from scipy import stats
+
+from nerve_jax.data.duplicates import (
+    SAME_VIEW,
+    Pair,
+    contradicting_empty,
+    group_subjects,
+    shared_subjects,
+)
+from nerve_jax.data.examples import Examples
+from nerve_jax.scoring.decide import count_pieces
+from nerve_jax.scoring.metrics import compute_mean
+
+DISAGREEMENT_DICE = 0.5  # outlines of one view that agree less contradict each other
+OUTLIER_DEVIATIONS = 4.0  # robust standard deviations from the data set's median
+USUAL_SIZE_SHARE = 0.9  # of frames; with a size so common, every other one is odd
+ALONE_SHARE = 0.9  # of subjects in frames, from which nobody seems to know who is who
+RARE_SHARE = 0.05  # of masks; pieces in so few of them are odd
+SATURATED_SHARE = 0.02  # of a frame's pixels, and that much more than is usual
+
+
+def compute_audit(examples: Examples, pairs: list[Pair]) -> dict:
+    """Everything odd about a data set.
+
+    Labels are compared at training size, a pixel being nerve if half of it is.
+
+    Args:
+      examples: all frames of a split.
+      pairs: of `find_duplicates`.
+
+    Returns:
+      `num_frames`, `num_labelled`, `num_subjects`, `one_frame_a_subject`;
+      `shared_subjects`: groups of subjects with a view in common;
+      `exact_duplicates`, `near_duplicates`: pairs with `frames`, `subjects`,
+      `similarity`, and `dice` between their labels (None if not both have one);
+      `contradictions`: those of them that show the same view and whose labels cannot
+      both be right, with `kind`;
+      `contradicting_empty`: frames labelled empty whose twin shows a nerve;
+      `label_noise_dice`: mean Dice between the two labels of one view, over the
+      `num_label_pairs` pairs of which at least one shows a nerve (NaN without any): how
+      far labels agree with each other, and about what a model can be asked for;
+      `label_noise_dice_both_present`: of those pairs in which both do;
+      `sizes`, `odd_sizes`, `odd_intensities`, `odd_masks`: frames with `reasons`;
+      `presence_by_subject`: [frames with a nerve, labelled frames] of each.
+    """
+    groups = group_subjects(examples.subjects, pairs)
+    described = [_describe_pair(pair, examples) for pair in pairs]
+    labelled = [p for p in described if p["same_view"] and p["nerves"]]
+    both = [p["dice"] for p in labelled if p["nerves"] == 2]
+    people = len(set(examples.subjects))
+    empty = contradicting_empty(pairs, examples.presence, examples.labelled)
+    return {
+        "num_frames": len(examples),
+        "num_labelled": int(examples.labelled.sum()),
+        "num_subjects": people,
+        "one_frame_a_subject": people >= max(ALONE_SHARE * len(examples), 3),
+        "shared_subjects": shared_subjects(examples.subjects, groups),
+        "exact_duplicates": [p for p in described if p["exact"]],
+        "near_duplicates": [p for p in described if not p["exact"]],
+        "contradictions": [p for p in described if p["kind"]],
+        "contradicting_empty": [examples.frames[i] for i in empty],
+        "label_noise_dice": compute_mean(np.array([p["dice"] for p in labelled])),
+        "num_label_pairs": len(labelled),
+        "label_noise_dice_both_present": compute_mean(np.array(both)),
+        "presence_by_subject": _count_presence(examples),
+        "sizes": {f"{h}x{w}": count for (h, w), count in _count_sizes(examples)},
+        "odd_sizes": _find_odd_sizes(examples),
+        "odd_intensities": _find_odd_intensities(examples),
+        "odd_masks": _find_odd_masks(examples),
+    }
+
+
+def describe(content: dict) -> str:
+    """Say in a few lines what an audit found."""
+    noise = content["label_noise_dice"]
+    count = {k: len(v) for k, v in content.items() if isinstance(v, list)}
+    text = f"""\
+{content["num_frames"]} frames of {content["num_subjects"]} subjects, \
+{content["num_labelled"]} labelled
+{count["exact_duplicates"]} pairs of equal frames, {count["near_duplicates"]} of nearly \
+equal ones; {len(list_across(content))} of them across subjects
+{count["shared_subjects"]} group(s) of subjects that share a view; each counts as one \
+subject in the folds
+{count["contradictions"]} pairs contradict each other; {count["contradicting_empty"]} \
+frames are labelled empty and have a twin with a nerve
+{count["odd_sizes"]} frames of odd size, {count["odd_intensities"]} of odd intensity, \
+{count["odd_masks"]} odd masks"""
+    if content["num_label_pairs"]:
+        text += (
+            f"\ntwo labels of one view agree with Dice {noise:.3f} on average "
+            f"({content['num_label_pairs']} pairs)"
+        )
+    if content["one_frame_a_subject"]:
+        text += (
+            "\nnearly every frame counts as a subject of its own: if people recur, one "
+            "may be on both sides of a fold and scores are optimistic"
+        )
+    return text
+
+
+def list_across(content: dict) -> list[dict]:
+    """Of the pairs that an audit found, equal ones first, those of two subjects."""
+    pairs = content["exact_duplicates"] + content["near_duplicates"]
+    return [pair for pair in pairs if len(set(pair["subjects"])) > 1]
+
+
+def _describe_pair(pair: Pair, examples: Examples) -> dict:
+    places = [pair.first, pair.second]
+    labelled = bool(examples.labelled[places].all())
+    same_view = labelled and pair.similarity >= SAME_VIEW
+    masks = examples.masks[places] >= 128
+    nerves = int(examples.presence[places].sum())
+    areas, shared = masks.sum(), (masks[0] & masks[1]).sum()
+    dice = (2.0 * float(shared / areas) if areas else 1.0) if labelled else None
+    kind = ""
+    if same_view and nerves == 1:
+        kind = "one is labelled empty"
+    elif same_view and dice < DISAGREEMENT_DICE:
+        kind = "outlines differ"
+    return {
+        "frames": [examples.frames[i] for i in places],
+        "subjects": [examples.subjects[i] for i in places],
+        "similarity": round(pair.similarity, 4),
+        "exact": pair.exact,
+        "dice": dice,
+        "nerves": nerves,
+        "same_view": same_view,
+        "kind": kind,
+    }
+
+
+def _count_presence(examples: Examples) -> dict[str, list[int]]:
+    subjects = np.array(examples.subjects)
+    counts = {}
+    for subject in sorted(set(examples.subjects)):
+        rows = (subjects == subject) & examples.labelled
+        counts[subject] = [int(examples.presence[rows].sum()), int(rows.sum())]
+    return counts
+
+
+def _count_sizes(examples: Examples) -> list[tuple[tuple[int, int], int]]:
+    return Counter(tuple(map(int, size)) for size in examples.sizes).most_common()
+
+
+def _find_odd_sizes(examples: Examples) -> list[dict]:
+    usual, count = _count_sizes(examples)[0]
+    if count < USUAL_SIZE_SHARE * len(examples):
+        return []
+    odd = np.flatnonzero((examples.sizes != np.array(usual)).any(1))
+    return [
+        {
+            "frame": examples.frames[i],
+            "reasons": ["{}x{} px, not {}x{}".format(*examples.sizes[i], *usual)],
+        }
+        for i in odd
+    ]
+
+
+def _find_odd_intensities(examples: Examples) -> list[dict]:
+    saturated = examples.saturated_share
+    limit = np.median(saturated) + SATURATED_SHARE
+    mean = examples.images.mean((1, 2))
+    deviation = _deviations(mean)
+    found = []
+    for i, frame in enumerate(examples.frames):
+        reasons = []
+        if saturated[i] > limit:
+            reasons.append(f"{saturated[i]:.1%} of its pixels are saturated")
+        if np.ptp(examples.images[i]) == 0:
+            reasons.append("it shows nothing: all pixels alike")
+        elif abs(deviation[i]) > OUTLIER_DEVIATIONS:
+            reasons.append(
+                f"mean grey {mean[i]:.0f}, {deviation[i]:+.1f} robust deviations"
+            )
+        if reasons:
+            found.append({"frame": frame, "reasons": reasons})
+    return found
+
+
+def _find_odd_masks(examples: Examples) -> list[dict]:
+    """Masks whose area, place or number of pieces is unlike the others'."""
+    rows = np.flatnonzero(examples.presence)
+    if not rows.size:
+        return []
+    masks = examples.masks[rows].astype(np.float32) / 255
+    height, width = masks.shape[1:]
+    area = masks.mean((1, 2))
+    across = (np.arange(width) + 0.5) / width
+    down = (np.arange(height) + 0.5) / height
+    total = np.maximum(masks.sum((1, 2)), 1e-6)
+    measures = {
+        "area": area,
+        "centre across": (masks.sum(1) * across).sum(1) / total,
+        "centre down": (masks.sum(2) * down).sum(1) / total,
+    }
+    deviations = {name: _deviations(values) for name, values in measures.items()}
+    deviations["area"] = _deviations(np.log(np.maximum(area, 1e-6)))
+    pieces = np.array([count_pieces(mask >= 0.5) for mask in masks])
+    rare = np.mean(pieces > 1) <= RARE_SHARE
+    found = []
+    for i, row in enumerate(rows):
+        reasons = [
+            f"{name} {measures[name][i]:.3f} of the frame's, "
+            f"{values[i]:+.1f} robust deviations"
+            for name, values in deviations.items()
+            if abs(values[i]) > OUTLIER_DEVIATIONS
+        ]
+        if rare and pieces[i] > 1:
+            reasons.append(f"{pieces[i]} pieces")
+        if reasons:
+            found.append({"frame": examples.frames[row], "reasons": reasons})
+    return found
+
+
+def _deviations(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Distance from the median in robust standard deviations; 0 where all are alike."""
+    spread = float(stats.median_abs_deviation(values, scale="normal"))
+    return (values - np.median(values)) / spread if spread else np.zeros(len(values))

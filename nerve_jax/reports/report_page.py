@@ -1,0 +1,115 @@
+"""The page of a run: all that a reader needs to believe its numbers, or not to."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from nerve_jax.data.examples import Examples
+from nerve_jax.reports import html, plots
+from nerve_jax.reports.audit_page import picture_findings
+from nerve_jax.reports.tables import BY_FOLD, HEADLINE, list_headline
+from nerve_jax.runs.config import flatten
+from nerve_jax.scoring.calibration import Reliability
+from nerve_jax.scoring.metrics import compute_dice, compute_presence, empty_counts
+from nerve_jax.scoring.scores import Scored
+
+PAIRS_SHOWN = 4  # of a kind, of what the audit found
+FRAMES_SHOWN = 3  # of the best, of the median, of the worst
+FACTS = ("dataset", "time", "commit", "device", "num_devices", "machine", "python")
+
+
+def render_report(
+    title: str,
+    content: dict,
+    scored: Scored,
+    audit: dict,
+    examples: Examples,
+    mask_of: Callable[[str], np.ndarray],
+    *,
+    curves: Sequence[dict],
+    reliability: dict[str, Reliability],
+    of_presence: Reliability,
+) -> str:
+    """Render report.html.
+
+    Args:
+      title: of the page.
+      content: of report.json.
+      scored: the frames of all finished folds.
+      audit: the whole audit of the data set.
+      examples: the data set.
+      mask_of: the decided mask of a frame, by its id.
+      curves: rows of metrics.jsonl.
+      reliability: of pixels, by name.
+      of_presence: the reliability of presence.
+    """
+    cleaned = {key: value for key, _, value, *_ in list_headline(content["cleaned"])}
+    return html.render(
+        "report.html",
+        title=title,
+        report=content,
+        headline=[
+            (*row, cleaned.get(key, "–")) for key, *row in list_headline(content)
+        ],
+        by_fold={key: HEADLINE[key] for key in BY_FOLD},
+        plots=_draw_plots(scored, curves, reliability, of_presence),
+        frames=_draw_frames(scored, examples, mask_of),
+        audit=audit,
+        pictures=picture_findings(audit, examples, PAIRS_SHOWN),
+        config=flatten(content["config"]),
+        facts={name.replace("_", " "): content[name] for name in FACTS}
+        | content["packages"],
+    )
+
+
+def _draw_plots(scored: Scored, curves, reliability, of_presence) -> dict[str, str]:
+    dice, present = compute_dice(scored.counts), compute_presence(scored.counts)
+    baseline = compute_dice(empty_counts(scored.counts))
+    area = (scored.counts[:, 0] + scored.counts[:, 2]) / scored.counts.sum(1)
+    subjects = np.array(scored.subjects)
+    means = [
+        np.array(
+            [values[subjects == person].mean() for person in sorted(set(subjects))]
+        )
+        for values in (dice, baseline)
+    ]
+    drawn = {
+        "loss": plots.plot_curves(curves, "loss", "training loss"),
+        "dice": plots.plot_curves(curves, "dice", "validation Dice at the threshold"),
+        "pixels": plots.plot_reliability(reliability, "pixels"),
+        "presence": plots.plot_reliability({"": of_presence}, "presence"),
+        "area": plots.plot_dice_against_area(dice, area, present),
+        "subjects": plots.plot_distribution(*means),
+    }
+    return {name: html.plot_uri(svg) for name, svg in drawn.items()}
+
+
+def _draw_frames(scored: Scored, examples: Examples, mask_of) -> dict[str, list[dict]]:
+    """Frames with a nerve from the best, the median and the worst; false alarms."""
+    dice, present = compute_dice(scored.counts), compute_presence(scored.counts)
+    claimed = scored.counts[:, :2].sum(1)
+    nerves = np.flatnonzero(present)
+    ranked = nerves[np.argsort(-dice[nerves], kind="stable")]
+    middle = max(len(ranked) // 2 - FRAMES_SHOWN // 2, 0)
+    alarms = np.flatnonzero(~present & (claimed > 0))
+    chosen = {
+        "best": ranked[:FRAMES_SHOWN],
+        "median": ranked[middle : middle + FRAMES_SHOWN],
+        "worst": ranked[-FRAMES_SHOWN:],
+        "false alarms, the largest": alarms[np.argsort(-claimed[alarms])][
+            :FRAMES_SHOWN
+        ],
+    }
+
+    def draw(row: int) -> dict:
+        frame = scored.frames[row]
+        (position,) = examples.positions([frame]).tolist()
+        masks = {"truth": examples.truth(position), "prediction": mask_of(frame)}
+        return {
+            "frame": frame,
+            "subject": scored.subjects[row],
+            "dice": float(dice[row]),
+            "picture": html.picture_uri(examples.original(position), **masks),
+        }
+
+    return {name: [draw(int(row)) for row in rows] for name, rows in chosen.items()}

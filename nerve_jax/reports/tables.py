@@ -1,0 +1,104 @@
+"""Tables of scores, as a terminal and a page show them."""
+
+import numpy as np
+from rich.table import Table
+
+from nerve_jax.reports.html import show_gain, show_number
+from nerve_jax.scoring.metrics import compute_mean
+from nerve_jax.system.console import create_console, say
+
+HEADLINE = {
+    "dice": "Dice",
+    "dice_nerve_present": "Dice, nerve present",
+    "iou": "IoU",
+    "precision": "precision",
+    "recall": "recall",
+    "pixel_accuracy": "pixel accuracy",
+    "presence_sensitivity": "presence, sensitivity",
+    "presence_specificity": "presence, specificity",
+    "presence_auroc": "presence, AUROC",
+    "surface_dice": "surface Dice, 5 px",
+    "hd95_px": "HD95, px",
+    "assd_px": "ASSD, px",
+}
+IN_MILLIMETRES = {
+    "surface_dice_1mm": "surface Dice, 1 mm",
+    "hd95_mm": "HD95, mm",
+    "assd_mm": "ASSD, mm",
+}
+BY_FOLD = ("dice", "dice_nerve_present", "iou", "pixel_accuracy")
+GAINS = {
+    "decision_gain": "Dice gained by the fitted decision on the plain threshold",
+    "flip_gain": "Dice gained by mirror images",
+    "ensemble_gain": "Dice gained by the average over folds on each by itself",
+}
+
+
+def summarise_folds(rows: list[dict]) -> dict:
+    """Mean and standard deviation of every headline score over folds that have one.
+
+    The deviation is the sample's (n - 1); NaN for a single fold.
+    """
+    values = {key: np.array([row[key] for row in rows], float) for key in HEADLINE}
+    values = {key: found[~np.isnan(found)] for key, found in values.items()}
+    return {
+        "mean": {key: compute_mean(found) for key, found in values.items()},
+        "std": {
+            key: float(found.std(ddof=1)) if len(found) > 1 else float("nan")
+            for key, found in values.items()
+        },
+    }
+
+
+def list_headline(scores: dict) -> list[tuple[str, str, str, str, str]]:
+    """The rows of a headline table: key, name, score, interval, predicting nothing's.
+
+    Distances in millimetres are among them where any frame's spacing is known.
+    """
+    known = not np.isnan(scores.get("surface_dice_1mm", np.nan))
+    rows = []
+    for key, name in (HEADLINE | (IN_MILLIMETRES if known else {})).items():
+        digits = 1 if key.endswith("_px") else 3
+        low, high = (
+            show_number(bound, digits)
+            for bound in scores["intervals"].get(key, (np.nan, np.nan))
+        )
+        interval = "–" if low == "–" else f"{low} to {high}"
+        baseline = show_number(scores.get(f"{key}_empty_baseline"))
+        rows.append((key, name, show_number(scores[key], digits), interval, baseline))
+    return rows
+
+
+def print_scores(scores: dict, *, title: str, folds: list[dict] | None = None) -> None:
+    """Print headline scores beside what predicting nothing gets, then one row per fold.
+
+    Args:
+      scores: of `compute_summary`.
+      title: above the table.
+      folds: scores of each fold, where there is more than one.
+    """
+    console = create_console()
+    table = Table(title=title, title_justify="left")
+    for name in ("score", "this run", "95 % interval", "predicting nothing"):
+        table.add_column(name, justify="left" if name == "score" else "right")
+    for _, *row in list_headline(scores):
+        table.add_row(*row)
+    console.print(table)
+    for name, sentence in GAINS.items():
+        if not np.isnan(scores.get(name, np.nan)):
+            say(f"{sentence}: {show_gain(name, scores)}")
+    if folds and len(folds) > 1:
+        console.print(_fold_table(folds))
+
+
+def _fold_table(folds: list[dict]) -> Table:
+    table = Table(title="by fold", title_justify="left")
+    for name in ("fold", "frames", *(HEADLINE[key] for key in BY_FOLD)):
+        table.add_column(name, justify="right")
+    for row in folds:
+        cells = (show_number(row[key]) for key in BY_FOLD)
+        table.add_row(str(row["fold"]), str(row["num_frames"]), *cells)
+    table.add_section()
+    for name, values in summarise_folds(folds).items():
+        table.add_row(name, "", *(show_number(values[key]) for key in BY_FOLD))
+    return table

@@ -1,0 +1,126 @@
+"""What a run's folder holds.
+
+config.json    the resolved configuration
+code.json      hash of the code, versions of packages; what --force went over
+dataset.json   name and fingerprint of the prepared records, what is learnt from them
+splits.json    the folds (see `splits`)
+frames.csv     every frame: id, subject, group, labelled, presence, digest of its pixels
+metrics.jsonl  one row per evaluation
+decision.json  how masks are made of probabilities, fitted on all finished folds
+report.lock    while a report is written
+fold_k/        lock (while a run trains it), split.json (its frames), checkpoints/,
+               init.json (with `start.workdir`: what was taken, and whom it has seen),
+               val_probs.npy, val_presence.npy,
+               summary.json (it is finished); and, written again with every report,
+               decision.json (fitted on the other folds), scores.csv, examples.png
+report.json    scores pooled over all finished folds
+report.html    the same for people
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from nerve_jax.system import locks
+from nerve_jax.system.errors import InputError
+from nerve_jax.system.files import Path, read_json, write_json
+
+SEGMENTATION, PRETRAINING = "segmentation", "pretraining"  # what a run learns
+
+
+class Fold(NamedTuple):
+    """A fold, its folder, and the positions of its frames.
+
+    Attributes:
+      number: from 0.
+      directory: its folder.
+      given: frames of its training part.
+      train: those of them that are trained on; doubtful ones may be left out.
+      val: frames that it is scored on.
+    """
+
+    number: int
+    directory: Path
+    given: np.ndarray
+    train: np.ndarray
+    val: np.ndarray
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where its checkpoints are."""
+        return self.directory / "checkpoints"
+
+    @property
+    def lock(self) -> Path:
+        """What the run that trains it holds."""
+        return self.directory / "lock"
+
+
+def check_segments(workdir: Path) -> None:
+    """Raise `InputError` where a run has not learnt to segment."""
+    if read_json(workdir / "dataset.json").get("task") == PRETRAINING:
+        raise InputError(
+            f"{workdir} was pretrained and does not know nerves yet: train another run "
+            f"from it, --mode=train --config.start.workdir={workdir}"
+        )
+
+
+def check_splits(workdir: Path, splits: list[dict[str, list[str]]]) -> None:
+    """Check that no fold that was begun has other frames now (see `save_split`)."""
+    for path in workdir.glob("fold_*/split.json"):
+        number = path.parent.name.removeprefix("fold_")
+        if number.isdecimal() and is_begun(workdir, path.parent.name):
+            known = int(number) < len(splits)
+            save_split(workdir, int(number), splits[int(number)] if known else {})
+
+
+def save_split(workdir: Path, fold: int, split: dict[str, list[str]]) -> None:
+    """Write the train and val frames of a fold before it is trained, or check them.
+
+    Raises:
+      InputError: the fold was begun with other frames.
+    """
+    path = fold_dir(workdir, fold) / "split.json"
+    if path.exists() and is_begun(workdir, path.parent.name):
+        if read_json(path) != split:
+            raise InputError(
+                f"{workdir / 'splits.json'} gives fold {fold} other frames than it was "
+                f"trained with ({path}). Bring the old file back, or name another folder "
+                "(--workdir)."
+            )
+        return
+    path.parent.mkdir(exist_ok=True)
+    write_json(path, split)
+
+
+def is_begun(workdir: Path, folds: str) -> bool:
+    """Whether any of the folds, by a pattern of their names, has or will have weights."""
+    held = (locks.is_held(path) for path in workdir.glob(f"{folds}/lock"))
+    return any(workdir.glob(f"{folds}/checkpoints/*")) or any(held)
+
+
+def fold_dir(workdir: Path, fold: int) -> Path:
+    """Folder of one fold."""
+    return workdir / f"fold_{fold}"
+
+
+def check_reported(paths: Sequence[Path]) -> None:
+    """Raise `InputError` unless the files that a report leaves are all there."""
+    missing = [str(path) for path in paths if not path.exists()]
+    if missing:
+        raise InputError(
+            f"{', '.join(missing)} not there: the run was stopped before its report; "
+            "give its training command once more"
+        )
+
+
+def finished_folds(workdir: Path) -> list[int]:
+    """Numbers of the folds that are trained and scored."""
+    names = [path.parent.name for path in workdir.glob("fold_*/summary.json")]
+    return sorted(int(name[5:]) for name in names if name[5:].isdecimal())
+
+
+def load_split(workdir: Path, fold: int) -> dict[str, list[str]]:
+    """Read the frames that a fold trains on ("train") and scores ("val")."""
+    return read_json(fold_dir(workdir, fold) / "split.json")

@@ -1,0 +1,37 @@
+"""The trained weights of a run's finished folds."""
+
+import jax
+
+from nerve_jax.model.unet import create_model
+from nerve_jax.runs import checkpoints, folder
+from nerve_jax.runs.config import load_config
+from nerve_jax.system import devices
+from nerve_jax.system.errors import InputError
+from nerve_jax.system.files import Path
+
+
+def load_members(workdir: Path) -> dict[int, dict[str, jax.Array]]:
+    """Load the last averaged parameters of every finished fold, by fold.
+
+    Raises:
+      InputError: no fold is finished there.
+    """
+    load_config(workdir)
+    folder.check_segments(workdir)
+    same = devices.replicated(devices.create_local_mesh())
+    folds = folder.finished_folds(workdir)
+    if not folds:
+        raise InputError(
+            f"{workdir}: no fold is trained to its end there; run --mode=train first"
+        )
+    return {fold: load_member(workdir, fold, same) for fold in folds}
+
+
+def load_member(workdir: Path, fold: int, sharding) -> dict[str, jax.Array]:
+    """Load the last averaged parameters of one fold, laid on devices as `sharding` says."""
+    _, init = create_model(**load_config(workdir).model)
+    shapes = jax.eval_shape(init, jax.random.key(0))
+    return checkpoints.load_average(
+        folder.fold_dir(workdir, fold) / "checkpoints",
+        jax.tree.map(lambda x: x.update(sharding=sharding), shapes),
+    )

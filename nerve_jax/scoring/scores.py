@@ -1,0 +1,131 @@
+"""Scores of predicted frames, each at its original size."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from nerve_jax.data.examples import Examples
+from nerve_jax.scoring.decide import Rule, Threshold
+from nerve_jax.scoring.metrics import compute_counts, compute_dice
+from nerve_jax.scoring.surface import compute_surface_scores
+
+
+class Predicted(NamedTuple):
+    """What a model says of some frames of a data set.
+
+    Attributes:
+      positions: which frames.
+      probs: of nerve, at training size, float16 or float32.
+      presence_probs: that each holds a nerve, float32.
+    """
+
+    positions: Int[np.ndarray, " chosen"]
+    probs: Float[np.ndarray, "chosen height width"]
+    presence_probs: Float[np.ndarray, " chosen"]
+
+    def decide(
+        self, examples: Examples, row: int, rule: Rule
+    ) -> Bool[np.ndarray, "_ _"]:
+        """The mask of a row, at its frame's original size."""
+        size = tuple(map(int, examples.sizes[self.positions[row]]))
+        return rule.mask(self.probs[row], float(self.presence_probs[row]), size)
+
+
+class Scored(NamedTuple):
+    """A table of scores, one row per frame.
+
+    Attributes:
+      frames: ids.
+      subjects: the person of each.
+      groups: the same, but one for subjects that share a view; intervals draw these.
+      counts: of pixels, for what the rule decided.
+      presence_probs: that there is a nerve, as the rule sees it.
+      dice_at_threshold: what cutting at the plain threshold scores.
+      doubtful: labelled empty although a frame of the same view shows a nerve.
+      surface: see `surface.compute_surface_scores`.
+    """
+
+    frames: list[str]
+    subjects: list[str]
+    groups: list[str]
+    counts: Int[np.ndarray, "frames 4"]
+    presence_probs: Float[np.ndarray, " frames"]
+    dice_at_threshold: Float[np.ndarray, " frames"]
+    doubtful: Bool[np.ndarray, " frames"]
+    surface: dict[str, Float[np.ndarray, " frames"]]
+
+    def select(self, rows: Bool[np.ndarray, " n"] | Int[np.ndarray, " n"]) -> "Scored":
+        """Some of the rows, by a mask of them or by their numbers."""
+        return Scored(
+            *(np.array(texts, object)[rows].tolist() for texts in self[:3]),
+            *(part[rows] for part in self[3:7]),
+            {name: values[rows] for name, values in self.surface.items()},
+        )
+
+
+def count_frames(
+    examples: Examples, predicted: Predicted, rules: Sequence[Rule]
+) -> Int[np.ndarray, "chosen 4"]:
+    """Decide each frame at its original size by its rule and count its pixels.
+
+    Returns:
+      (tp, fp, fn, tn) of each frame.
+    """
+    counts = np.zeros((len(rules), 4), np.int64)
+    for row, (position, rule) in enumerate(
+        zip(predicted.positions, rules, strict=True)
+    ):
+        pred = predicted.decide(examples, row, rule)
+        counts[row] = compute_counts(pred, examples.truth(int(position)))
+    return counts
+
+
+def score_frames(
+    examples: Examples,
+    predicted: Predicted,
+    rules: Sequence[Rule],
+    *,
+    threshold: float,
+    groups: Sequence[str],
+    doubtful: set[int],
+) -> Scored:
+    """Score each frame at its original size, decided by its rule.
+
+    Args:
+      examples: of the data set.
+      predicted: by a model that was not trained on these frames.
+      rules: one a frame, none fitted on it.
+      threshold: the plain one that the rules are held against.
+      groups: of each frame of the data set.
+      doubtful: positions of frames whose label a frame of the same view contradicts.
+    """
+    plain, rows = Threshold(threshold), []
+    for row, (position, rule) in enumerate(
+        zip(predicted.positions.tolist(), rules, strict=True)
+    ):
+        truth = examples.truth(position)
+        pred = predicted.decide(examples, row, rule)
+        spacing = examples.spacing_mm[position]
+        rows.append(
+            {
+                "counts": compute_counts(pred, truth),
+                "plain": compute_counts(predicted.decide(examples, row, plain), truth),
+                "presence": rule.presence(
+                    predicted.probs[row], float(predicted.presence_probs[row])
+                ),
+                **compute_surface_scores(pred, truth, spacing),
+            }
+        )
+    columns = {key: np.array([row[key] for row in rows]) for key in rows[0]}
+    return Scored(
+        [examples.frames[i] for i in predicted.positions],
+        [examples.subjects[i] for i in predicted.positions],
+        [groups[i] for i in predicted.positions],
+        columns.pop("counts"),
+        columns.pop("presence"),
+        compute_dice(columns.pop("plain")),
+        np.array([int(i) in doubtful for i in predicted.positions]),
+        columns,
+    )

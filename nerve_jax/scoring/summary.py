@@ -1,0 +1,100 @@
+"""What a report says of scored frames: means, intervals over subjects, gains."""
+
+import numpy as np
+from jaxtyping import Float
+from sklearn.metrics import roc_auc_score
+
+from nerve_jax.scoring.intervals import bootstrap_auroc, bootstrap_mean
+from nerve_jax.scoring.metrics import (
+    compute_dice,
+    compute_frame_scores,
+    compute_mean,
+    compute_presence,
+    compute_scores,
+)
+from nerve_jax.scoring.scores import Scored
+
+
+def compute_frame_measures(scored: Scored) -> dict[str, Float[np.ndarray, " frames"]]:
+    """Every score that a frame has by itself; NaN where it is not defined.
+
+    `surface_dice` is the one within 5 px.
+    """
+    others = {
+        "dice_at_threshold": scored.dice_at_threshold,
+        "surface_dice": scored.surface["surface_dice_5px"],
+    }
+    return compute_frame_scores(scored.counts) | others | scored.surface
+
+
+def summarise(scored: Scored) -> dict:
+    """Mean scores of frames; one that is defined nowhere is NaN.
+
+    Returns:
+      The scores of `compute_scores` and the means of `compute_frame_measures`, each
+      over the frames in which it is defined: of `num_frames_with_distances` for HD95
+      and ASSD; `presence_auroc`, of the presence probability
+      (Mann & Whitney 1947; NaN unless frames with and without a nerve are there).
+    """
+    present = compute_presence(scored.counts)
+    mixed = 0 < present.sum() < len(present)
+    measures = compute_frame_measures(scored)
+    in_mm = scored.surface["surface_dice_1mm"]
+    return {
+        **compute_scores(scored.counts),
+        **{name: compute_mean(values) for name, values in measures.items()},
+        **{
+            f"{name}_empty_baseline": compute_mean(
+                np.where(np.isnan(values), np.nan, ~present)
+            )
+            for name, values in measures.items()
+            if name.startswith("surface_dice")
+        },
+        "num_frames_with_spacing": int((~np.isnan(in_mm)).sum()),
+        "num_frames_with_distances": int((~np.isnan(scored.surface["hd95_px"])).sum()),
+        "presence_auroc": float(roc_auc_score(present, scored.presence_probs))
+        if mixed
+        else float("nan"),
+    }
+
+
+def compute_summary(scored: Scored, *, fitted: bool) -> dict:
+    """Everything a report says of scored frames, from their table alone.
+
+    Args:
+      scored: the table.
+      fitted: whether the rules were fitted, so that they may gain on the threshold.
+
+    Returns:
+      The means of `summarise`; `intervals`, 95 % by bootstrap over subjects;
+      `by_subject`, a person's own means; `num_subjects`; `decision_gain`, the Dice that
+      the fitted rules gain over the plain threshold (NaN if there are none), with its
+      interval; `cleaned`, means and intervals without the frames whose empty label is
+      doubtful.
+    """
+    gain = compute_dice(scored.counts) - scored.dice_at_threshold
+    people = sorted(set(scored.subjects))
+    of_person = {p: np.array(scored.subjects) == p for p in people}
+    cleaned = scored.select(~scored.doubtful)
+    return {
+        **summarise(scored),
+        "decision_gain": compute_mean(gain) if fitted else float("nan"),
+        "intervals": compute_intervals(scored)
+        | ({"decision_gain": bootstrap_mean(gain, scored.groups)} if fitted else {}),
+        "num_subjects": len(people),
+        "cleaned": summarise(cleaned) | {"intervals": compute_intervals(cleaned)},
+        "by_subject": {
+            person: summarise(scored.select(rows)) for person, rows in of_person.items()
+        },
+    }
+
+
+def compute_intervals(scored: Scored) -> dict[str, tuple[float, float]]:
+    """95 % intervals of the scores, by drawing subjects."""
+    present = compute_presence(scored.counts)
+    return {
+        name: bootstrap_mean(values, scored.groups)
+        for name, values in compute_frame_measures(scored).items()
+    } | {
+        "presence_auroc": bootstrap_auroc(present, scored.presence_probs, scored.groups)
+    }

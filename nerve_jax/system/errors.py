@@ -1,0 +1,109 @@
+"""Errors whose message is the whole answer a user needs, and how a command ends."""
+
+import sys
+import traceback
+
+import jax
+
+from nerve_jax.system.console import is_first
+
+
+class InputError(ValueError):
+    """Something the user gave is wrong; the message says what, where and the mend.
+
+    `main.py` prints it without a traceback and exits with 2.
+    """
+
+
+class RunError(RuntimeError):
+    """A run could not go on; the message says where it stands and how to go on.
+
+    `main.py` prints it without a traceback and exits with 1.
+    """
+
+
+class DivergedError(RunError):
+    """Losses or weights are no longer finite."""
+
+
+def raise_if_any(problems: list[str], heading: str, mend: str) -> None:
+    """Raise one `InputError` that lists every problem, or return if there is none."""
+    if problems:
+        listing = "\n".join(f"  - {problem}" for problem in problems)
+        raise InputError(f"{heading} ({len(problems)}):\n{listing}\n{mend}")
+
+
+def check_at_least(least: int, **values: int | float) -> None:
+    """Raise `InputError` for the first value, given by name, that is below `least`."""
+    for name, value in values.items():
+        if value < least:
+            raise InputError(f"{name}={value} must be at least {least}")
+
+
+class StoppedError(Exception):
+    """A signal stopped a run, which has saved its state.
+
+    `main.py` prints it and exits with `exit_code`, 128 and the signal's number.
+    """
+
+    def __init__(self, message: str, exit_code: int):
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class ElsewhereError(Exception):
+    """Process 0 could not go on, and has printed why."""
+
+
+def first_line(error: BaseException) -> str:
+    """Kind and first line of another library's error."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return ": ".join([type(error).__name__, *lines[:1]])
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a device had too little memory."""
+    from_device = isinstance(error, jax.errors.JaxRuntimeError)
+    return from_device and "RESOURCE_EXHAUSTED" in str(error)
+
+
+def show_warning(message: Warning | str, *_) -> None:
+    """Print a warning on one line, without the code that gave it, in process 0."""
+    if is_first():
+        print(f"warning: {message}", file=sys.stderr)
+
+
+def explain(error: BaseException) -> int:
+    """Print why a command ends, and return its exit code.
+
+    What a user or a disk can cause is printed as one message; only a fault of the
+    program is printed with its traceback. Each process explains its own end.
+    """
+    if isinstance(error, StoppedError):
+        print(error, file=sys.stderr)
+        return error.exit_code
+    if isinstance(error, ElsewhereError):
+        return 1
+    if isinstance(error, KeyboardInterrupt):
+        print("stopped by SIGINT; what was finished is kept", file=sys.stderr)
+        return 130
+    if is_out_of_memory(error):
+        print(
+            f"error: a device has too little memory ({first_line(error)}). Lower "
+            "--config.batch_size or --config.data.image_size, raise "
+            "--config.accumulate_steps, or lower --config.data.max_resident_gb to "
+            "stream the frames",
+            file=sys.stderr,
+        )
+        return 1
+    if not isinstance(error, InputError | RunError | OSError):
+        traceback.print_exception(error)
+        return 1
+    print(f"error: {error}", file=sys.stderr)
+    if isinstance(error, OSError):
+        print(
+            "What was finished is whole and kept: when that is mended, the same command "
+            "goes on",
+            file=sys.stderr,
+        )
+    return 2 if isinstance(error, InputError) else 1

@@ -1,0 +1,238 @@
+"""Several processes that train one model: finding each other, and taking turns.
+
+All of them run the same code on their own devices' share of every batch. What must be
+done once, such as writing a table, process 0 does while the others wait for the result.
+"""
+
+import importlib.util
+import itertools
+import json
+import math
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax._src import distributed  # no public way to its key-value store
+from jax.experimental import multihost_utils
+
+from nerve_jax.system.console import is_first, say
+from nerve_jax.system.errors import (
+    ElsewhereError,
+    InputError,
+    RunError,
+    explain,
+    first_line,
+    is_out_of_memory,
+)
+
+HEARTBEAT_SECONDS = 30  # after which a silent process counts as dead
+PARTING_SECONDS = 2
+LONGEST_WAIT_MS = 7 * 24 * 3600 * 1000
+FAILED = "failed"  # no JSON
+ASKINGS_AHEAD = 6
+
+_turns = itertools.count()  # the same in all processes: they run the same code
+
+
+def connect(
+    coordinator: str = "", num_processes: int = 0, process_id: int = -1
+) -> bool:
+    """Connect to the other processes of this run, if there are any.
+
+    Without arguments these are found under Slurm, Open MPI, Kubernetes and on TPU pods,
+    as JAX finds them; `num_processes=1` keeps a process by itself there. Must come
+    before JAX looks for devices. From then on only the first process prints.
+
+    If one process dies, JAX ends the others within a minute and names its number, or
+    calls it the leader, which is process 0.
+
+    Args:
+      coordinator: host:port of the first process.
+      num_processes: of the run; 0 where not given.
+      process_id: of this one, counted from 0; -1 where not given.
+
+    Returns:
+      Whether this process is now one of a run's.
+
+    Raises:
+      InputError: only some of the arguments are given.
+    """
+    given = (bool(coordinator), num_processes > 0, process_id >= 0)
+    if num_processes == 1 and not (coordinator or process_id > 0):
+        return False
+    if any(given) and not all(given):
+        raise InputError(
+            "--coordinator=HOST:PORT, --num_processes and --process_id go together; "
+            "without all three the processes are found under Slurm, Open MPI, "
+            "Kubernetes and on TPU pods"
+        )
+    if all(given):
+        arguments = (coordinator, num_processes, process_id)
+        if process_id >= num_processes or ":" not in coordinator:
+            raise InputError(
+                f"--coordinator={coordinator} --num_processes={num_processes} "
+                f"--process_id={process_id}: the first is HOST:PORT, the last at most "
+                "the second less 1"
+            )
+        _initialize(*arguments, cluster_detection_method="deactivate")
+    elif _is_in_cluster():
+        _initialize()
+    if not jax.distributed.is_initialized():
+        return False
+    # JAX heeds SIGTERM itself from now on, and goes on; here `stopping` does.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    multihost_utils.sync_global_devices("connected")
+    say(
+        f"{jax.process_count()} processes, {jax.device_count()} devices; if one process "
+        "dies the others end within a minute, naming its number (process 0 is called the "
+        "leader), and the same commands go on from the last checkpoint"
+    )
+    return True
+
+
+def _initialize(*arguments, **options) -> None:
+    try:
+        jax.distributed.initialize(
+            *arguments, heartbeat_timeout_seconds=HEARTBEAT_SECONDS, **options
+        )
+    except (RuntimeError, ValueError) as error:
+        raise RunError(
+            f"the other processes of this run cannot be reached ({first_line(error)}). "
+            "Check --coordinator, that its port is free and open, and that all "
+            "processes were started; --num_processes=1 trains in this process alone"
+        ) from error
+
+
+def _is_in_cluster() -> bool:
+    """Whether a scheduler that JAX knows has started this process among several."""
+    tasks = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
+    several = any(int(os.environ.get(name) or 1) > 1 for name in tasks)
+    indexed = {"KUBERNETES_SERVICE_HOST", "JOB_COMPLETION_INDEX"} <= os.environ.keys()
+    chips = any(Path(name).exists() for name in ("/dev/accel0", "/dev/vfio/0"))
+    return several or indexed or (chips and bool(importlib.util.find_spec("libtpu")))
+
+
+def share(function: Callable[[], Any]) -> Any:
+    """Let the first process run a function, and give all of them what it returned.
+
+    The result travels through JAX's coordination service, for which the others can wait
+    as long as it takes; a collective operation on devices would time out.
+
+    Args:
+      function: returns what JSON can hold.
+
+    Raises:
+      Whatever the function raises, in the first process.
+      ElsewhereError: in the others then.
+    """
+    if jax.process_count() == 1:
+        return function()
+    key, client = f"nerve_jax/share/{next(_turns)}", distributed.global_state.client
+    if not is_first():
+        answer = client.blocking_key_value_get(key, LONGEST_WAIT_MS)
+        if answer == FAILED:
+            raise ElsewhereError
+        return json.loads(answer)
+    try:
+        answer = json.dumps(function())
+    except BaseException:
+        client.key_value_set(key, FAILED)
+        raise
+    client.key_value_set(key, answer)
+    return json.loads(answer)
+
+
+def agree(flag: bool) -> bool:
+    """Whether the flag is set in any process; all must ask."""
+    return bool(np.any(multihost_utils.process_allgather(np.bool_(flag))))
+
+
+def take_turns(function: Callable[[], Any]) -> Any:
+    """Run a function in the first process, then in all the others; each its own result.
+
+    For what the first leaves on a disk that all share.
+    """
+    found = []
+    share(lambda: found.append(function()))
+    return found[0] if found else function()
+
+
+def share_out(function: Callable[[np.ndarray], Any], count: int) -> Any:
+    """Let each process work on its part of some rows, and give all of them the whole.
+
+    Args:
+      function: takes positions of rows, returns a tree of arrays with an entry for each.
+      count: rows altogether; parts are made equal by working on the last ones again.
+    """
+    each = -(-count // jax.process_count())
+    own = np.arange(each) + each * jax.process_index()
+    part = function(np.minimum(own, count - 1))
+    whole = multihost_utils.process_allgather(part, tiled=True)
+    return jax.tree.map(lambda x: x[:count], whole)
+
+
+class StopPoint:
+    """Whether a run must stop, answered alike and at the same time in all processes.
+
+    Each process must ask equally often. One that gets a signal announces at which asking
+    all of them stop, some askings ahead: no process can be further on than those, for
+    each call of a step waits for all of them (see `training.loop.STEPS_IN_FLIGHT`).
+
+    Args:
+      stop: of `signals.listen`, or anything else that is true once the run must stop.
+    """
+
+    def __init__(self, stop) -> None:
+        self._stop, self._asked, self._announced = stop, 0, False
+        self._folder = f"nerve_jax/stop/{next(_turns)}"
+
+    def reached(self) -> bool:
+        """Ask once."""
+        if jax.process_count() == 1:
+            return bool(self._stop)
+        client = distributed.global_state.client
+        self._asked += 1
+        if self._stop and not self._announced:
+            self._announced = True
+            key = f"{self._folder}/{jax.process_index()}"
+            client.key_value_set(key, str(self._asked + ASKINGS_AHEAD))
+        announced = client.key_value_dir_get(self._folder)
+        return self._asked >= min((int(at) for _, at in announced), default=math.inf)
+
+
+def leave(error: BaseException) -> None:
+    """Say why this process ends, and end it.
+
+    One of several ends at once, for the others would be waited for. The first, without
+    whom JAX ends the others, lets them go before.
+    """
+    several = jax.distributed.is_initialized()
+    lost = isinstance(error, jax.errors.JaxRuntimeError) and not is_out_of_memory(error)
+    if several and lost:
+        _await_explanation(error)
+    exit_code = explain(error)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if not several:
+        sys.exit(exit_code)
+    if distributed.global_state.process_id == 0:
+        time.sleep(PARTING_SECONDS)
+    os._exit(exit_code)
+
+
+def _await_explanation(error: BaseException) -> None:
+    """Where devices lost touch with a process, let JAX say which, and end this one."""
+    print(
+        f"error: {first_line(error)}. Another process may be gone; if so, its number "
+        "(or, of process 0, leader) comes next. The same commands go on from the last "
+        "checkpoint",
+        file=sys.stderr,
+        flush=True,
+    )
+    time.sleep(2 * HEARTBEAT_SECONDS)

@@ -1,0 +1,70 @@
+"""Learning to outline the nerve."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import jax
+import numpy as np
+
+from nerve_jax.data.examples import Examples
+from nerve_jax.model.unet import Params
+from nerve_jax.runs.folder import Fold
+from nerve_jax.scoring import metrics
+from nerve_jax.scoring.decide import Threshold
+from nerve_jax.scoring.scores import Predicted, count_frames
+from nerve_jax.training.augment import make_augment
+from nerve_jax.training.losses import make_loss
+from nerve_jax.training.optimizer import TrainState
+from nerve_jax.training.scalars import Sections, fill_in
+from nerve_jax.training.step import Batch
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """Segmentation as a `Task`.
+
+    Attributes:
+      apply: of `create_model`.
+      examples: the data set.
+      sections: sections of the configuration, of which "loss" and "augment" are read.
+      threshold: at which validation masks are cut.
+      begin: see `Task`.
+    """
+
+    apply: Callable
+    examples: Examples
+    sections: Sections
+    threshold: float
+    begin: Callable[[Fold, Params], Params]
+    measure: ClassVar[str] = "dice"
+
+    def loss(self, params: Params, state: TrainState, batch: Batch, keys):
+        """See `Task.loss`: that of augmented frames."""
+        sections = fill_in(self.sections, state.scalars)
+        augment, loss = (
+            make_augment(**sections["augment"]),
+            make_loss(**sections["loss"]),
+        )
+        augment_keys, dropout_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
+        images, masks = augment(batch.images, batch.masks, augment_keys)
+        return loss(self.apply(params, images, dropout_keys), masks)
+
+    def score(self, predict: Callable, fold: Fold, step: int, params: Params):
+        """Mean scores of validation masks, cut at the plain threshold."""
+        del step
+        plain = [Threshold(self.threshold)] * len(fold.val)
+        predicted = self._predict(predict, fold, params)
+        return metrics.compute_scores(count_frames(self.examples, predicted, plain))
+
+    def export(self, predict: Callable, fold: Fold, params: Params):
+        """Probabilities of validation frames at training size, float16; of presence."""
+        predicted = self._predict(predict, fold, params)
+        return {
+            "val_probs.npy": predicted.probs,
+            "val_presence.npy": predicted.presence_probs,
+        }
+
+    def _predict(self, predict: Callable, fold: Fold, params: Params) -> Predicted:
+        probs, presence = predict([params], self.examples.images[fold.val])
+        return Predicted(fold.val, probs.astype(np.float16), presence)

@@ -1,0 +1,106 @@
+import json
+
+import numpy as np
+import pytest
+
+from nerve_jax.commands.compare import compare
+from nerve_jax.runs.score_table import write_scores
+from nerve_jax.scoring.scores import Scored
+from nerve_jax.system.errors import InputError
+
+
+def write_run(folder, hits, num_subjects=12, area=100):
+    """A finished fold that finds `hits` of each frame's nerve pixels."""
+    directory = folder / "fold_0"
+    directory.mkdir(parents=True)
+    hits = np.asarray(hits).astype(int)
+    nothing = np.zeros(len(hits))
+    people = [f"p{i % num_subjects}" for i in range(len(hits))]
+    scored = Scored(
+        [f"f{i:03d}" for i in range(len(hits))],
+        people,
+        people,
+        np.stack([hits, 0 * hits, area - hits, 0 * hits + 900], 1),
+        nothing,
+        nothing,
+        nothing.astype(bool),
+        {"surface_dice_5px": hits / area, "hd95_px": np.full(len(hits), np.nan)},
+    )
+    write_scores(directory / "scores.csv", scored)
+    (directory / "summary.json").write_text("{}")
+    return folder
+
+
+@pytest.fixture
+def hits():
+    rng = np.random.default_rng(0)
+    people = rng.uniform(30, 90, 12)
+    return np.clip(people[np.arange(60) % 12] + rng.normal(0, 5, 60), 0, 100)
+
+
+def test_a_small_but_steady_difference_is_told_by_pairing(tmp_path, hits):
+    better = write_run(tmp_path / "a", np.minimum(hits + 4, 100))
+    worse = write_run(tmp_path / "b", hits)
+    found = compare(better, worse, tmp_path / "out")
+    low, high = found["interval"]
+    assert 0 < low < found["difference"] < high < 0.1
+    assert "can be told from noise" in found["sentence"]
+    assert json.loads((tmp_path / "out" / "compare.json").read_text())["interval"] == [
+        low,
+        high,
+    ]
+    assert found["by_score"]["surface_dice"]["interval"][0] > 0
+    assert np.isnan(found["by_score"]["hd95_px"]["difference"])
+    back = compare(worse, better, tmp_path / "out")
+    assert back["difference"] == pytest.approx(-found["difference"])
+
+
+def test_noise_is_not_told_from_noise(tmp_path, hits):
+    noise = np.random.default_rng(1).normal(0, 5, 60)
+    first = write_run(tmp_path / "a", hits)
+    second = write_run(tmp_path / "b", np.clip(hits + noise - noise.mean(), 0, 100))
+    found = compare(first, second, tmp_path)
+    assert found["interval"][0] < 0 < found["interval"][1]
+    assert "cannot be told from noise" in found["sentence"]
+
+
+def test_only_shared_frames_count(tmp_path, hits):
+    first = write_run(tmp_path / "a", hits)
+    second = write_run(tmp_path / "b", hits[:36])
+    found = compare(first, second, tmp_path)
+    assert found["num_frames"] == 36
+    assert found["num_frames_of_one_run_only"] == 24
+    assert found["difference"] == 0
+    assert found["interval"] == (0, 0)
+
+
+def test_one_subject_gives_no_interval(tmp_path, hits):
+    first = write_run(tmp_path / "a", hits, num_subjects=1)
+    second = write_run(tmp_path / "b", hits - 5, num_subjects=1)
+    assert "no interval" in compare(first, second, tmp_path)["sentence"]
+
+
+def test_few_subjects_give_an_interval_and_no_verdict(tmp_path, hits):
+    first = write_run(tmp_path / "a", hits, num_subjects=4)
+    second = write_run(tmp_path / "b", hits - 5, num_subjects=4)
+    found = compare(first, second, tmp_path)
+    assert found["interval"][0] > 0
+    assert "too few" in found["sentence"]
+
+
+def test_runs_that_cannot_be_compared_are_refused(tmp_path, hits):
+    run = write_run(tmp_path / "a", hits)
+    with pytest.raises(InputError, match="no finished fold"):
+        compare(run, tmp_path / "nowhere", tmp_path)
+    with pytest.raises(InputError, match="other truths.*f000"):
+        compare(run, write_run(tmp_path / "b", hits, area=101), tmp_path)
+    (tmp_path / "c" / "fold_0").mkdir(parents=True)
+    (tmp_path / "d" / "fold_0").mkdir(parents=True)
+    (tmp_path / "d" / "fold_0" / "summary.json").write_text("{}")
+    with pytest.raises(InputError, match="training command once more"):
+        compare(run, tmp_path / "d", tmp_path)
+    other = (run / "fold_0" / "scores.csv").read_text().replace("\nf", "\ng")
+    (tmp_path / "c" / "fold_0" / "scores.csv").write_text(other)
+    (tmp_path / "c" / "fold_0" / "summary.json").write_text("{}")
+    with pytest.raises(InputError, match="no frame in common"):
+        compare(run, tmp_path / "c", tmp_path)

@@ -1,0 +1,56 @@
+import jax
+import numpy as np
+import pytest
+
+from nerve_jax.data import streaming
+from nerve_jax.data.batches import batch_positions
+from nerve_jax.data.loading import load_examples
+from nerve_jax.data.records import create_builder
+from nerve_jax.system import devices
+
+
+@pytest.fixture
+def examples(write_folder, blob_frames, tmp_path):
+    folder = write_folder(blob_frames(3, 4))
+    builder = create_builder(
+        "ultrasound_nerve/folder", records_dir=str(tmp_path), manual_dir=str(folder)
+    )
+    return load_examples(builder, "train", (24, 32))
+
+
+def test_streamed_batches_are_those_of_the_resident_path(examples):
+    """In order, from any step, for folds together; a new start closes the old one."""
+    mesh = devices.create_mesh(2)
+    trains = [np.arange(1, 10), np.arange(3, 12)]
+    next_rows = streaming.open_streams(
+        (0, 4), trains, examples=examples, mesh=mesh, batch_size=4, seed=3
+    )
+    for step in (5, 6, 7, 1):
+        rows = next_rows(step)
+        assert rows.images.shape == (2, 4, 24, 32)
+        for place, (fold, train) in enumerate(zip((0, 4), trains, strict=True)):
+            wanted = train[
+                batch_positions(step, batch_size=4, num_frames=9, seed=3, fold=fold)
+            ]
+            np.testing.assert_array_equal(rows.images[place], examples.images[wanted])
+            np.testing.assert_array_equal(rows.masks[place], examples.masks[wanted])
+
+
+def test_a_process_reads_what_its_own_devices_need(examples, monkeypatch):
+    """Of four devices in two folds, a process that has the last alone."""
+    mesh = devices.create_mesh(2)
+    assert devices.find_own_rows(mesh, 4) == ([0, 1], [0, 1, 2, 3])
+    monkeypatch.setattr(jax, "process_index", lambda: 1)
+    table = np.array([[_Device(0), _Device(0)], [_Device(0), _Device(1)]], dtype=object)
+    mine = _Mesh(table, {"fold": 2, "batch": 2})
+    assert devices.find_own_rows(mine, 4) == ([1], [2, 3])
+
+
+class _Device:
+    def __init__(self, process_index):
+        self.process_index = process_index
+
+
+class _Mesh:
+    def __init__(self, devices, shape):
+        self.devices, self.shape = devices, shape

@@ -1,0 +1,175 @@
+"""Faults planted in a data set are found, and the folds mind them."""
+
+import json
+
+import numpy as np
+import pytest
+
+from nerve_jax.commands.audit import audit
+from nerve_jax.data.duplicates import find_duplicates, group_subjects
+from nerve_jax.data.loading import load_examples
+from nerve_jax.data.population import find_people, leave_out_doubtful
+from nerve_jax.data.records import create_builder
+from nerve_jax.data.splits import create_splits
+from nerve_jax.reports.audit import compute_audit
+from tests.samples import texture
+
+SIZE = (96, 128)
+
+
+def disc(y, x, radius):
+    rows, columns = np.mgrid[: SIZE[0], : SIZE[1]]
+    return (np.hypot(rows - y, columns - x) < radius).astype(np.uint8) * 255
+
+
+def cohort():
+    """Six people of four frames each, every second one with a nerve."""
+    rng = np.random.default_rng(0)
+    return {
+        f"s{person}_{index}": (
+            texture(10 * person + index),
+            disc(*(rng.normal((40, 60), 2)), 12) * (index % 2),
+        )
+        for person in range(6)
+        for index in range(4)
+    }
+
+
+@pytest.fixture
+def load(tmp_path, write_folder):
+    """Return `load(frames) -> examples` of a folder made of them."""
+
+    def load(frames, name="frames"):
+        builder = create_builder(
+            "ultrasound_nerve/folder",
+            manual_dir=str(write_folder(frames, name=name)),
+            records_dir=str(tmp_path / "records"),
+        )
+        return load_examples(builder, "train", SIZE)
+
+    return load
+
+
+def findings(examples):
+    return compute_audit(
+        examples, find_duplicates(examples.thumbnails, examples.digests)
+    )
+
+
+def test_a_clean_cohort_has_no_findings(load):
+    found = findings(load(cohort()))
+    for name in (
+        *("shared_subjects", "exact_duplicates", "near_duplicates", "contradictions"),
+        *("odd_sizes", "odd_intensities", "odd_masks", "contradicting_empty"),
+    ):
+        assert found[name] == [], name
+    assert np.isnan(found["label_noise_dice"])
+    assert found["presence_by_subject"]["s3"] == [2, 4]
+    assert not found["one_frame_a_subject"]
+
+
+def test_a_planted_leak_is_found_and_the_folds_keep_it_together(load):
+    frames = cohort()
+    for index in range(4):  # the frames of s1, under another number
+        frames[f"s9_{index}"] = frames[f"s1_{index}"]
+    examples = load(frames)
+    found = findings(examples)
+    assert found["shared_subjects"] == [["s1", "s9"]]
+    assert [p["frames"] for p in found["exact_duplicates"]] == [
+        [f"s1_{i}", f"s9_{i}"] for i in range(4)
+    ]
+    pairs = find_duplicates(examples.thumbnails, examples.digests)
+    groups = group_subjects(examples.subjects, pairs)
+    for seed in range(5):
+        for split in create_splits(
+            examples.frames, groups, examples.presence, num_folds=3, seed=seed
+        ):
+            sides = [{f[:2] for f in split[part]} for part in ("train", "val")]
+            assert any({"s1", "s9"} <= side for side in sides)
+            assert not sides[0] & sides[1]
+
+
+def test_a_planted_contradiction_is_found(load):
+    frames = cohort()
+    image, mask = frames["s2_1"]
+    frames["s2_8"] = (image, np.zeros_like(mask))
+    frames["s4_8"] = (frames["s4_3"][0], disc(70, 100, 12))
+    found = findings(load(frames))
+    kinds = {
+        tuple(p["frames"]): (p["kind"], p["dice"]) for p in found["contradictions"]
+    }
+    assert kinds == {
+        ("s2_1", "s2_8"): ("one is labelled empty", 0),
+        ("s4_3", "s4_8"): ("outlines differ", 0),
+    }
+    assert found["contradicting_empty"] == ["s2_8"]
+    assert found["label_noise_dice"] == 0
+    assert found["num_label_pairs"] == 2
+
+
+def test_clean_training_leaves_out_what_another_training_frame_contradicts(load):
+    frames = cohort()
+    image, mask = frames["s2_1"]
+    frames["s2_8"] = (image, np.zeros_like(mask))
+    examples = load(frames)
+    population = find_people(examples)
+    everything = np.arange(len(examples))
+    twin, doubtful = examples.positions(["s2_1", "s2_8"])
+    kept = leave_out_doubtful(everything, population)
+    np.testing.assert_array_equal(kept, np.delete(everything, doubtful))
+    # A label of a frame that is not trained on must not say what is.
+    others = np.delete(everything, twin)
+    np.testing.assert_array_equal(leave_out_doubtful(others, population), others)
+
+
+def test_label_noise_is_the_dice_between_labels_of_one_view(load):
+    frames = cohort()
+    frames["s2_8"] = (frames["s2_1"][0], disc(42, 62, 12))
+    found = findings(load(frames))
+    (pair,) = found["exact_duplicates"]
+    assert found["contradictions"] == []
+    assert 0.5 < pair["dice"] == found["label_noise_dice"] < 1
+
+
+def test_frames_and_masks_unlike_the_others_are_named_with_a_reason(load):
+    frames = cohort()
+    frames["s0_8"] = (texture(500, (100, 128)), np.zeros((100, 128), np.uint8))
+    bright = texture(501).copy()
+    bright[:60, :60] = 255
+    frames["s0_9"] = (bright, np.zeros(SIZE, np.uint8))
+    frames["s0_10"] = (np.full(SIZE, 7, np.uint8), np.zeros(SIZE, np.uint8))
+    frames["s0_11"] = (texture(502), disc(40, 60, 3))
+    frames["s0_12"] = (texture(503), disc(80, 110, 12))
+    frames = dict(sorted(frames.items()))
+    found = findings(load(frames))
+    reasons = {
+        entry["frame"]: " ".join(entry["reasons"])
+        for name in ("odd_sizes", "odd_intensities", "odd_masks")
+        for entry in found[name]
+    }
+    assert reasons.keys() == {"s0_8", "s0_9", "s0_10", "s0_11", "s0_12"}
+    assert "100x128 px, not 96x128" in reasons["s0_8"]
+    assert "saturated" in reasons["s0_9"]
+    assert "shows nothing" in reasons["s0_10"]
+    assert "area" in reasons["s0_11"]
+    assert "centre" in reasons["s0_12"]
+
+
+def test_the_page_and_the_json_hold_what_was_found(load, tmp_path, capsys):
+    frames = cohort()
+    frames["s9_0"] = frames["s1_1"]
+    content = audit(load(frames), tmp_path / "out")
+    written = json.loads((tmp_path / "out" / "audit.json").read_text())
+    assert written["shared_subjects"] == content["shared_subjects"] == [["s1", "s9"]]
+    page = (tmp_path / "out" / "audit.html").read_text()
+    pictures = 4 + len(content["odd_masks"])  # shared between subjects, equal, odd
+    assert page.count("data:image/jpeg") == pictures
+    assert "s1 + s9" in page
+    assert "1 of them across subjects" in capsys.readouterr().out
+
+
+def test_a_cohort_without_names_is_called_optimistic(load):
+    frames = {f"{i}": pair for i, pair in enumerate(cohort().values())}
+    with pytest.warns(UserWarning, match="name no subject"):
+        found = findings(load(frames))
+    assert found["one_frame_a_subject"]

@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+
+from nerve_jax.reports import tables
+from nerve_jax.scoring.summary import compute_summary, summarise
+from tests.samples import table
+
+COUNTS = np.array([[5, 1, 2, 92], [0, 0, 0, 100], [0, 0, 8, 92], [0, 3, 0, 97]])
+
+
+def scores_of(counts):
+    return compute_summary(table(counts, np.zeros(len(counts))), fitted=True)
+
+
+def rows():
+    return [
+        {"fold": fold, **summarise(table(COUNTS[part], np.zeros(2)))}
+        for fold, part in enumerate((slice(0, 2), slice(2, 4)))
+    ]
+
+
+def test_folds_are_summarised_by_mean_and_sample_deviation():
+    over = tables.summarise_folds(rows())
+    values = [row["dice"] for row in rows()]
+    assert over["mean"]["dice"] == pytest.approx(np.mean(values))
+    assert over["std"]["dice"] == pytest.approx(abs(values[0] - values[1]) / 2**0.5)
+    assert np.isnan(tables.summarise_folds(rows()[:1])["std"]["dice"])
+
+
+def test_the_table_shows_each_score_beside_its_baseline(capsys):
+    tables.print_scores(scores_of(COUNTS), title="a run", folds=rows())
+    said = capsys.readouterr().out
+    for part in (
+        "a run",
+        "predicting nothing",
+        "Dice, nerve present",
+        "by fold",
+        "fitted decision",
+        "std",
+    ):
+        assert part in said
+    line = next(line for line in said.splitlines() if "pixel accuracy" in line)
+    assert "0.965" in line
+    assert "0.963" in line  # 0.9625
+
+
+def test_a_score_over_no_frames_is_a_dash(capsys):
+    tables.print_scores(scores_of(COUNTS[1:2]), title="empty")
+    assert "–" in capsys.readouterr().out

@@ -1,0 +1,120 @@
+import json
+
+import pytest
+from ml_collections import ConfigDict
+
+from configs import unet
+from nerve_jax.runs import config
+from nerve_jax.system.errors import InputError
+from nerve_jax.system.files import write_json
+
+
+def write_run(workdir, **fields):
+    """A folder that holds the configuration of a run."""
+    content = unet.get_config()
+    content.update_from_flattened_dict(fields)
+    write_json(workdir / "config.json", config.to_plain(content))
+    return content
+
+
+def test_config_comes_back_as_it_was(tmp_path):
+    written = write_run(tmp_path, **{"model.widths": (8, 16), "folds": (0, 2)})
+    loaded = config.load_config(tmp_path)
+    assert loaded.model.widths == (8, 16)
+    assert loaded.augment.flip_prob == 0.5
+    assert config.to_plain(loaded) == config.to_plain(written)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(None, "no config.json"), ("{", "not JSON")]
+)
+def test_a_folder_without_a_run_is_named(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "config.json").write_text(content)
+    with pytest.raises(InputError, match=message):
+        config.load_config(tmp_path)
+
+
+def test_a_run_of_an_older_version_is_named(tmp_path):
+    write_json(tmp_path / "config.json", {"seed": 0, "widths": [16, 32]})
+    with pytest.raises(InputError, match="config.json: an older version of this code"):
+        config.load_config(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "right"),
+    [
+        ("optimizer.learning_rte", "optimizer.learning_rate"),
+        ("learning_rate", "optimizer.learning_rate"),
+        ("model.width", "model.widths"),
+        ("data.phantom.num_subject", "data.phantom.num_subjects"),
+        ("num_fold", "num_folds"),
+    ],
+)
+def test_a_wrong_name_is_answered_with_the_nearest_right_one(name, right):
+    with pytest.raises(
+        InputError, match=rf"{name} is not a field; did you mean {right}"
+    ):
+        config.check_names([name], unet.get_config())
+
+
+def test_names_of_fields_pass_and_those_of_sections_do_not():
+    config.check_names(["seed", "data.phantom.seed"], unet.get_config())
+    with pytest.raises(InputError, match="--config.data is a section"):
+        config.check_names(["data"], unet.get_config())
+    with pytest.raises(InputError, match=r"--config.xyzzy is not a field$"):
+        config.check_names(["xyzzy"], unet.get_config())
+
+
+def test_a_file_with_other_fields_is_refused_with_all_of_them():
+    given = unet.get_config()
+    config.check_fields(given, unet.get_config())
+    with given.unlocked():
+        del given.augment.cutmix_prob
+        given.optimizer.learning_rte = 0.1
+    given.tuning.space = ConfigDict({"seed": ("int", 1, 2)})
+    with pytest.raises(InputError) as caught:
+        config.check_fields(given, unet.get_config())
+    assert "augment.cutmix_prob is missing" in str(caught.value)
+    assert "learning_rte is not a field; did you mean" in str(caught.value)
+    assert "(2)" in str(caught.value)
+
+
+def test_differences_are_listed_by_dotted_name_and_sections_can_be_left_out():
+    before = {"a": {"b": 1, "c": 2}, "d": 3}
+    now = {"a": {"b": 5, "c": 6}, "e": 4}
+    assert config.list_differences(before, now, ("a.",)) == [
+        "d: 3 before, not there now",
+        "e: not there before, 4 now",
+    ]
+    found = config.list_differences(before, now, ("d", "e", "a.c"))
+    assert found == ["a.b: 1 before, 5 now"]
+
+
+def test_only_what_is_free_can_be_set_again(tmp_path):
+    trained = write_run(tmp_path, **{"decision.rule": "expected_dice"})
+    changed = config.override(
+        trained,
+        {"decision.threshold": 0.7, "data.records_dir": "/there", "seed": 0},
+        ("decision.",),
+        tmp_path,
+    )
+    assert (changed.decision.rule, changed.decision.threshold) == ("threshold", 0.7)
+    assert trained.decision.threshold == 0.5
+    with pytest.raises(InputError, match=r"--config.model.widths=\(4,\)"):
+        config.override(trained, {"model.widths": (4,)}, ("decision.",), tmp_path)
+    plain = config.set_fields(trained, {"decision.rule": "threshold"})
+    with pytest.raises(InputError, match="holds no other decision"):
+        config.override(
+            plain, {"decision.rule": "expected_dice"}, ("decision.",), tmp_path
+        )
+
+
+def test_a_configuration_that_was_written_can_be_read(tmp_path):
+    given = config.set_fields(unet.get_config(), {"model.widths": (8, 16)})
+    config.write_config(tmp_path / "mine.py", given, "Mine.")
+    names: dict = {}
+    exec((tmp_path / "mine.py").read_text(), names)
+    again = names["get_config"]()
+    assert names["__doc__"] == "Mine."
+    assert json.loads(again.to_json()) == json.loads(given.to_json())

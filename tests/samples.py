@@ -1,0 +1,79 @@
+"""Made-up frames and tables of scores that several tests share."""
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh
+from scipy import ndimage
+
+from nerve_jax.data import rle
+from nerve_jax.data.examples import Examples
+from nerve_jax.scoring.scores import Scored
+
+
+def mesh_of(num_devices, num_folds=1) -> Mesh:
+    """The first devices, dealt to folds."""
+    shape = (num_folds, num_devices // num_folds)
+    kinds = (AxisType.Auto, AxisType.Auto)
+    devices = jax.devices()[:num_devices]
+    return jax.make_mesh(shape, ("fold", "batch"), kinds, devices=devices)
+
+
+def make_examples(images, masks):
+    """Frames at training size that are their own originals, four of each person."""
+    count, size = len(images), images.shape[1:]
+    return Examples(
+        images=images,
+        thumbnails=np.zeros((count, 48, 64), np.uint8),
+        masks=masks,
+        sizes=np.full((count, 2), size),
+        truths=tuple(rle.encode(mask >= 128) for mask in masks),
+        frames=tuple(f"f{i:02d}" for i in range(count)),
+        subjects=tuple(f"s{i // 4}" for i in range(count)),
+        labelled=np.ones(count, bool),
+        spacing_mm=np.full((count, 2), np.nan, np.float32),
+        saturated_share=np.zeros(count, np.float32),
+        digests=tuple(map(str, range(count))),
+        fingerprint="made",
+        source=[{"image": image[..., None]} for image in images],
+        records=np.arange(count),
+    )
+
+
+def bright_boxes(count=12):
+    """Noise with a bright rectangle that is the nerve, but in the first frame."""
+    rng = np.random.default_rng(0)
+    masks = np.zeros((count, 16, 24), np.uint8)
+    masks[1:, 5:11, 8:16] = 255
+    images = (rng.integers(0, 90, masks.shape) + masks // 2).astype(np.uint8)
+    return make_examples(images, masks)
+
+
+def table(counts, probs, subjects="ppqq", frames="abcd", doubtful=(0, 0, 0, 0)):
+    count = len(counts)
+    distances = np.where(np.array(counts)[:, 0] > 0, 3.0, np.nan)
+    return Scored(
+        list(frames[:count]),
+        list(subjects[:count]),
+        list(subjects[:count]),
+        np.array(counts),
+        np.array(probs, float),
+        np.full(count, 0.5),
+        np.array(doubtful[:count], bool),
+        {
+            "surface_dice_5px": np.full(count, 0.25),
+            "surface_dice_1mm": np.full(count, np.nan),
+            "hd95_px": distances,
+            "assd_px": distances,
+        },
+    )
+
+
+COUNTS = [[5, 0, 5, 90], [0, 0, 0, 100], [10, 0, 0, 90], [0, 5, 0, 95]]
+
+
+def texture(seed, size=(96, 128)):
+    """Speckle over a gradient that all frames share."""
+    rng = np.random.default_rng(seed)
+    coarse = ndimage.gaussian_filter(rng.normal(size=size), 3)
+    grey = 90 + 30 * coarse / coarse.std() + np.linspace(50, -50, size[0])[:, None]
+    return np.clip(grey, 0, 255).astype(np.uint8)

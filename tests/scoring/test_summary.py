@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+
+from nerve_jax.scoring.summary import compute_summary, summarise
+from tests.samples import COUNTS, table
+
+PROBS = [0.8, 0.1, 0.7, 0.75]
+
+
+def test_a_summary_is_overall_by_subject_and_with_intervals():
+    summary = compute_summary(table(COUNTS, PROBS), fitted=True)
+    assert summary["dice"] == pytest.approx((2 / 3 + 1 + 1 + 0) / 4)
+    assert summary["by_subject"]["p"]["dice"] == pytest.approx((2 / 3 + 1) / 2)
+    assert summary["by_subject"]["q"]["num_frames"] == 2
+    assert summary["num_subjects"] == 2
+    assert summary["presence_auroc"] == 0.75  # of four pairs one is the wrong way round
+    for name in ("dice", "iou", "surface_dice", "hd95_px", "presence_sensitivity"):
+        low, high = summary["intervals"][name]
+        assert low <= summary[name] <= high, name
+    assert summary["surface_dice"] == 0.25
+    assert summary["surface_dice_empty_baseline"] == 0.5
+
+
+def test_distances_are_means_over_the_frames_that_have_one():
+    scores = summarise(table(COUNTS, PROBS))
+    assert scores["hd95_px"] == 3
+    assert scores["num_frames_with_distances"] == 2
+    none = summarise(table(COUNTS[1:2], PROBS[:1]))
+    assert np.isnan(none["hd95_px"])
+    assert np.isnan(none["presence_auroc"])
+    assert none["dice"] == 1
+
+
+def test_the_gain_of_a_decision_is_on_the_plain_threshold_and_only_if_it_was_fitted():
+    scored = table(COUNTS, PROBS)
+    summary = compute_summary(scored, fitted=True)
+    assert summary["decision_gain"] == pytest.approx(summary["dice"] - 0.5)
+    low, high = summary["intervals"]["decision_gain"]
+    assert low <= summary["decision_gain"] <= high
+    plain = compute_summary(scored, fitted=False)
+    assert np.isnan(plain["decision_gain"])
+    assert "decision_gain" not in plain["intervals"]
+
+
+def test_cleaned_scores_leave_doubtful_frames_out_and_stand_beside_the_raw_ones():
+    summary = compute_summary(table(COUNTS, PROBS, doubtful=(0, 0, 0, 1)), fitted=True)
+    assert summary["num_frames"] == 4
+    assert summary["cleaned"]["num_frames"] == 3
+    assert summary["cleaned"]["dice"] == pytest.approx((2 / 3 + 1 + 1) / 3)
+    assert "dice" in summary["cleaned"]["intervals"]

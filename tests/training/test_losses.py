@@ -1,0 +1,107 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from nerve_jax.model.unet import Outputs
+from nerve_jax.system.errors import InputError
+from nerve_jax.training import losses
+
+EMPTY = jnp.zeros((1, 32, 40, 1))
+HALF = jnp.zeros((1, 32, 40, 1)).at[:, :16].set(1.0)
+
+
+def logits_of(mask, strength=12.0):
+    return strength * (2 * mask - 1)
+
+
+@pytest.mark.parametrize("name", losses.LOSSES)
+def test_a_perfect_prediction_costs_nothing_and_a_wrong_one_much(name):
+    loss = losses.LOSSES[name]
+    for mask in (HALF, EMPTY):
+        assert loss(logits_of(mask), mask)[0] < 0.02
+        least = 0.8 if name == "focal_tversky" and mask is EMPTY else 0.9
+        assert loss(logits_of(1 - mask), mask)[0] > least
+
+
+@pytest.mark.parametrize(
+    "loss", [losses.compute_soft_dice_loss, losses.compute_focal_tversky_loss]
+)
+def test_a_frame_without_nerve_teaches_to_predict_less(loss):
+    """The usual smoothing leaves this loss near 1 and its slope near 0."""
+    levels = [loss(jnp.full_like(EMPTY, z), EMPTY)[0] for z in (-2.0, -6.0, -9.0)]
+    assert levels[0] > levels[1] > levels[2]
+    assert levels[2] < 0.12
+    slope = jax.grad(lambda z: loss(jnp.full_like(EMPTY, z), EMPTY)[0])(-6.0)
+    assert slope > 0.015
+    usual = optax.losses.dice_loss(
+        jnp.full((1, 420, 580, 1), -6.0), jnp.zeros((1, 420, 580, 1))
+    )
+    assert usual.mean() > 0.99
+
+
+@pytest.mark.parametrize("share", [0.03, 0.08])
+def test_frames_without_nerve_do_not_outweigh_those_with_one(share):
+    """Or a net that predicts nothing yet stays with it: a nerve is a small part."""
+    logits = jnp.full((1, 96, 128, 1), -8.0)
+    nerve = jnp.zeros_like(logits).at[:, :, : int(128 * share) + 1].set(1.0)
+
+    def pull(masks):
+        slope = jax.grad(lambda z: losses.compute_soft_dice_loss(z, masks)[0])(logits)
+        return float(slope[0, 0, 0, 0])
+
+    up, down = -pull(nerve), pull(jnp.zeros_like(logits))
+    assert 0.1 * up < down < 2 * up
+
+
+def test_soft_dice_is_dice_on_certain_predictions():
+    pred = jnp.zeros_like(HALF).at[:, 8:24].set(1.0)  # half of it hits
+    value = losses.compute_soft_dice_loss(logits_of(pred, 40.0), HALF, smoothing=0.0)
+    assert value[0] == pytest.approx(0.5, abs=1e-5)
+
+
+def test_tversky_minds_misses_more_than_false_alarms():
+    less, more = HALF.at[:, 8:16].set(0.0), HALF.at[:, 16:24].set(1.0)
+    missed, false = (
+        losses.compute_focal_tversky_loss(logits_of(pred), HALF)[0]
+        for pred in (less, more)
+    )
+    assert missed > false
+
+
+def test_gradients_are_finite_everywhere():
+    for loss in losses.LOSSES.values():
+        for mask in (HALF, EMPTY):
+            for strength in (0.0, 40.0, 200.0):
+                gradient = jax.grad(lambda z, m=mask, f=loss: f(z, m).sum())(
+                    logits_of(mask, strength)
+                )
+                assert np.isfinite(gradient).all()
+
+
+def test_each_frame_has_its_own_loss():
+    both = losses.LOSSES["bce_dice"](
+        jnp.concatenate([logits_of(HALF), logits_of(HALF)]),
+        jnp.concatenate([HALF, EMPTY]),
+    )
+    assert both.shape == (2,)
+    assert both[0] < 0.02 < both[1]
+
+
+def test_presence_and_coarse_levels_are_added_with_their_weights():
+    loss = losses.make_loss("bce_dice", presence_weight=0.5, coarse_weight=2.0)
+    logits = coarse = logits_of(HALF)
+    plain = loss(Outputs(logits, None, ()), HALF)[0]
+    presence = jnp.array([-3.0])
+    missed = loss(Outputs(logits, presence, ()), HALF)[0]
+    assert missed - plain == pytest.approx(0.5 * np.log1p(np.exp(3.0)), rel=1e-4)
+    right = loss(Outputs(logits, None, (coarse,)), HALF)[0]
+    wrong = loss(Outputs(logits, None, (-coarse,)), HALF)[0]
+    assert right - plain < 0.05
+    assert wrong - plain > 2.0
+
+
+def test_a_wrong_name_lists_the_right_ones():
+    with pytest.raises(InputError, match="bce_dice, focal_tversky"):
+        losses.make_loss("dice", presence_weight=0.0, coarse_weight=0.0)

@@ -1,0 +1,43 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from nerve_jax.model.unet import Outputs
+from nerve_jax.training.optimizer import TrainState
+from nerve_jax.training.segmentation import Segmentation
+from nerve_jax.training.step import Batch
+from nerve_jax.training.task import Task
+from tests.samples import bright_boxes
+
+
+def state_of(scalars):
+    return TrainState(jnp.int32(0), {}, {}, (), scalars)
+
+
+def test_frames_are_mixed_and_weighed_as_scalars_of_the_state_say(small_config):
+    sections = small_config(**{"augment.cutmix_prob": 0.0}).to_dict()
+    images = jnp.linspace(0, 1, 8 * 24 * 32).reshape(8, 24, 32, 1)
+    masks = (images > 0.5).astype(jnp.float32)
+    keys = jax.random.split(jax.random.key(0), 8)
+    seen = []
+
+    def apply(params, images, dropout_keys):
+        seen.append(images)
+        return Outputs(images, images[:, 0, 0, 0], ())
+
+    off = {n: 0.0 for n, v in sections["augment"].items() if isinstance(v, float)}
+    sections["augment"] |= off
+    task = Segmentation(apply, bright_boxes(), sections, 0.5, lambda fold, x: x)
+    assert isinstance(task, Task)
+    losses = [
+        task.loss({}, state_of(scalars), Batch(images, masks), keys)
+        for scalars in (
+            {},
+            {"augment.cutmix_prob": jnp.float32(1)},
+            {"loss.presence_weight": jnp.float32(9)},
+        )
+    ]
+    np.testing.assert_array_equal(seen[0], images)
+    assert (np.asarray(seen[1]) != images).mean() > 0.1
+    assert (losses[0] != losses[1]).any()
+    assert (losses[2] > losses[0]).all()
