@@ -103,10 +103,11 @@ def train(config, population, split, share: float, weight: float, seed: int):
     examples, mesh = population.examples, devices.create_mesh()
     segmentation = setup.create_segmentation(config, population)
     task = MeanTeacher(**vars(segmentation), weight=weight)
-    engine = setup.create_engine(config, mesh, examples, task)
+    feed = PairedFeed(examples, mesh, config.batch_size, seed)
+    engine = setup.create_engine(config, mesh, examples, task, feed)
     given, val = (examples.positions(split[part]) for part in ("train", "val"))
     fold = Fold(0, Path(), given, given[: round(share * len(given))], val)
-    stream = PairedFeed(examples, mesh, config.batch_size, seed).open([fold])
+    stream = feed.open([fold])
     states = engine.init(stream.keys)
     states = take_steps(engine, stream, states, 0, config.num_train_steps)
     return next(engine.split(states)).ema_params

@@ -24,7 +24,6 @@ from nerve_unet import create_engine, open_stream, take_steps
 from results import print_result
 
 from nerve_jax.commands import setup
-from nerve_jax.runs.config import set_fields
 from nerve_jax.system import processes
 
 CONFIGS = ("fast", "unet")
@@ -41,9 +40,8 @@ def read_loopback_bytes() -> int:
 def measure(name: str, records_dir: str) -> dict:
     """Bytes per step between all devices, and what the formula gives."""
     config = importlib.import_module(f"configs.{name}").get_config()
-    phantom = {"num_subjects": 2, "frames_per_subject": 4}
-    fields = {f"data.phantom.{name}": value for name, value in phantom.items()}
-    config = set_fields(config, fields | {"data.records_dir": records_dir})
+    config.data.records_dir = records_dir
+    config.data.phantom.update(num_subjects=2, frames_per_subject=4)
     examples = processes.take_turns(lambda: setup.load_frames(config, "train"))
     engine = create_engine(config, examples)
     stream = open_stream(engine, np.arange(len(examples)))

@@ -98,7 +98,7 @@ def main() -> None:
     images = rng.integers(0, 256, (BATCH, *SIZE), dtype=np.uint8)
     masks = (rng.random((BATCH, *SIZE)) < 0.1).astype(np.uint8) * 255
     call, engine = make_ours(images, masks, "float32")
-    program = engine._get_program(1)
+    program = engine.get_program(1)
     flops = program.cost_analysis()["flops"] * DEVICES
     kind_of = find_kinds(program.as_text())
     ops = read_ops(trace(call))

@@ -96,7 +96,7 @@ def make_create(name: str, examples: Examples, fold: Fold, config, seed: int):
 def draw_curve(
     create, population: Population, fold: Fold, budget_seconds: float
 ) -> dict:
-    """Train for a budget of seconds, with a score every now and then.
+    """Train for a budget of seconds, with a score after each of `SHARES` of it.
 
     Returns:
       "points", each with "seconds", "step" and "dice" of every frame, and what was

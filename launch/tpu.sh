@@ -8,7 +8,7 @@
 #       --config.data.records_dir=gs://BUCKET/records    the same command on every host
 #   launch/tpu.sh delete
 #
-# What is asked for is said by the variables below, such as
+# The variables below say what is asked for, such as
 #   ZONE=us-west4-a TYPE=v5litepod-16 RUNTIME=v2-alpha-tpuv5-lite launch/tpu.sh create
 #
 # The second word is the run's folder, which all hosts must see: gs://BUCKET/FOLDER, or a

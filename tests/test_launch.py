@@ -139,9 +139,9 @@ def test_the_tpu_script_gives_every_host_the_same_words(tmp_path):
 
 PARSE = """
 import sys, main
-from absl import flags
-flags.FLAGS(sys.argv)
-print(main.CONFIG.value.dataset, main.CONFIG.value.manual_dir or main.CONFIG.value.data_dir)
+main.parse(sys.argv)
+data = main.CONFIG.value.data
+print(data.name, data.manual_dir or data.records_dir)
 """
 
 

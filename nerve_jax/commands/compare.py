@@ -72,7 +72,7 @@ def compare(first: Path, second: Path, workdir: Path) -> dict:
 
 
 def describe(content: dict) -> str:
-    """Say in a sentence whether the difference in Dice can be told from noise."""
+    """Say in a sentence whether the difference in Dice can be distinguished from noise."""
     (first, second), difference = content["runs"], content["difference"]
     low, high = content["interval"]
     basis = f"{content['num_frames']} frames of {content['num_subjects']} subjects"
@@ -84,12 +84,12 @@ def describe(content: dict) -> str:
     if content["num_subjects"] < FEWEST_SUBJECTS:
         return (
             f"{first} minus {second}: {difference:+.3f} Dice ({low:+.3f} to {high:+.3f}) "
-            f"on {basis}: too few to tell a difference from noise."
+            f"on {basis}: too few to distinguish a difference from noise."
         )
     verb = "can" if low > 0 or high < 0 else "cannot"
     return (
         f"{first} minus {second}: {difference:+.3f} Dice (95 % interval {low:+.3f} to "
-        f"{high:+.3f}) on {basis}; it {verb} be told from noise."
+        f"{high:+.3f}) on {basis}; it {verb} be distinguished from noise."
     )
 
 

@@ -175,7 +175,7 @@ def _choose_training(
                 "more is no faster on a CPU"
                 if budget is CPU
                 else f"as many as fit in {MEMORY_SHARE:.0%} of the memory, at most "
-                f"{MAX_BATCH} and at least one a device"
+                f"{MAX_BATCH} and at least one per device"
             ),
         ),
         "accumulate_steps": Choice(1, "the batch fits"),

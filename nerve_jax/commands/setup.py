@@ -15,7 +15,7 @@ from nerve_jax.system import devices
 from nerve_jax.system.errors import InputError, check_at_least
 from nerve_jax.training.augment import make_augment
 from nerve_jax.training.engine import Engine
-from nerve_jax.training.feed import create_feed
+from nerve_jax.training.feed import Feed, create_feed
 from nerve_jax.training.losses import make_loss
 from nerve_jax.training.optimizer import create_optimizer
 from nerve_jax.training.scalars import fill_in, read_scalars
@@ -82,10 +82,21 @@ def create_begin(config: ConfigDict, population: Population):
     return make_begin(population, workdir=config.start.workdir, take=config.start.take)
 
 
-def create_engine(config: ConfigDict, mesh, examples: Examples, task: Task) -> Engine:
-    """The engine of a task, its frames on the devices or streamed.
+def create_engine(
+    config: ConfigDict,
+    mesh,
+    examples: Examples,
+    task: Task,
+    feed: Feed | None = None,
+) -> Engine:
+    """The engine of a task; other runs that differ in scalars alone may share it.
 
-    Other runs that differ in scalars alone may share it (see `Engine.with_scalars`).
+    Args:
+      config: of the run.
+      mesh: of `devices.create_mesh`.
+      examples: put on the devices, or streamed.
+      task: what is learnt.
+      feed: to be used in place of one of these examples.
     """
     _, init = create_model_of(config)
     sections = config.to_dict()
@@ -112,7 +123,8 @@ def create_engine(config: ConfigDict, mesh, examples: Examples, task: Task) -> E
             accumulate_steps=config.accumulate_steps,
             axis_name="batch",
         ),
-        create_feed(
+        feed
+        or create_feed(
             examples,
             mesh,
             batch_size=config.batch_size,

@@ -96,7 +96,7 @@ def tune(config: ConfigDict, workdir: Path) -> None:
 
     Raises:
       InputError: a configuration or data set that does not fit, or is not the study's.
-      RunError: training could not go on, or no trial was whole. One that diverges, needs
+      RunError: training could not go on, or no trial was complete. One that diverges, needs
         too much memory or whose values do not fit together is only noted as failed; but
         what the first trial is refused for is taken to be wrong with them all.
       StoppedError: a signal asked to stop; what was trained is saved.
@@ -181,7 +181,7 @@ def _recording_failure(study: optuna.Study, trial: Trial) -> Iterator[None]:
     try:
         yield
     except optuna.TrialPruned:
-        say(f"trial {trial.number} is behind the median of the others: given up")
+        say(f"trial {trial.number} is below the median of the others: pruned")
         study.tell(trial, state=TrialState.PRUNED)
     except (DivergedError, InputError, jax.errors.JaxRuntimeError) as error:
         if isinstance(error, jax.errors.JaxRuntimeError) and not is_out_of_memory(
@@ -248,7 +248,7 @@ def report_score(task: PrunedSegmentation, fold: int, step: int, dice: float) ->
 
 
 def write_study(study: optuna.Study, search: Search) -> None:
-    """Write study.html and, once a trial is whole, best_config.py."""
+    """Write study.html and, once a trial is complete, best_config.py."""
     study_page.write_page(study, search.workdir)
     done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if not done:

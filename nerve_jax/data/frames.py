@@ -96,5 +96,5 @@ def _decode(content: bytes) -> Image.Image:
         kinds = ", ".join(IMAGE_FORMATS)
         raise ValueError(f"cannot be decoded (it is none of {kinds})") from error
     except Exception as error:  # Pillow's readers raise whatever a damaged file makes
-        said = f"{error}" or type(error).__name__
-        raise ValueError(f"cannot be decoded ({said})") from error
+        problem = f"{error}" or type(error).__name__
+        raise ValueError(f"cannot be decoded ({problem})") from error

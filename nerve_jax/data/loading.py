@@ -141,7 +141,7 @@ def _read_record(record: dict, image_size: tuple[int, int]) -> dict:
 
 
 def read_cache(folder: Path) -> dict | None:
-    """Columns as `write` was given them; None where there are none whole of this version."""
+    """Columns as `write_cache` was given them; None where there are none whole of this version."""
     try:
         content = json.loads((folder / "texts.json").read_text())
         if content.pop("version") != CACHE_VERSION:
@@ -151,7 +151,7 @@ def read_cache(folder: Path) -> dict | None:
         for name in names:
             columns[name] = np.load(folder / f"{name}.npy", mmap_mode="r")
     except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError):
-        return None  # not there, or damaged: made anew
+        return None  # not there, or damaged: written again
     return columns
 
 

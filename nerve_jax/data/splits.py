@@ -71,7 +71,7 @@ def _deal(subjects, presence, num_folds: int, seed: int) -> list:
     if max(np.bincount(presence)) < num_folds:
         presence = np.zeros_like(presence)  # too few frames to balance anything
     with warnings.catch_warnings():
-        # Said when a class has fewer frames than folds; grouping holds all the same.
+        # It warns where a class has fewer frames than folds; grouping holds all the same.
         warnings.filterwarnings("ignore", message="The least populated class")
         return list(folds.split(subjects, presence, subjects))
 

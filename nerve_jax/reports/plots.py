@@ -40,7 +40,7 @@ def _to_svg(figure: Figure) -> str:
 
 @mpl.rc_context(STYLE)
 def plot_curves(rows: Sequence[dict], name: str, label: str) -> str:
-    """Plot a measure at every evaluation against the step, a line a fold.
+    """Plot a measure at every evaluation against the step, one line per fold.
 
     Args:
       rows: of metrics.jsonl.
@@ -59,18 +59,23 @@ def plot_curves(rows: Sequence[dict], name: str, label: str) -> str:
 
 @mpl.rc_context(STYLE)
 def plot_reliability(curves: dict[str, Reliability], what: str) -> str:
-    """Plot what came true against what was said; the diagonal is perfect.
+    """Plot observed against predicted frequencies; the diagonal is perfect.
 
     Args:
       curves: one or two, by name.
       what: has the probability, e.g. "pixels".
     """
-    figure, axes = _create_axes(f"probability said of {what}", "share that came true")
+    figure, axes = _create_axes(f"predicted probability, {what}", "observed share")
     axes.plot([0, 1], [0, 1], color=GREY, lw=1, ls="--")
     for (name, curve), colour in zip(curves.items(), (BLUE, AMBER), strict=False):
         there = curve.count > 0
         axes.plot(
-            curve.said[there], curve.true[there], "o-", ms=3, color=colour, label=name
+            curve.predicted[there],
+            curve.observed[there],
+            "o-",
+            ms=3,
+            color=colour,
+            label=name,
         )
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     if len(curves) > 1:
@@ -108,15 +113,15 @@ def plot_distribution(
 
 @mpl.rc_context(STYLE)
 def plot_history(
-    whole: Sequence[tuple[int, float]], given_up: Sequence[tuple[int, float]]
+    complete: Sequence[tuple[int, float]], pruned: Sequence[tuple[int, float]]
 ) -> str:
-    """Plot the Dice of trials by number, and the best so far of those that are whole."""
+    """Plot the Dice of trials by number, and the best so far of the complete ones."""
     figure, axes = _create_axes("trial", "Dice")
-    if given_up:
-        numbers, values = zip(*given_up, strict=True)
-        axes.scatter(numbers, values, s=22, fc="none", ec=GREY, label="given up")
-    numbers, values = zip(*sorted(whole), strict=True)
-    axes.scatter(numbers, values, s=22, color=BLUE, lw=0, label="whole")
+    if pruned:
+        numbers, values = zip(*pruned, strict=True)
+        axes.scatter(numbers, values, s=22, fc="none", ec=GREY, label="pruned")
+    numbers, values = zip(*sorted(complete), strict=True)
+    axes.scatter(numbers, values, s=22, color=BLUE, lw=0, label="complete")
     best = np.maximum.accumulate(values)
     axes.step(numbers, best, where="post", color=AMBER, lw=1.5, label="best so far")
     axes.xaxis.get_major_locator().set_params(integer=True)
@@ -155,7 +160,7 @@ def plot_bars(shares: dict[str, float], label: str) -> str:
 def plot_parallel(
     columns: dict[str, Sequence], values: Sequence[float], logarithmic: set[str]
 ) -> str:
-    """Plot a line a trial through its values, each on an axis of its own, to its Dice.
+    """Plot one line per trial through its values, each on an axis of its own, to its Dice.
 
     Args:
       columns: values of each field, numbers or texts.

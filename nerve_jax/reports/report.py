@@ -1,9 +1,12 @@
 """All finished folds of a run in one report: report.json, and report.html for people."""
 
+from collections.abc import Callable
+
 import numpy as np
+from jaxtyping import Bool
 
 from nerve_jax.data.examples import Examples
-from nerve_jax.data.population import Population
+from nerve_jax.data.population import Population, find_doubtful
 from nerve_jax.data.splits import find_torn
 from nerve_jax.reports.audit import compute_audit
 from nerve_jax.reports.pictures import draw_scored
@@ -11,10 +14,12 @@ from nerve_jax.reports.report_page import render_report
 from nerve_jax.reports.tables import summarise_folds
 from nerve_jax.runs import folder, identity, out_of_fold
 from nerve_jax.runs.log import MetricsLog
-from nerve_jax.runs.score_table import read_scores
+from nerve_jax.runs.out_of_fold import Decided
+from nerve_jax.runs.score_table import read_scores, write_scores
 from nerve_jax.scoring.calibration import compute_calibration_error, compute_reliability
 from nerve_jax.scoring.decide import any_fitted
 from nerve_jax.scoring.metrics import compute_presence
+from nerve_jax.scoring.scores import Scored, score_frames
 from nerve_jax.scoring.summary import compute_summary, summarise
 from nerve_jax.system import environment
 from nerve_jax.system.files import Path, read_json, write_json, write_png, write_whole
@@ -41,48 +46,25 @@ def write_report(
       The content of report.json.
     """
     examples, pairs, groups = population
-    predictions = out_of_fold.load_predictions(workdir, examples)
-    evidence = out_of_fold.gather_evidence(
-        examples.masks, examples.presence, predictions
+    decided = out_of_fold.decide_folds(
+        workdir, population, kind=rule, threshold=threshold
     )
-    rules = out_of_fold.fit_rules(
-        workdir,
-        groups,
-        predictions,
-        evidence,
-        kind=rule,
-        threshold=threshold,
-    )
+    scored = _score(workdir, population, decided, threshold)
     audit = compute_audit(examples, pairs)
-    by_fold = out_of_fold.score_folds(
-        workdir,
-        examples,
-        predictions,
-        rules,
-        threshold=threshold,
-        groups=groups,
-        doubtful=set(examples.positions(audit["contradicting_empty"]).tolist()),
-    )
-    for fold, scored in by_fold.items():
-        per_frame = [rules[fold]] * len(scored.frames)
-        sheet = draw_scored(examples, predictions[fold], per_frame, scored)
-        write_png(folder.fold_dir(workdir, fold) / "examples.png", sheet)
-    reliability = out_of_fold.measure_reliability(evidence, rules)
-    tables = [folder.fold_dir(workdir, f) / "scores.csv" for f in predictions]
-    scored = read_scores(tables)
-    of_presence = compute_reliability(
+    pixels = out_of_fold.measure_reliability(decided.evidence, decided.rules)
+    presence = compute_reliability(
         scored.presence_probs,
         compute_presence(scored.counts).astype(float),
         np.ones(len(scored.counts)),
     )
-    errors = [compute_calibration_error(curve) for curve in reliability.values()]
+    errors = [compute_calibration_error(curve) for curve in pixels.values()]
     content = {
-        **compute_summary(scored, fitted=any_fitted(rules.values())),
+        **compute_summary(scored, fitted=any_fitted(decided.rules.values())),
         "calibration_error": errors[-1],  # by temperature, where one was fitted
         "calibration_error_before": errors[0],
-        "presence_calibration_error": compute_calibration_error(of_presence),
-        **_describe_folds(workdir, tables),
-        "torn_subjects": _find_torn(workdir, examples, groups, list(predictions)),
+        "presence_calibration_error": compute_calibration_error(presence),
+        **_describe_folds(workdir, list(decided.predictions)),
+        "torn_subjects": _find_torn(workdir, examples, groups, list(decided.rules)),
         "one_frame_a_subject": audit["one_frame_a_subject"],
         "audit": _count_findings(audit),
         "dataset": examples.fingerprint,
@@ -91,29 +73,62 @@ def write_report(
         **environment.describe(),
     }
     write_json(workdir / "report.json", content)
-    where = {
-        frame: (fold, row)
-        for fold, predicted in predictions.items()
-        for row, frame in enumerate(examples.frames[i] for i in predicted.positions)
-    }
-
-    def mask_of(frame: str):
-        fold, row = where[frame]
-        return predictions[fold].decide(examples, row, rules[fold])
-
     page = render_report(
         f"{workdir.resolve().name}: {examples.fingerprint}",
         content,
         scored,
         audit,
         examples,
-        mask_of,
+        _make_mask_of(examples, decided),
         curves=MetricsLog(workdir).read(),
-        reliability=reliability,
-        of_presence=of_presence,
+        reliability=pixels,
+        of_presence=presence,
     )
     write_whole(workdir / "report.html", page)
     return content
+
+
+def _score(
+    workdir: Path, population: Population, decided: Decided, threshold: float
+) -> Scored:
+    """Write scores.csv and examples.png of every fold; return all scores, as read."""
+    doubtful = set(find_doubtful(population).tolist())
+    for fold, predicted in decided.predictions.items():
+        directory = folder.fold_dir(workdir, fold)
+        rules = [decided.rules[fold]] * len(predicted.positions)
+        scored = score_frames(
+            population.examples,
+            predicted,
+            rules,
+            threshold=threshold,
+            groups=population.groups,
+            doubtful=doubtful,
+        )
+        write_scores(directory / "scores.csv", scored)
+        sheet = draw_scored(population.examples, predicted, rules, scored)
+        write_png(directory / "examples.png", sheet)
+    return read_scores(_list_tables(workdir, list(decided.predictions)))
+
+
+def _list_tables(workdir: Path, folds: list[int]) -> list[Path]:
+    return [folder.fold_dir(workdir, fold) / "scores.csv" for fold in folds]
+
+
+def _make_mask_of(
+    examples: Examples, decided: Decided
+) -> Callable[[str], Bool[np.ndarray, "_ _"]]:
+    """Return `mask_of(frame)`: the decided mask of a frame, by its id."""
+    where = {
+        examples.frames[position]: (fold, row)
+        for fold, predicted in decided.predictions.items()
+        for row, position in enumerate(predicted.positions)
+    }
+
+    def mask_of(frame: str):
+        fold, row = where[frame]
+        return decided.predictions[fold].decide(examples, row, decided.rules[fold])
+
+    return mask_of
 
 
 def _find_torn(
@@ -130,8 +145,9 @@ def _find_torn(
     )
 
 
-def _describe_folds(workdir: Path, tables: list[Path]) -> dict:
+def _describe_folds(workdir: Path, folds: list[int]) -> dict:
     """Scores of each finished fold, over them, and the time they took."""
+    tables = _list_tables(workdir, folds)
     summaries = [read_json(path.parent / "summary.json") for path in tables]
     rows = [
         {

@@ -1,4 +1,4 @@
-"""The pages of a study, and of its trials that were given up or failed."""
+"""The pages of a study, and of its trials that were pruned or failed."""
 
 from pathlib import Path
 
@@ -9,14 +9,14 @@ from nerve_jax.reports import html, plots
 from nerve_jax.runs.study import trial_dir
 from nerve_jax.system.files import write_whole
 
-FEWEST_FOR_IMPORTANCE = 4  # whole trials; fewer say nothing
+FEWEST_FOR_IMPORTANCE = 4  # complete trials; fewer say nothing
 
 
 def write_page(study: optuna.Study, workdir: Path) -> None:
-    """Write study.html: history, importances, parallel coordinates, a row a trial."""
+    """Write study.html: history, importances, parallel coordinates, one row per trial."""
     trials = study.get_trials(deepcopy=False)
-    whole = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    ranked = sorted(whole, key=lambda trial: -trial.value)
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    ranked = sorted(complete, key=lambda trial: -trial.value)
     names = sorted({name for trial in trials for name in trial.params})
     page = html.render(
         "study.html",
@@ -28,7 +28,7 @@ def write_page(study: optuna.Study, workdir: Path) -> None:
         },
         names=names,
         rows=[_describe(trial, workdir) for trial in [*ranked, *_rest(trials)]],
-        plots=_draw(study, trials, whole, names),
+        plots=_draw(study, trials, complete, names),
         **_describe_study(study),
     )
     write_whole(workdir / "study.html", page)
@@ -40,7 +40,7 @@ def write_trial(
     medians: dict[int, float | None],
     directory: Path,
 ) -> None:
-    """Write report.html of a trial that was given up or failed: why, and how it stood.
+    """Write report.html of a trial that was pruned or failed: why, and its last score.
 
     Args:
       study: that it is of.
@@ -52,7 +52,7 @@ def write_trial(
     trial = study.trials[number]
     values = trial.intermediate_values
     reached = max(values, default=None)
-    kind = "Given up" if trial.state == TrialState.PRUNED else "Failed"
+    kind = "Pruned" if trial.state == TrialState.PRUNED else "Failed"
     place = "" if reached is None else f" at step {reached}, Dice {values[reached]:.4f}"
     page = html.render(
         "trial.html",
@@ -76,7 +76,7 @@ def _describe_study(study: optuna.Study) -> dict:
 
 
 def _rest(trials) -> list:
-    """Trials that are not whole, newest first."""
+    """Trials that are not complete, newest first."""
     return [t for t in reversed(trials) if t.state != TrialState.COMPLETE]
 
 
@@ -101,23 +101,21 @@ def show(value) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _draw(study, trials, whole, names: list[str]) -> dict[str, str]:
+def _draw(study, trials, complete, names: list[str]) -> dict[str, str]:
     """Plots by name, those that there is something to show in."""
     drawn = {}
-    given_up = [
-        t for t in trials if t.state == TrialState.PRUNED and t.value is not None
-    ]
-    if whole:
+    pruned = [t for t in trials if t.state == TrialState.PRUNED and t.value is not None]
+    if complete:
         drawn["history"] = plots.plot_history(
-            [(trial.number, trial.value) for trial in whole],
-            [(trial.number, trial.value) for trial in given_up],
+            [(trial.number, trial.value) for trial in complete],
+            [(trial.number, trial.value) for trial in pruned],
         )
-    differ = len({trial.value for trial in whole}) > 1
-    if differ and len(whole) >= FEWEST_FOR_IMPORTANCE:
+    differ = len({trial.value for trial in complete}) > 1
+    if differ and len(complete) >= FEWEST_FOR_IMPORTANCE:
         drawn["importances"] = plots.plot_bars(
             _find_importances(study), "share of the differences explained"
         )
-        shared = [trial for trial in whole if set(names) <= trial.params.keys()]
+        shared = [trial for trial in complete if set(names) <= trial.params.keys()]
         columns = {name: [trial.params[name] for trial in shared] for name in names}
         logs = {n for n in names if getattr(shared[0].distributions[n], "log", False)}
         drawn["parallel"] = plots.plot_parallel(

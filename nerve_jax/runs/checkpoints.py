@@ -18,7 +18,9 @@ from nerve_jax.system.errors import RunError, first_line
 from nerve_jax.system.files import Path, is_remote
 
 LATEST = 2  # so that there is another where the newest is damaged
-SAVE_SECONDS = 300  # after which a save is given up, such as one that others wait for
+SAVE_SECONDS = (
+    300  # after which a save fails, such as one that waits for another process
+)
 
 
 class Progress(NamedTuple):
@@ -157,19 +159,19 @@ def set_aside_damaged(directory: Path, problems: dict[int, str]) -> list[str]:
         renamed, for they may be of another code version.
     """
     whole = [step for step, problem in problems.items() if not problem]
-    said = {s: f"{directory / str(s)}: {why}" for s, why in problems.items() if why}
-    if said and not whole:
-        listing = "".join(f"\n  - {line}" for line in said.values())
+    damaged = {s: f"{directory / str(s)}: {why}" for s, why in problems.items() if why}
+    if damaged and not whole:
+        listing = "".join(f"\n  - {line}" for line in damaged.values())
         raise RunError(
             f"{directory}: no checkpoint there can be loaded:{listing}\nGo back to the "
-            "code that wrote them or delete that folder to train the fold anew"
+            "code that wrote them or delete that folder to train the fold from its start"
         )
-    for step in said:
+    for step in damaged:
         path = epath.Path(directory / str(step))
         aside = path.with_name(f"{step}.damaged")
         aside.rmtree(missing_ok=True)
         path.rename(aside)
-    return list(said.values())
+    return list(damaged.values())
 
 
 def _find_problem(path: Path, shapes) -> str:

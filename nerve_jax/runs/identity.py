@@ -69,7 +69,9 @@ def check_run(
     return []
 
 
-def _check_finished(workdir: Path, config: dict, differences: dict[str, list[str]]) -> None:
+def _check_finished(
+    workdir: Path, config: dict, differences: dict[str, list[str]]
+) -> None:
     """Raise `InputError` where going on would make finished folds into what they are not."""
     finished = finished_folds(workdir)
     fixed, mend = [], "Name another folder (--workdir) or set these back."

@@ -7,10 +7,14 @@ on all. With one finished fold there are no others, and the plain threshold deci
 and elsewhere: a rule that no score describes is not used.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from jaxtyping import Bool, UInt8
 from scipy import special
 
+from nerve_jax.data.examples import Examples
+from nerve_jax.data.population import Population
 from nerve_jax.runs import folder
 from nerve_jax.scoring.calibration import (
     CENTRES,
@@ -29,12 +33,42 @@ from nerve_jax.scoring.decide import (
     rule_from_json,
     rule_to_json,
 )
-from nerve_jax.data.examples import Examples
+from nerve_jax.scoring.scores import Predicted
 from nerve_jax.system.files import Path, read_array, read_json, write_json
-from nerve_jax.runs.score_table import write_scores
-from nerve_jax.scoring.scores import Predicted, Scored, score_frames
 
 FEWEST_FRAMES = 8  # to fit a rule on
+
+
+class Decided(NamedTuple):
+    """What finished folds predicted, and the rules fitted on it; by fold.
+
+    Attributes:
+      predictions: of each fold's validation frames.
+      evidence: what these say for fitting.
+      rules: for each fold's validation frames.
+    """
+
+    predictions: dict[int, Predicted]
+    evidence: dict[int, Evidence]
+    rules: dict[int, Rule]
+
+
+def decide_folds(
+    workdir: Path, population: Population, *, kind: str, threshold: float
+) -> Decided:
+    """Read predictions, fit the rules on them, and write these; see `fit_rules`."""
+    examples = population.examples
+    predictions = load_predictions(workdir, examples)
+    evidence = gather_evidence(examples.masks, examples.presence, predictions)
+    rules = fit_rules(
+        workdir,
+        population.groups,
+        predictions,
+        evidence,
+        kind=kind,
+        threshold=threshold,
+    )
+    return Decided(predictions, evidence, rules)
 
 
 def load_predictions(workdir: Path, examples: Examples) -> dict[int, Predicted]:
@@ -146,34 +180,6 @@ def load_rule(
     return rule_from_json(read_json(place / "decision.json"))
 
 
-def score_folds(
-    workdir: Path,
-    examples: Examples,
-    predictions: dict[int, Predicted],
-    rules: dict[int, Rule],
-    *,
-    threshold: float,
-    groups: list[str],
-    doubtful: set[int],
-) -> dict[int, Scored]:
-    """Write scores.csv of every finished fold; return its content."""
-    found = {}
-    for fold, predicted in predictions.items():
-        directory = folder.fold_dir(workdir, fold)
-        per_frame = [rules[fold]] * len(predicted.positions)
-        scored = score_frames(
-            examples,
-            predicted,
-            per_frame,
-            threshold=threshold,
-            groups=groups,
-            doubtful=doubtful,
-        )
-        write_scores(directory / "scores.csv", scored)
-        found[fold] = scored
-    return found
-
-
 def measure_reliability(
     evidence: dict[int, Evidence], rules: dict[int, Rule]
 ) -> dict[str, Reliability]:
@@ -182,10 +188,10 @@ def measure_reliability(
     Returns:
       "as the model gave it" and, if any rule was fitted, "by temperature".
     """
-    said: dict[str, list] = {"as the model gave it": []}
+    predicted: dict[str, list] = {"as the model gave it": []}
     if any_fitted(rules.values()):
-        said["by temperature"] = []
-    for name, probs in said.items():
+        predicted["by temperature"] = []
+    for name, probs in predicted.items():
         for rule in rules.values():
             fitted = name == "by temperature" and isinstance(rule, ExpectedDice)
             probs.append(special.expit(CENTRES / (rule.temperature if fitted else 1.0)))
@@ -193,5 +199,5 @@ def measure_reliability(
     count = np.concatenate([e.counts.pixels.sum(0) for e in evidence.values()])
     return {
         name: compute_reliability(np.concatenate(probs), true, count)
-        for name, probs in said.items()
+        for name, probs in predicted.items()
     }

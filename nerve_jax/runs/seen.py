@@ -4,8 +4,8 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from nerve_jax.system.files import Path, read_json, read_table
 from nerve_jax.runs.folder import fold_dir, load_split
+from nerve_jax.system.files import Path, read_json, read_table
 
 
 class Seen(NamedTuple):

@@ -11,8 +11,8 @@ from pathlib import Path
 import optuna
 from optuna.trial import Trial, TrialState
 
-from nerve_jax.system import environment, locks
 from nerve_jax.runs.config import list_differences
+from nerve_jax.system import environment, locks
 from nerve_jax.system.console import say
 from nerve_jax.system.errors import InputError, RunError, first_line, raise_if_any
 
@@ -162,7 +162,7 @@ def find_median(trial: Trial, reached: int) -> float | None:
 
 
 def check_done(study: optuna.Study) -> None:
-    """Say which trials are still being trained; raise `RunError` where none was whole."""
+    """Say which trials are still being trained; raise `RunError` where none is complete."""
     trials = study.get_trials(deepcopy=False)
     running = [str(t.number) for t in trials if t.state == TrialState.RUNNING]
     if running:

@@ -1,7 +1,7 @@
 """Whether probabilities mean what they say: of a hundred pixels given 0.3, thirty.
 
 Pixels are counted by the logit of their probability, in narrow bins; temperature,
-reliability and expected scores all follow from these counts, of few numbers a frame.
+reliability and expected scores all follow from these counts, a few hundred numbers per frame.
 """
 
 from typing import NamedTuple
@@ -83,16 +83,16 @@ def fit_temperature(counts: LogitCounts) -> float:
 
 
 class Reliability(NamedTuple):
-    """What was said and what came true, in bins of equal width over [0, 1].
+    """Predicted and observed frequencies, in bins of equal width over [0, 1].
 
     Attributes:
-      said: mean probability of a bin's members; NaN where there are none.
-      true: share of them that came true.
+      predicted: mean probability of a bin's members; NaN where there are none.
+      observed: share of them that came true.
       count: how many they are.
     """
 
-    said: Float[np.ndarray, " bins"]
-    true: Float[np.ndarray, " bins"]
+    predicted: Float[np.ndarray, " bins"]
+    observed: Float[np.ndarray, " bins"]
     count: Float[np.ndarray, " bins"]
 
 
@@ -101,7 +101,7 @@ def compute_reliability(
     true: Float[np.ndarray, " n"],
     count: Float[np.ndarray, " n"],
 ) -> Reliability:
-    """Sum up what was said and what came true.
+    """Sum up predicted and observed frequencies.
 
     Args:
       probs: a probability each, in [0, 1].
@@ -118,12 +118,12 @@ def compute_reliability(
 
 
 def compute_calibration_error(reliability: Reliability) -> float:
-    """Expected calibration error: mean distance of what was said from what came true.
+    """Expected calibration error: mean distance of predicted from observed frequencies.
 
     Bins weigh by their members (Naeini et al. 2015). Of pixels, nine in ten are surely
     background, which keeps it small. NaN without any members.
     """
-    said, true, count = (part[reliability.count > 0] for part in reliability)
+    predicted, observed, count = (part[reliability.count > 0] for part in reliability)
     if not len(count):
         return float("nan")
-    return float(np.average(np.abs(said - true), weights=count))
+    return float(np.average(np.abs(predicted - observed), weights=count))

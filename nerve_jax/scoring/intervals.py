@@ -29,7 +29,7 @@ def bootstrap_mean(
     """Interval of a mean over frames, by drawing subjects.
 
     Args:
-      values: one score a frame; NaN where it is undefined, and left out of the mean.
+      values: one score per frame; NaN where it is undefined, and left out of the mean.
       subjects: the person of each frame.
       level: nominal coverage, in (0, 1).
       seed: of the draws.
@@ -72,7 +72,7 @@ def bootstrap_auroc(
 
     Args:
       true: whether each frame holds a nerve.
-      probs: the probability said of it.
+      probs: the probability of that, as predicted.
       subjects: the person of each frame.
       level: nominal coverage, in (0, 1).
       seed: of the draws.

@@ -96,7 +96,7 @@ def score_frames(
     Args:
       examples: of the data set.
       predicted: by a model that was not trained on these frames.
-      rules: one a frame, none fitted on it.
+      rules: one per frame, none fitted on it.
       threshold: the plain one that the rules are held against.
       groups: of each frame of the data set.
       doubtful: positions of frames whose label a frame of the same view contradicts.

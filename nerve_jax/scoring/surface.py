@@ -3,7 +3,7 @@
 Published tools disagree on these measures: on what the outline of a mask is (here the
 line between its pixels and the others, which runs through pixels' corners), on how
 "average" and "95th percentile" pool both directions, and on empty masks. What is meant
-is said below.
+is defined below.
 """
 
 import numpy as np

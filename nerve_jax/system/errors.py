@@ -2,6 +2,7 @@
 
 import sys
 import traceback
+from numbers import Real
 
 import jax
 
@@ -33,7 +34,7 @@ def raise_if_any(problems: list[str], heading: str, mend: str) -> None:
         raise InputError(f"{heading} ({len(problems)}):\n{listing}\n{mend}")
 
 
-def check_at_least(least: int, **values: int | float) -> None:
+def check_at_least(least: int, **values: Real) -> None:
     """Raise `InputError` for the first value, given by name, that is below `least`."""
     for name, value in values.items():
         if value < least:

@@ -170,7 +170,9 @@ def _is_dead(holder: dict) -> bool:
         return True
     except PermissionError:
         return False
-    return _read_start(holder["pid"]) != holder.get("started")  # given anew
+    return _read_start(holder["pid"]) != holder.get(
+        "started"
+    )  # reused for another process
 
 
 def _read_start(pid: int) -> str:

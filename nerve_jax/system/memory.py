@@ -7,11 +7,12 @@ SETTING = "GLIBC_TUNABLES"
 
 
 def use_huge_pages() -> None:
-    """Start this program anew, once, with the C library told to use huge pages.
+    """Start this program again, once, so that the C library uses huge pages.
 
     XLA takes the memory of a step from the system at every step; in pages of 4 kB that
     costs a CPU a sixth of a large net's time. The GNU C library, from 2.35 on, asks for
-    pages of 2 MB if told so before the program starts. The process stays the same.
+    pages of 2 MB if a variable is set before the program starts. The process stays the
+    same.
 
     Does nothing where GLIBC_TUNABLES is set, be it to nothing, or without that library.
     """

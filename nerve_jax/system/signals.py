@@ -1,4 +1,4 @@
-"""Being told to stop: by SIGTERM, as schedulers do before they take a machine away, or
+"""Requests to stop: by SIGTERM, as schedulers do before they take a machine away, or
 by SIGINT, as Ctrl-C does.
 
 While a run listens, the first signal only asks it to stop, so that it can save first; a

@@ -108,7 +108,7 @@ def make_augment(
     return augment
 
 
-# One uniform number in [-1, 1) a frame for each; drawn together, they compile fast.
+# For each a uniform number in [-1, 1) per frame; drawn together, they compile fast.
 DRAWS = (
     *("flip", "turn", "scale", "shift_y", "shift_x"),
     *("gamma", "contrast", "gain", "attenuation"),

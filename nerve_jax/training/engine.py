@@ -107,11 +107,12 @@ class Engine:
           *num_steps: numbers of steps that are taken between two stops; where they are
             no multiple of `steps_per_call`, the rest are taken one by one.
         """
-        self._get_program(self.steps_per_call)
+        self.get_program(self.steps_per_call)
         if any(steps % self.steps_per_call for steps in num_steps):
-            self._get_program(1)
+            self.get_program(1)
 
-    def _get_program(self, count: int):
+    def get_program(self, count: int):
+        """The compiled `step` for so many steps at a time; compiled if need be."""
         if count not in self._programs:
             self._programs[count] = self._compile(count)
         return self._programs[count]
@@ -137,7 +138,7 @@ class Engine:
         """
         count = jax.tree.leaves(rows)[0].shape[1]
         rows = devices.put(rows, self._rows)
-        return self._get_program(count)(states, self.feed.frames, rows, keys)
+        return self.get_program(count)(states, self.feed.frames, rows, keys)
 
     def split(self, states: TrainState) -> Iterator[TrainState]:
         """The state of each fold, on all devices; one at a time, for memory's sake."""

@@ -128,7 +128,7 @@ def advance(
       stream: of the folds.
       states: after `step` steps; their buffers are donated.
       step: steps taken before.
-      last_step: steps taken after, unless told to stop.
+      last_step: steps taken after, unless training must stop.
       log: gets losses, a little late, and the seconds taken.
       stop: asked before every call of a step.
 

@@ -1,4 +1,4 @@
-"""Losses of segmentation, one value a frame, in float32.
+"""Losses of segmentation, one value per frame, in float32.
 
 Overlap losses are smoothed by a share of the frame's pixels: with the usual smoothing of
 one pixel a frame without nerve costs nearly 1 whatever is predicted and so teaches
@@ -98,7 +98,7 @@ LOSSES: dict[str, Callable[[Logits, Masks], PerFrame]] = {
 def make_loss(
     name: str, *, presence_weight: Scalar, coarse_weight: Scalar
 ) -> Callable[[Outputs, Masks], PerFrame]:
-    """Return the loss of a model's whole output, one value a frame.
+    """Return the loss of a model's whole output, one value per frame.
 
     Args:
       name: of the pixel loss, a key of `LOSSES`.

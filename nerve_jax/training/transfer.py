@@ -45,8 +45,8 @@ def make_begin(
       take: a key of `TAKES`.
 
     Raises:
-      InputError: another `take`; or by `begin`, where there are no weights to take, where none fits, or
-        where all have seen people that the fold is scored on.
+      InputError: another `take`; or by `begin`, where there are no weights to take,
+        where none fits, or where all have seen people that the fold is scored on.
     """
     check_take(take)
     if not workdir:

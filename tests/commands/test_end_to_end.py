@@ -462,7 +462,7 @@ def test_a_run_compared_with_itself_does_not_differ(shared, tmp_path):
     content = json.loads((tmp_path / "compare.json").read_text())
     assert content["difference"] == 0
     assert content["num_frames"] == 16
-    assert "too few to tell a difference from noise" in said
+    assert "too few to distinguish a difference from noise" in said
     run("--mode=compare", f"--workdir={tmp_path}", expect=2)
 
 

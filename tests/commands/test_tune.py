@@ -109,7 +109,7 @@ def test_a_study_is_trained_scored_shown_and_its_best_is_a_configuration(
     assert found.augment.gamma_fraction == best.params["augment.gamma_fraction"]
     assert not found.tuning.space.to_dict()
     page = (workdir / "study.html").read_text()
-    assert "2 trials whole" in page
+    assert "2 trials complete" in page
     assert 'href="trials/trial_0000/report.html"' in page
     with pytest.raises(InputError, match="learning_rate.*before.*now"):
         changed = tune_config(folds=(0, 1), **{"optimizer.learning_rate": 0.5})
@@ -207,15 +207,15 @@ def test_a_trial_that_is_behind_is_given_up_and_one_that_diverges_is_noted(
     whole, failed, pruned = TrialState.COMPLETE, TrialState.FAIL, TrialState.PRUNED
     assert states == [whole, failed, whole, whole, whole, pruned, failed]
     page = (tmp_path / "study" / "study.html").read_text()
-    assert "4 trials whole, 1 given up early, 2 failed" in page
-    assert "given up at step 2: below 0.6500, the median of the others" in page
+    assert "4 trials complete, 1 pruned, 2 failed" in page
+    assert "pruned at step 2: below 0.6500, the median of the others" in page
     assert "failed at step 4: InputError: no: 6" in page
     pages = [
         path.read_text() if (path := folder / "report.html").exists() else ""
         for folder in sorted((tmp_path / "study" / "trials").iterdir())
     ]
     assert [bool(page) for page in pages] == [s is not whole for s in states]
-    assert "Given up at step 2, Dice 0.4000: below 0.6500, the median" in pages[5]
+    assert "Pruned at step 2, Dice 0.4000: below 0.6500, the median" in pages[5]
     assert "Failed at step 4, Dice 0.9000: InputError: no: 6." in pages[6]
     assert 'href="trials/trial_0005/report.html"' in page
     for page in (pages[1], pages[5]):
@@ -314,7 +314,7 @@ def test_the_page_of_a_study_draws_what_there_is(tmp_path):
     of = {"fingerprint": "set-1", "folds": [0], "num_train_steps": 4}
     study.set_user_attr("of", of)
     tune.study_page.write_page(study, tmp_path)
-    assert "No trial is whole yet" in (tmp_path / "study.html").read_text()
+    assert "No trial is complete yet" in (tmp_path / "study.html").read_text()
     for value in (0.1, 0.5, 0.3, 0.4, 0.2):
         trial = study.ask()
         trial.suggest_float("learning_rate", 1e-4, 1e-1, log=True)

@@ -1,3 +1,4 @@
+import importlib.util
 import json
 
 import pytest
@@ -113,8 +114,9 @@ def test_only_what_is_free_can_be_set_again(tmp_path):
 def test_a_configuration_that_was_written_can_be_read(tmp_path):
     given = config.set_fields(unet.get_config(), {"model.widths": (8, 16)})
     config.write_config(tmp_path / "mine.py", given, "Mine.")
-    names: dict = {}
-    exec((tmp_path / "mine.py").read_text(), names)
-    again = names["get_config"]()
-    assert names["__doc__"] == "Mine."
+    spec = importlib.util.spec_from_file_location("mine", tmp_path / "mine.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    again = module.get_config()
+    assert module.__doc__ == "Mine."
     assert json.loads(again.to_json()) == json.loads(given.to_json())

@@ -3,12 +3,12 @@ import shutil
 
 import pytest
 
+from nerve_jax.data.loading import load_examples
+from nerve_jax.data.records import create_builder
 from nerve_jax.runs import identity
 from nerve_jax.system import environment, locks
-from nerve_jax.data.records import create_builder
 from nerve_jax.system.errors import InputError
 from nerve_jax.system.files import write_json
-from nerve_jax.data.loading import load_examples
 
 
 def config(**changes):

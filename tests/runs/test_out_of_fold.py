@@ -91,7 +91,9 @@ def test_reliability_is_by_temperature_only_where_one_was_fitted(tmp_path):
     assert curves["by temperature"].count.sum() == 30 * SIZE[0] * SIZE[1]
     sure = dict.fromkeys(rules, ExpectedDice(4.0, 1.0, 0.0, 0.0, True))
     softened = out_of_fold.measure_reliability(evidence, sure)["by temperature"]
-    assert np.nanmax(softened.said) < np.nanmax(curves["as the model gave it"].said)
+    assert np.nanmax(softened.predicted) < np.nanmax(
+        curves["as the model gave it"].predicted
+    )
     plain = dict.fromkeys(rules, Threshold(0.5))
     assert list(out_of_fold.measure_reliability(evidence, plain)) == [
         "as the model gave it"

@@ -65,4 +65,4 @@ def test_a_calibration_error_by_hand():
 def test_a_probability_of_one_is_in_the_last_bin():
     found = compute_reliability(np.ones(1), np.full(1, 3.0), np.full(1, 3.0))
     assert found.count[-1] == 3
-    assert found.said[-1] == found.true[-1] == 1
+    assert found.predicted[-1] == found.observed[-1] == 1

@@ -114,11 +114,11 @@ LAYOUTS: dict[str, Callable[[Path], Listing]] = {
 
 
 def name_subjects(frames: list[SourceFrame], separator: str = "") -> list[SourceFrame]:
-    """Name each frame's subject where nobody said who it is.
+    """Name each frame's subject where the files do not.
 
     The subject is the frame's id up to the first `separator`; without one every frame
     is its own subject, except that byte-identical images share one: they cannot be
-    told apart, so they must not be torn apart by a split.
+    distinguished, so they must not be torn apart by a split.
     """
     first_with: dict[bytes, str] = {}
     alone, subjects = 0, []
