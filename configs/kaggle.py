@@ -11,7 +11,7 @@ from configs import unet
 
 
 def get_config() -> ConfigDict:
-    """The reference with a wider net, larger frames and 60 epochs a fold."""
+    """The reference with a wider net, larger frames and 60 epochs per fold."""
     config = unet.get_config()
     config.data.name = "ultrasound_nerve/kaggle"
     config.folds = (0, 1, 2, 3, 4)

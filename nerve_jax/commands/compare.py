@@ -28,7 +28,7 @@ def compare(first: Path, second: Path, workdir: Path) -> dict:
 
     Differences are first minus second, paired by frame; intervals come from drawing
     subjects (see `intervals`). Writes `workdir/compare.json`: `difference` and
-    `interval` of Dice, `by_score` of the others too, and a `sentence`.
+    `interval` of Dice, `by_score` of all that both have, and a `sentence`.
 
     Returns:
       The content of compare.json.
@@ -51,7 +51,7 @@ def compare(first: Path, second: Path, workdir: Path) -> dict:
         )
     measures = [compute_frame_measures(scored) for scored in (ours, theirs)]
     by_score = {}
-    for name in measures[0]:
+    for name in [name for name in measures[0] if name in measures[1]]:
         difference = measures[0][name] - measures[1][name]
         interval = bootstrap_mean(difference, ours.groups)
         mean = compute_mean(difference)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from jaxtyping import Int
 from ml_collections import ConfigDict
 
 from nerve_jax.commands import setup
@@ -77,15 +78,7 @@ def evaluate(workdir: Path, overrides: dict, split: str) -> dict:
     judges = _choose_judges(workdir, list(members), examples, groups)
     if not config.decision.ensemble:
         judges = [group[:1] for group in judges]
-    positions = np.array(
-        [i for i in np.flatnonzero(examples.labelled) if judges[i]], np.int64
-    )
-    if not positions.size:
-        raise InputError(
-            f"{examples.fingerprint}, split {split}: no frame to score. "
-            f"{int(examples.labelled.sum())} of {len(examples)} frames have a mask"
-            + (", and every fold was trained on those" * bool(examples.labelled.any()))
-        )
+    positions = _choose_positions(examples, judges, split)
     predictor = setup.create_predictor_of(config)
 
     def predict(judges: Judges, **options) -> Predicted:
@@ -103,9 +96,8 @@ def evaluate(workdir: Path, overrides: dict, split: str) -> dict:
         groups=groups,
         doubtful=set(find_doubtful(population).tolist()),
     )
-    gains = _measure_gains(
-        examples, rules, scored, positions, judges, predict, config.decision.test_flips
-    )
+    flips = config.decision.test_flips
+    gains = _measure_gains(examples, rules, scored, positions, judges, predict, flips)
     content = _summarise(scored, rules, gains) | {
         "split": split,
         "dataset": examples.fingerprint,
@@ -119,14 +111,32 @@ def evaluate(workdir: Path, overrides: dict, split: str) -> dict:
         sheet = draw_scored(examples, predicted, rules, scored)
         write_png(workdir / "evaluation.png", sheet)
         write_json(workdir / "evaluation.json", content)
-    title = f"{examples.fingerprint}, split {split}, {len(positions)} frames"
-    print_scores(content, title=title)
-    if content["num_frames_left_out"]:
-        say(
-            f"{content['num_frames_left_out']} frames left out: all folds trained on them"
-        )
-    say(f"wrote {workdir / 'evaluation.json'}, evaluation.csv and evaluation.png")
+    _print(content, workdir)
     return content
+
+
+def _print(content: dict, workdir: Path) -> None:
+    count, left_out = content["num_frames"], content["num_frames_left_out"]
+    title = f"{content['dataset']}, split {content['split']}, {count} frames"
+    print_scores(content, title=title)
+    if left_out:
+        say(f"{left_out} frames left out: all folds trained on them")
+    say(f"wrote {workdir / 'evaluation.json'}, evaluation.csv and evaluation.png")
+
+
+def _choose_positions(
+    examples: Examples, judges: Judges, split: str
+) -> Int[np.ndarray, " scored"]:
+    """Labelled frames that any fold may score; raises `InputError` if there is none."""
+    labelled = np.flatnonzero(examples.labelled)
+    positions = np.array([i for i in labelled if judges[i]], np.int64)
+    if not positions.size:
+        raise InputError(
+            f"{examples.fingerprint}, split {split}: no frame to score. "
+            f"{len(labelled)} of {len(examples)} frames have a mask"
+            + (", and every fold was trained on those" * bool(len(labelled)))
+        )
+    return positions
 
 
 def _summarise(scored: Scored, rules: Sequence[Rule], gains: dict) -> dict:

@@ -170,7 +170,7 @@ def _choose_training(
     return {
         "batch_size": Choice(
             batch,
-            f"about {bytes_a_frame / 1e6:.0f} MB a frame for the gradient; "
+            f"about {bytes_a_frame / 1e6:.0f} MB per frame for the gradient; "
             + (
                 "more is no faster on a CPU"
                 if budget is CPU
@@ -181,13 +181,13 @@ def _choose_training(
         "accumulate_steps": Choice(1, "the batch fits"),
         "num_train_steps": Choice(
             steps,
-            f"{train} frames a fold, each {seen / max(train, 1):.0f} times (no fewer than "
+            f"{train} frames per fold, each {seen / max(train, 1):.0f} times (no fewer than "
             f"{budget.min_frames} frames in all, no more than {budget.max_frames})",
         ),
         "optimizer.warmup_steps": Choice(
             min(500, max(20, steps // 40)), "a fortieth of the steps, from 20 to 500"
         ),
-        "eval_every_steps": Choice(-(-steps // 10), "ten evaluations a fold"),
+        "eval_every_steps": Choice(-(-steps // 10), "ten evaluations per fold"),
         "num_folds": Choice(num_folds, f"{measured['num_people']} people to deal"),
         "folds": Choice(tuple(range(num_folds)), "every frame is scored once"),
         "folds_together": Choice(1, "one after another"),
@@ -195,7 +195,7 @@ def _choose_training(
 
 
 def _choose_batch(device: dict, bytes_a_frame: int) -> int:
-    """A power of two a device, of which half the memory holds the activations."""
+    """A power of two per device, of which half the memory holds the activations."""
     if device["platform"] == "cpu":
         return CPU_BATCH
     fits = int(MEMORY_SHARE * device["memory_bytes"] / bytes_a_frame)

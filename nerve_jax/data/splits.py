@@ -1,6 +1,6 @@
 """Cross-validation folds: lists of frame ids that never tear a subject apart.
 
-`splits.json` is a list with one {"train": [...], "val": [...]} of frame ids a fold. It
+`splits.json` is a list with one {"train": [...], "val": [...]} of frame ids per fold. It
 is written once, by whichever run is first, and read ever after; one that a user wrote is
 honoured.
 """
@@ -39,7 +39,7 @@ def create_splits(
         in presence are dealt first.
 
     Returns:
-      One {"train", "val"} a fold; every frame is in exactly one val.
+      One {"train", "val"} per fold; every frame is in exactly one val.
 
     Raises:
       InputError: fewer subjects than folds, or fewer than 2 folds.

@@ -32,7 +32,7 @@ class BatchLoader(NamedTuple):
       source: the records.
       records: where in it each training frame is.
       image_size: training height and width in px.
-      batch_size: frames a step, over all processes.
+      batch_size: frames per step, over all processes.
       own: places in the batch that this process reads.
       seed: of the run.
       fold: number of the fold.
@@ -77,7 +77,7 @@ def open_streams(
       trains: positions of the training frames of each.
       examples: of the data set.
       mesh: of `create_mesh`.
-      batch_size: frames a step, over all processes.
+      batch_size: frames per step, over all processes.
       seed: of the run.
 
     Returns:

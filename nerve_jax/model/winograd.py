@@ -55,6 +55,11 @@ def conv_3x3(
 
 
 def _forward(x, kernel):
+    """Y = A^T [(G g G^T) * (B^T d B)] A of the paper, for all tiles d at once.
+
+    The products of the brackets are summed over channels: at each of the 36 points that
+    is a matrix product of [tiles channels] and [channels features], where the time goes.
+    """
     tiles = _join_points(_tile(x))
     points = _join_points(_transform(FROM_KERNEL, kernel))
     products = jnp.einsum("pnc,pcf->pnf", tiles, points)
@@ -77,7 +82,11 @@ conv_3x3.defvjp(_forward, _backward)
 
 
 def _tile(frames):
-    """Transformed 6x6 tiles, which overlap by 2 px: [6 6 batch down across channels]."""
+    """Transformed 6x6 tiles, which overlap by 2 px: [6 6 batch down across channels].
+
+    A tile is a 4x4 cell and one row or column of its neighbours on either side, so frames
+    are cut into cells and only the borders are shifted: no overlapping copy is made.
+    """
     cells = _cut(frames.astype(jnp.float32))
     rows = _mix(FROM_INPUT, _widen(list(cells), axis=2))
     rows = jax.lax.optimization_barrier(rows)
@@ -133,7 +142,7 @@ def _untile(cells):
 def _transform(matrix: Sequence[Sequence[float | int]], x):
     """Multiply the first two axes by a matrix; they change places."""
     rows = _mix(matrix, list(x.astype(jnp.float32)))
-    rows = jax.lax.optimization_barrier(rows)  # or they are computed once a column
+    rows = jax.lax.optimization_barrier(rows)  # or they are computed once per column
     return _mix(matrix, [rows[:, i] for i in range(x.shape[1])])
 
 

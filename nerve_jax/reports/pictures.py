@@ -17,7 +17,7 @@ CELL_PX = (180, 220)  # height and width of one frame in the sheet
 GAP_PX, CAPTION_PX = 6, 18
 INK, PAPER = (235, 235, 235), (24, 24, 24)
 
-Frame = tuple[
+Panel = tuple[
     UInt8[np.ndarray, "_ _"],
     Bool[np.ndarray, "_ _"],
     Bool[np.ndarray, "_ _"],
@@ -54,8 +54,8 @@ def choose_from_worst_to_best(
     return ranked[np.rint(steps).astype(int)]
 
 
-def draw_sheet(frames: Sequence[Frame]) -> UInt8[np.ndarray, "height width 3"]:
-    """Draw a column a frame: the input, its truth outlined, its prediction outlined.
+def draw_sheet(frames: Sequence[Panel]) -> UInt8[np.ndarray, "height width 3"]:
+    """Draw one column per frame: the input, its truth outlined, its prediction outlined.
 
     Args:
       frames: (image, truth, pred, caption) at original size, at least one.

@@ -51,7 +51,8 @@ def bootstrap_mean(
         method="percentile",
         rng=np.random.default_rng(seed),
     ).confidence_interval
-    return float(found.low), float(found.high)
+    low, high = sorted(map(float, found))  # rounding may swap bounds that are equal
+    return low, high
 
 
 def _expand(level: float, count: int) -> float:

@@ -122,7 +122,7 @@ def write_table(path: Path, header: Sequence[str], rows: Sequence[Sequence]) -> 
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
-    """Read a CSV file, one dictionary a row."""
+    """Read a CSV file, one dictionary per row."""
     limit = csv.field_size_limit(2**31 - 1)  # run lengths of a large mask are long
     try:
         return list(csv.DictReader(io.StringIO(path.read_bytes().decode(), newline="")))

@@ -17,7 +17,7 @@ from nerve_jax.system.errors import InputError
 from nerve_jax.training.scalars import Scalar, is_on
 
 Picture = Float[Array, "height width"]
-Frames = Float[Array, "batch height width 1"]
+Pixels = Float[Array, "batch height width 1"]  # images or masks, in [0, 1]
 
 
 def make_augment(
@@ -97,7 +97,7 @@ def make_augment(
             image = image * (1.0 + attenuation_fraction * draw["attenuation"] * depth)
         return jnp.clip(image, 0.0, 1.0), mask
 
-    def augment(images: Frames, masks: Frames, keys) -> tuple[Frames, Frames]:
+    def augment(images: Pixels, masks: Pixels, keys) -> tuple[Pixels, Pixels]:
         moved = jax.vmap(augment_one)(images[..., 0], masks[..., 0], keys)
         images, masks = moved[0][..., None], moved[1][..., None]
         if is_on(cutmix_prob):
@@ -205,8 +205,8 @@ def _with_prob(prob: Scalar, number):
 
 
 def mix_frames(
-    images: Frames, masks: Frames, keys, prob: Scalar
-) -> tuple[Frames, Frames]:
+    images: Pixels, masks: Pixels, keys, prob: Scalar
+) -> tuple[Pixels, Pixels]:
     """Paste into each frame, with some probability, a rectangle of its neighbour.
 
     Neighbours are the frames at places 2 i and 2 i + 1, so that the same frames meet
@@ -230,7 +230,7 @@ def mix_frames(
     )
 
 
-def _swap(frames: Frames) -> Frames:
+def _swap(frames: Pixels) -> Pixels:
     """The neighbour of each frame."""
     pairs = frames.reshape(-1, 2, *frames.shape[1:])
     return pairs[:, ::-1].reshape(frames.shape)

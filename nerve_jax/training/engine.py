@@ -64,12 +64,14 @@ class Engine:
             return folds.lay_out(init(keys[0], scalars))
 
         def step_own(states, frames, rows, keys):
-            """One call of one device: its fold's arrays, the whole data set, its rows."""
+            """One call on one device: its fold's arrays, all frames, its own rows."""
             state = folds.shape_as_one(states, shapes)
             own_rows = jax.tree.map(lambda x: x[0], rows)
             state, metrics = train_steps(state, frames, own_rows, keys[0])
             return folds.lay_out(state), jax.tree.map(lambda x: x[None], metrics)
 
+        # shard_map hands each device what the specs deal it, so that what runs there is
+        # the program of one fold on one device; only its "batch" mean crosses devices.
         self._init = jax.jit(
             folds.on_own_devices(init_own, mesh, (folds.FOLD, folds.EVERYWHERE)),
             in_shardings=(by_fold, same),
@@ -78,7 +80,7 @@ class Engine:
         specs = (folds.FOLD, folds.EVERYWHERE, self._rows.spec, folds.FOLD)
         self._step = jax.jit(
             folds.on_own_devices(step_own, mesh, specs),
-            donate_argnums=0,  # the states before a step are overwritten by those after
+            donate_argnums=0,  # the new states take the memory of the old ones
             in_shardings=(by_fold, same, self._rows, by_fold),
             out_shardings=(by_fold, same),  # metrics for every process to read
         )

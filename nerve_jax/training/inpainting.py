@@ -32,7 +32,7 @@ from nerve_jax.training.optimizer import TrainState
 from nerve_jax.training.scalars import Sections, fill_in
 from nerve_jax.training.step import Batch
 
-Frames = Float[Array, "batch height width 1"]
+Pixels = Float[Array, "batch height width 1"]
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ class Inpainting:
         )
 
 
-def guess(apply: Callable, params: Params, images: Frames, visible: Frames) -> Frames:
+def guess(apply: Callable, params: Params, images: Pixels, visible: Pixels) -> Pixels:
     """What the net takes hidden pixels for; its head begins at 0 here, not at 5 %."""
     return apply(params, images, visible=visible).logits - INITIAL_LOGIT
 
@@ -160,7 +160,7 @@ def check_patches(
 
 def draw_visible(
     keys, image_size: tuple[int, int], patch_px: int, share: float
-) -> Frames:
+) -> Pixels:
     """Hide random patches, the same number of each frame: 0 where hidden, else 1.
 
     Args:
@@ -179,7 +179,7 @@ def draw_visible(
     return repeat_pixels(jax.vmap(draw)(keys), patch_px)
 
 
-def normalise_patches(images: Frames, patch_px: int) -> Frames:
+def normalise_patches(images: Pixels, patch_px: int) -> Pixels:
     """Bring each patch to zero mean and unit deviation; a flat one becomes 0."""
     patches = space_to_depth(images, patch_px)
     mean = patches.mean(-1, keepdims=True)
@@ -189,7 +189,7 @@ def normalise_patches(images: Frames, patch_px: int) -> Frames:
 
 
 def compute_squared_error(
-    guesses: Frames, images: Frames, visible: Frames, patch_px: int
+    guesses: Pixels, images: Pixels, visible: Pixels, patch_px: int
 ) -> Float[Array, " batch"]:
     """Mean squared error over hidden pixels of each frame, in units of the patches.
 

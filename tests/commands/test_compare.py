@@ -104,3 +104,14 @@ def test_runs_that_cannot_be_compared_are_refused(tmp_path, hits):
     (tmp_path / "c" / "fold_0" / "summary.json").write_text("{}")
     with pytest.raises(InputError, match="no frame in common"):
         compare(run, tmp_path / "c", tmp_path)
+
+
+def test_measures_that_one_of_the_runs_lacks_are_left_out(tmp_path):
+    """A run of other code may have measured other distances."""
+    ours = write_run(tmp_path / "a", np.full(24, 80))
+    theirs = write_run(tmp_path / "b", np.full(24, 60))
+    path = theirs / "fold_0" / "scores.csv"
+    path.write_text(path.read_text().replace("hd95_px", "hd95_old_px"))
+    content = compare(ours, theirs, tmp_path / "out")
+    assert "hd95_px" not in content["by_score"]
+    assert content["by_score"]["iou"]["difference"] > 0

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.metrics import roc_auc_score
@@ -36,6 +36,7 @@ def test_drawing_frames_instead_would_be_far_too_sure():
 
 
 @settings(deadline=None, max_examples=30)
+@example(np.full(4, 0.3640166139187765), 4)
 @given(
     hnp.arrays(float, st.integers(4, 30), elements=st.floats(0, 1)),
     st.integers(2, 6),

@@ -1,0 +1,82 @@
+import re
+
+import pytest
+
+import main
+from configs import unet
+from nerve_jax.commands.registry import COMMANDS, check_flags
+from nerve_jax.commands.request import Request
+from nerve_jax.system.errors import InputError
+
+
+def request_for(mode, **fields):
+    return Request(mode, **fields)
+
+
+@pytest.mark.parametrize("mode", COMMANDS)
+def test_help_lists_what_a_mode_uses_and_nothing_else(mode):
+    text = main.show_help(["main.py", f"--mode={mode}", "--help"])
+    command = COMMANDS[mode]
+    listed = set(re.findall(r"(?m)^  --(\w+)", text))
+    assert listed == set(command.flags)
+    assert command.summary in text
+    assert ("--config.FIELD=VALUE" in text) == ("config" in command.flags)
+    assert all(f"--{name}=" in text.splitlines()[0] for name in command.needs)
+
+
+def test_help_without_a_mode_lists_the_modes():
+    text = main.show_help(["main.py", "--help"])
+    assert all(mode in text and c.summary in text for mode, c in COMMANDS.items())
+
+
+@pytest.mark.parametrize("mode", COMMANDS)
+def test_a_mode_needs_only_flags_that_it_takes_and_main_defines(mode):
+    command = COMMANDS[mode]
+    assert set(command.needs) <= set(command.flags)
+    assert set(command.flags) <= {"config", *main.FLAGS}
+    # Several processes can be named only where they can work together.
+    assert ("coordinator" in command.flags) == command.together
+
+
+@pytest.mark.parametrize("mode", COMMANDS)
+def test_a_flag_of_another_mode_is_refused(mode):
+    command = COMMANDS[mode]
+    for name in set(main.FLAGS) - {"mode", *command.flags}:
+        with pytest.raises(InputError, match=f"--mode={mode} does not take --{name}"):
+            check_flags(request_for(mode), command, {"mode", name})
+
+
+@pytest.mark.parametrize("mode", COMMANDS)
+def test_what_is_missing_is_named(mode):
+    command = COMMANDS[mode]
+    whole = {
+        "config": unet.get_config(),
+        "workdir": "w",
+        "workdirs": ("a", "b"),
+        "input": "i",
+        "output": "o",
+    }
+    check_flags(request_for(mode, **whole), command, set())
+    for name in command.needs:
+        some = {key: value for key, value in whole.items() if key != name}
+        with pytest.raises(InputError, match=f"needs .*--{name}"):
+            check_flags(request_for(mode, **some), command, set())
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        ("unet", "configs/unet.py"),
+        ("configs/unet.py", "configs/unet.py"),
+        ("nowhere", "nowhere"),
+        ("runs/a/best_config.py", "runs/a/best_config.py"),
+    ],
+)
+def test_a_configuration_is_a_file_or_the_name_of_a_shipped_one(value, found):
+    assert main.find_config(value).endswith(found)
+
+
+def test_a_file_of_ones_own_goes_before_a_shipped_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "unet").write_text("")
+    assert main.find_config("unet") == "unet"
