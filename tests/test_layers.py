@@ -1,9 +1,16 @@
-"""The direction of imports: to a lower package, or within one's own."""
+"""The shape of the code: who imports whom, who prints, what the loop is given."""
 
 import ast
+import inspect
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from nerve_jax.training.engine import Engine
+from nerve_jax.training.loop import train_folds
+from nerve_jax.training.task import Task
 
 REPO = Path(__file__).parents[1]
 PACKAGES = REPO / "nerve_jax"
@@ -77,3 +84,43 @@ def test_what_computes_on_arrays_needs_no_records_locks_or_builders(module):
     name = "nerve_jax." + ".".join(module.with_suffix("").parts)
     found = reach(name, set())
     assert not [one for one in found if one.startswith(FORBIDDEN)]
+
+
+# Where each process speaks for itself: of its own end.
+MAY_PRINT = {"system/console.py", "system/errors.py", "system/processes.py"}
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_only_one_function_prints_and_standard_output_is_left_alone(module):
+    text = (PACKAGES / module).read_text()
+    calls = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Call)]
+    printed = [n for n in calls if getattr(n.func, "id", "") == "print"]
+    assert not printed or str(module) in MAY_PRINT
+    assert "sys.stdout" not in text.replace("sys.stdout.flush()", "")
+
+
+def test_the_loop_is_given_few_things_and_no_functions():
+    parameters = inspect.signature(train_folds).parameters
+    assert len(parameters) <= 7
+    assert not any(p.annotation is Callable for p in parameters.values())
+    for name in ("init", "step", "split", "join", "rejoin"):
+        assert callable(getattr(Engine, name))
+    assert {"loss", "begin", "score", "export"} <= set(vars(Task))
+
+
+ODD = re.compile(
+    r"\b(anew|told|said|gives? up|an? (?:row|fold|frame) an? (?:row|fold|frame|step|run))\b"
+)
+TEXTS = [
+    *PACKAGES.rglob("*.py"),
+    *PACKAGES.rglob("*.html"),
+    *(REPO / "configs").glob("*.py"),
+    *(REPO / "docs").glob("*.md"),
+    *(REPO / name for name in ("README.md", "SECURITY.md", "main.py")),
+]
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda p: str(p.relative_to(REPO)))
+def test_texts_are_in_plain_english(path):
+    found = [m[0] for m in ODD.finditer(path.read_text())]
+    assert not found
