@@ -173,7 +173,8 @@ def override(
     raise_if_any(
         wrong,
         f"{workdir} was trained with another configuration than",
-        f"Only these can be set again: {', '.join(fields)}",
+        "Only these can be set again: "
+        + ", ".join(name for name in before if is_among(name, fields)),
     )
     set_again = {n: v for n, v in overrides.items() if is_among(n, fields)}
     changed.update_from_flattened_dict(set_again)

@@ -255,9 +255,9 @@ def test_another_configuration_needs_force(root, whole, tmp_path):
     assert "its folds [0] are finished" in said
     (workdir / "fold_0" / "summary.json").unlink()
     said = finish(start(root, workdir, **{"optimizer.learning_rate": 1e-4}), expect=2)
-    assert "learning_rate: 0.002 before, 0.0001 now" in said
+    assert "optimizer.learning_rate: 0.002 before, 0.0001 now" in said
     assert "--force" in said
     said = finish(start(root, workdir, "--force", **{"optimizer.learning_rate": 1e-4}))
-    assert "--force: going on though these differ: learning_rate" in said
+    assert "--force: going on though these differ: optimizer.learning_rate" in said
     report = json.loads((workdir / "report.json").read_text())
-    assert report["forced"] == [["learning_rate: 0.002 before, 0.0001 now"]]
+    assert report["forced"] == [["optimizer.learning_rate: 0.002 before, 0.0001 now"]]

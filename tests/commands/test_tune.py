@@ -389,7 +389,7 @@ def test_two_machines_share_a_study_by_a_database(tune_config, tmp_path, postgre
     assert not done[0] & done[1]
     assert done[0] | done[1] == {f"trial_{number:04d}" for number in range(4)}
     best = [load(tmp_path / n / "study" / "best_config.py") for n in "ab"]
-    assert best[0].learning_rate == best[1].learning_rate
+    assert best[0].optimizer == best[1].optimizer
 
 
 def test_no_password_is_left_in_a_trial_or_the_best_configuration(
