@@ -47,6 +47,7 @@ def show_help(argv: list[str]) -> str:
     """What --help prints: the modes, or of one mode what it does and takes."""
     from nerve_jax.commands.registry import COMMANDS
 
+    argv = _join_pairs(argv)
     names = [arg.partition("=")[2] for arg in argv if re.match("--?mode=", arg)]
     if not names or names[-1] not in COMMANDS:
         modes = "\n".join(f"  {name:10}{c.summary}" for name, c in COMMANDS.items())
@@ -72,6 +73,7 @@ def parse(argv: list[str]) -> list[str]:
     if {"--help", "-help", "-h", "--helpshort", "--helpfull"} & set(argv):
         print(show_help(argv))
         sys.exit(0)
+    argv = _join_pairs(argv)
     argv = [
         re.sub("^(--?config=)(.+)", lambda m: m[1] + find_config(m[2]), arg)
         for arg in argv
@@ -85,9 +87,18 @@ def parse(argv: list[str]) -> list[str]:
             raise InputError(f"what is {left[1]!r}? Flags begin with --")
         if CONFIG.value is not None:
             CONFIG.value.to_dict()  # a file that did not load raises when it is used
-    except Exception as error:  # noqa: BLE001
+    except (flags.Error, InputError) as error:
         sys.exit(explain(InputError(str(error).strip())))
+    except Exception as error:  # noqa: BLE001  # a configuration may raise anything
+        text = f"the configuration cannot be loaded ({type(error).__name__}: {error})"
+        sys.exit(explain(InputError(text)))
     return left
+
+
+def _join_pairs(argv: list[str]) -> list[str]:
+    """`--config unet` as `--config=unet`, and --mode likewise."""
+    text = "\0".join(argv)
+    return re.sub("(?<=\0)(--?(?:config|mode))\0(?=[^-])", r"\1=", text).split("\0")
 
 
 def _load_reference():

@@ -18,7 +18,7 @@ from nerve_jax.runs.members import load_members
 from nerve_jax.runs.out_of_fold import load_rule
 from nerve_jax.runs.score_table import write_scores
 from nerve_jax.runs.seen import load_seen
-from nerve_jax.scoring.decide import Rule, any_fitted, check_rule
+from nerve_jax.scoring.decide import Rule, any_fitted
 from nerve_jax.scoring.intervals import bootstrap_mean
 from nerve_jax.scoring.metrics import compute_dice, compute_mean
 from nerve_jax.scoring.scores import Predicted, Scored, count_frames, score_frames
@@ -69,7 +69,6 @@ def evaluate(workdir: Path, overrides: dict, split: str) -> dict:
     """
     trained = load_config(workdir)
     config = override(trained, overrides, (*DATA_FIELDS, "decision."), workdir)
-    check_rule(config.decision.rule)
     members = load_members(workdir)
     population = find_people(
         processes.take_turns(lambda: setup.load_frames(config, split))

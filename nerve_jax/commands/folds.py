@@ -68,7 +68,7 @@ def train_all(
     engine: Engine,
     started: float,
 ) -> None:
-    """Train folds that are not finished, so many at a time as ride together.
+    """Train folds that are not finished, so many at a time as train together.
 
     Args:
       config: of the run.
@@ -84,12 +84,12 @@ def train_all(
     """
     together = config.folds_together
     for first in range(0, len(folds), together):
-        riding = folds[first : first + together]
+        training = folds[first : first + together]
         finished = processes.share(lambda: folder.finished_folds(workdir))
-        if {fold.number for fold in riding} <= set(finished):
+        if {fold.number for fold in training} <= set(finished):
             continue
-        with _hold_locks(riding):
-            _train_together(config, workdir, riding, task, engine, started)
+        with _hold_locks(training):
+            _train_together(config, workdir, training, task, engine, started)
         started = time.perf_counter()
 
 
@@ -101,7 +101,7 @@ def _train_together(
     engine: Engine,
     started: float,
 ) -> None:
-    """Train folds that ride together to their end."""
+    """Train folds that train together to their end."""
     steps = Steps(config.num_train_steps, config.eval_every_steps)
     engine.compile(*steps)
     log = RunLog(

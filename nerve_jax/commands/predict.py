@@ -15,7 +15,7 @@ from nerve_jax.reports.pictures import outline
 from nerve_jax.runs.config import load_config, override
 from nerve_jax.runs.members import load_members
 from nerve_jax.runs.out_of_fold import load_rule
-from nerve_jax.scoring.decide import Rule, check_rule
+from nerve_jax.scoring.decide import Rule
 from nerve_jax.scoring.predictor import PresenceProbs, Probs
 from nerve_jax.system import files
 from nerve_jax.system.console import create_console, say
@@ -55,7 +55,6 @@ def predict(
       How many frames were done.
     """
     config = override(load_config(workdir), overrides, ("decision.",), workdir)
-    check_rule(config.decision.rule)
     members = list(load_members(workdir).values())
     if not config.decision.ensemble:
         members = members[:1]

@@ -158,6 +158,8 @@ def check_config(config: ConfigDict, mesh) -> None:
     check_rule(config.decision.rule)
     if not config.folds:
         raise InputError('folds=(): name at least one, e.g. --config.folds="(0,)"')
+    if len(set(config.folds)) < len(config.folds):
+        raise InputError(f"folds={config.folds}: a fold is named twice")
     if len(config.folds) % config.folds_together:
         raise InputError(
             f"folds={config.folds} are {len(config.folds)}, which is no multiple of "

@@ -128,6 +128,12 @@ def tune(config: ConfigDict, workdir: Path) -> None:
         while _do_next(study, search, tuning.storage):
             pass
         check_done(study)
+        if any(trial.state == TrialState.COMPLETE for trial in study.trials):
+            best = study.best_trial
+            say(
+                f"trial {best.number} is the best of {len(study.trials)}, Dice "
+                f"{best.value:.4f}; wrote {workdir / 'study.html'} and best_config.py"
+            )
 
 
 def _check(config: ConfigDict, mesh) -> None:
@@ -202,7 +208,7 @@ class PrunedSegmentation(Segmentation):
     """Segmentation that reports each validation score, and stops a trial that is behind.
 
     What is reported is the mean over the folds scored so far. Steps count on from fold to
-    fold, also where these ride together.
+    fold, also where these train together.
 
     Attributes:
       trial: of the study.

@@ -164,7 +164,8 @@ def set_aside_damaged(directory: Path, problems: dict[int, str]) -> list[str]:
         listing = "".join(f"\n  - {line}" for line in damaged.values())
         raise RunError(
             f"{directory}: no checkpoint there can be loaded:{listing}\nGo back to the "
-            "code that wrote them or delete that folder to train the fold from its start"
+            "code and configuration that wrote them, or delete that folder to train the "
+            "fold from its start"
         )
     for step in damaged:
         path = epath.Path(directory / str(step))

@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 
 from ml_collections import ConfigDict
 
+from nerve_jax.scoring.decide import check_rule
 from nerve_jax.system.errors import InputError, raise_if_any
 from nerve_jax.system.files import Path, read_json, write_whole
 
@@ -180,6 +181,7 @@ def override(
     changed.update_from_flattened_dict(set_again)
     if "decision.threshold" in overrides and "decision.rule" not in overrides:
         changed.decision.rule = "threshold"
+    check_rule(changed.decision.rule)
     if changed.decision.rule not in ("threshold", config.decision.rule):
         raise InputError(
             f"{workdir} was trained with --config.decision.rule={config.decision.rule} "

@@ -1,6 +1,6 @@
 """Devices in a mesh of two axes: "fold", and "batch" over which frames are shared out.
 
-The training step is written for one fold on one device; `folds` runs it on all of them.
+The training step is written for one fold on one device; `training.engine` runs it on all of them.
 """
 
 import hashlib

@@ -85,7 +85,7 @@ def connect(
         _initialize()
     if not jax.distributed.is_initialized():
         return False
-    # JAX heeds SIGTERM itself from now on, and goes on; here `stopping` does.
+    # JAX handles SIGTERM itself from now on, and continues; here `signals` does.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     multihost_utils.sync_global_devices("connected")
     say(

@@ -18,7 +18,7 @@ STEPS_PER_CALL = 20  # on accelerators; a CPU is faster one step at a time
 
 
 class Engine:
-    """Initialises, trains and predicts folds that ride together.
+    """Initialises, trains and predicts folds that train together.
 
     The functions given are written for one fold on one device; the engine runs them on
     every device of the mesh, each on its own fold and its own frames of the batch.
@@ -29,7 +29,7 @@ class Engine:
       init: (key, scalars) -> the state of one fold before the first step.
       train_step: of `make_train_step`, for the mesh axis "batch".
       feed: of the data set.
-      predict: of `scoring.create_predictor`.
+      predict: of `scoring.predictor.create_predictor`.
       mesh: of `devices.create_mesh`.
       scalars: hyperparameters that are arguments of the step, by name.
       steps_per_call: steps that one call takes; 0: one on a CPU, 20 elsewhere.
@@ -109,7 +109,8 @@ class Engine:
           *num_steps: numbers of steps that are taken between two stops; where they are
             no multiple of `steps_per_call`, the rest are taken one by one.
         """
-        self.get_program(self.steps_per_call)
+        if max(num_steps) >= self.steps_per_call:
+            self.get_program(self.steps_per_call)
         if any(steps % self.steps_per_call for steps in num_steps):
             self.get_program(1)
 

@@ -18,7 +18,7 @@ from nerve_jax.system.console import say
 
 
 class Stream(NamedTuple):
-    """What folds that ride together are trained on.
+    """What folds that train together are trained on.
 
     Attributes:
       keys: of each fold, from which all its randomness comes; [folds], on the devices.
@@ -55,7 +55,7 @@ class ResidentFeed:
         return Frames(frames.images[row], frames.masks[row])
 
     def shape(self, count: int) -> jax.ShapeDtypeStruct:
-        """Shape of the rows of `count` steps for all folds that ride together."""
+        """Shape of the rows of `count` steps for all folds that train together."""
         folds = self.mesh.shape["fold"]
         return jax.ShapeDtypeStruct((folds, count, self.batch_size), np.int32)
 
@@ -98,7 +98,7 @@ class StreamedFeed:
         return row
 
     def shape(self, count: int) -> Frames:
-        """Shapes of the rows of `count` steps for all folds that ride together."""
+        """Shapes of the rows of `count` steps for all folds that train together."""
         size = self.examples.images.shape[1:]
         shape = (self.mesh.shape["fold"], count, self.batch_size, *size)
         return Frames(*[jax.ShapeDtypeStruct(shape, np.uint8)] * 2)

@@ -1,4 +1,4 @@
-"""Folds that ride together: how their states lie on the devices of a mesh.
+"""Folds that train together: how their states lie on the devices of a mesh.
 
 Folds' arrays lie end to end along their first axis, scalars in a vector: so each device
 holds its fold's arrays in the shape that the step of one fold takes. (With an axis of

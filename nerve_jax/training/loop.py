@@ -1,6 +1,6 @@
 """The training loop: steps, evaluations, checkpoints, from wherever the folds stand.
 
-Folds that ride together take the same steps at the same time; one fold alone is the case
+Folds that train together take the same steps at the same time; one fold alone is the case
 of one.
 """
 
@@ -16,21 +16,21 @@ import numpy as np
 from nerve_jax.model.unet import Params
 from nerve_jax.runs import checkpoints
 from nerve_jax.runs.folder import Fold
-from nerve_jax.system.errors import DivergedError
+from nerve_jax.system.errors import DivergedError, InputError
 from nerve_jax.system.processes import StopPoint
 from nerve_jax.training.engine import Engine
 from nerve_jax.training.feed import Feed, Stream
-from nerve_jax.training.optimizer import TrainState
-from nerve_jax.training.progress import RunLog
-from nerve_jax.training.riders import (
-    Rider,
+from nerve_jax.training.fold_runs import (
+    FoldRun,
     begin,
     finish,
     naming_last_good,
-    open_riders,
+    open_fold_runs,
     restore,
     save,
 )
+from nerve_jax.training.optimizer import TrainState
+from nerve_jax.training.progress import RunLog
 from nerve_jax.training.task import Task
 
 STEPS_IN_FLIGHT = 2  # calls handed to the device before the oldest is waited for
@@ -63,7 +63,7 @@ def train_folds(
       engine: trains and predicts.
       feed: of the data set.
       task: what is learnt.
-      folds: those that ride together.
+      folds: those that train together.
       log: keeps losses and time, and shows them.
       steps: how many, and how often to evaluate; the last step always is.
       stop: asked before every call of a step; then every fold is saved where it stands.
@@ -73,42 +73,48 @@ def train_folds(
 
     Raises:
       DivergedError: a loss is not finite; says which checkpoint is the last good one.
+      InputError: a checkpoint lies after the last step.
       RunError: a checkpoint cannot be written, or another run has taken a fold over.
     """
     stream = feed.open(folds)
     each = begin(engine, task, folds, engine.init(stream.keys))
-    with open_riders(folds) as riders:
-        each = [restore(*pair) for pair in zip(riders, each, strict=True)]
-        log.resume([(rider.reached, rider.restored) for rider in riders])
-        step = min(rider.reached for rider in riders)
-        ahead = {p: each[p] for p, rider in enumerate(riders) if rider.reached > step}
+    with open_fold_runs(folds) as fold_runs:
+        each = [restore(*pair) for pair in zip(fold_runs, each, strict=True)]
+        check_reached(fold_runs, steps)
+        log.resume([(fold_run.reached, fold_run.restored) for fold_run in fold_runs])
+        step = min(fold_run.reached for fold_run in fold_runs)
+        ahead = {
+            p: each[p]
+            for p, fold_run in enumerate(fold_runs)
+            if fold_run.reached > step
+        }
         states = engine.join(each)
         del each  # or every fold's state would be held twice from here on
         stopped = stop.reached()
         while step < steps.total and not stopped:
-            last_step = _find_next_stop(step, riders, steps)
-            with naming_last_good(riders):
+            last_step = _find_next_stop(step, fold_runs, steps)
+            with naming_last_good(fold_runs):
                 states, step = advance(
                     engine, stream, states, step, last_step, log, stop
                 )
             stopped = stop.reached()
-            back = [p for p in ahead if riders[p].reached == step]
+            back = [p for p in ahead if fold_runs[p].reached == step]
             states = engine.rejoin(states, {p: ahead.pop(p) for p in back})
             for place in back:  # what it did meanwhile was not its own training
-                log.losses[place] = riders[place].restored[2:]
+                log.losses[place] = fold_runs[place].restored[2:]
             due = step % steps.eval_every == 0 or step == steps.total
             if not due and not stopped:
                 continue
             for place, state in enumerate(engine.split(states)):
-                if riders[place].saved < step:
-                    with naming_last_good(riders):
+                if fold_runs[place].saved < step:
+                    with naming_last_good(fold_runs):
                         check_finite(state.params, step)
-                    save(engine, task, riders[place], state, log, place, due)
-        for rider in riders:
-            checkpoints.wait(rider.checkpointer)
+                    save(engine, task, fold_runs[place], state, log, place, due)
+        for fold_run in fold_runs:
+            checkpoints.wait(fold_run.checkpointer)
         if step == steps.total:
-            for rider, state in zip(riders, engine.split(states), strict=True):
-                finish(engine, task, rider, state.ema_params, log, steps.total)
+            for fold_run, state in zip(fold_runs, engine.split(states), strict=True):
+                finish(engine, task, fold_run, state.ema_params, log, steps.total)
     return step
 
 
@@ -181,6 +187,17 @@ def _are_finite(params: Params):
     return jax.tree.map(lambda x: jnp.isfinite(x).all(), params)
 
 
+def check_reached(fold_runs: Sequence[FoldRun], steps: Steps) -> None:
+    """Raise `InputError` where a checkpoint lies after the last step."""
+    for fold_run in fold_runs:
+        if fold_run.reached > steps.total:
+            raise InputError(
+                f"{fold_run.fold.checkpoints} stands at step {fold_run.reached}, after "
+                f"the last one: num_train_steps={steps.total}. Raise it, or train in "
+                "another folder (--workdir)"
+            )
+
+
 def _check_metrics(step: int, metrics: dict[str, np.ndarray]) -> None:
     """Raise `DivergedError` unless all are finite; `step` is that of the first column."""
     finite = np.isfinite(metrics["loss"]) & np.isfinite(metrics["grad_norm"])
@@ -194,8 +211,8 @@ def _check_metrics(step: int, metrics: dict[str, np.ndarray]) -> None:
         )
 
 
-def _find_next_stop(step: int, riders: Sequence[Rider], steps: Steps) -> int:
+def _find_next_stop(step: int, fold_runs: Sequence[FoldRun], steps: Steps) -> int:
     """The next evaluation, or before it the step that a waiting fold has reached."""
     next_eval = step - step % steps.eval_every + steps.eval_every
-    waiting = (rider.reached for rider in riders if rider.reached > step)
+    waiting = (fold_run.reached for fold_run in fold_runs if fold_run.reached > step)
     return min(next_eval, steps.total, *waiting)

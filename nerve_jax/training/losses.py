@@ -19,7 +19,7 @@ from jaxtyping import Array, Bool, Float
 
 from nerve_jax.model.unet import Outputs
 from nerve_jax.system.errors import InputError
-from nerve_jax.training.scalars import Scalar
+from nerve_jax.training.scalars import Scalar, is_on
 
 SMOOTHING, EMPTY_SMOOTHING = 0.003, 0.1  # of frames with and without nerve
 Logits = Float[Array, "batch height width 1"]
@@ -115,12 +115,12 @@ def make_loss(
 
     def loss(outputs: Outputs, masks: Masks) -> PerFrame:
         total = pixel_loss(outputs.logits, masks)
-        if outputs.presence_logits is not None:
+        if outputs.presence_logits is not None and is_on(presence_weight):
             present = has_nerve(masks).astype(jnp.float32)
             total += presence_weight * optax.losses.sigmoid_binary_cross_entropy(
                 outputs.presence_logits, present
             )
-        for logits in outputs.coarse_logits:
+        for logits in outputs.coarse_logits if is_on(coarse_weight) else ():
             share = coarse_weight / len(outputs.coarse_logits)
             total += share * pixel_loss(logits, masks)
         return total

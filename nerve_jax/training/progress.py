@@ -76,7 +76,7 @@ class TrainingBar:
 
 
 class RunLog:
-    """Losses and time of the folds that ride together: kept, written and shown.
+    """Losses and time of the folds that train together: kept, written and shown.
 
     Rows of metrics.jsonl and event files are written by process 0 alone. Use it as a
     context manager.

@@ -81,6 +81,7 @@ def test_what_is_to_be_searched_can_be(config):
         ("loss.name", "l2"),
         ("decision.rule", "coin"),
         ("num_train_steps", 0),
+        ("folds", (0, 1, 0)),
         ("eval_every_steps", 0),
         ("steps_per_call", -1),
     ],

@@ -80,3 +80,18 @@ def test_a_file_of_ones_own_goes_before_a_shipped_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "unet").write_text("")
     assert main.find_config("unet") == "unet"
+
+
+def test_a_name_may_stand_after_a_space():
+    argv = [
+        "main.py",
+        "--config",
+        "unet",
+        "--mode",
+        "plan",
+        "--force",
+        "--config.seed=1",
+    ]
+    assert main._join_pairs(argv) == [
+        *("main.py", "--config=unet", "--mode=plan", "--force", "--config.seed=1")
+    ]

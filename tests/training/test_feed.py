@@ -35,7 +35,9 @@ def test_rows_of_resident_frames_are_positions_by_seed_fold_and_step(folds):
     assert len(stream.keys) == 2
     alone = ResidentFeed(examples, mesh_of(1), batch_size=4, seed=3)
     again = alone.open(folds[1:]).keys[0]
-    assert str(again) == str(stream.keys[1])  # a fold has its key whoever rides with it
+    assert str(again) == str(
+        stream.keys[1]
+    )  # a fold has its key whoever trains beside it
 
 
 def test_what_is_too_large_is_streamed_and_that_is_printed(capsys):

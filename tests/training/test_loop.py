@@ -13,7 +13,7 @@ from nerve_jax.model.unet import create_model
 from nerve_jax.runs import checkpoints
 from nerve_jax.runs.folder import Fold, fold_dir
 from nerve_jax.system import locks
-from nerve_jax.system.errors import RunError
+from nerve_jax.system.errors import InputError, RunError
 from nerve_jax.system.processes import StopPoint
 from nerve_jax.training.augment import make_augment
 from nerve_jax.training.engine import Engine
@@ -248,7 +248,7 @@ class Trained(NamedTuple):
 
 
 def train_to_the_end(
-    workdir, ready, *, folds=(3,), stop_after=None, stop=None, watch=None
+    workdir, ready, *, folds=(3,), total=8, stop_after=None, stop=None, watch=None
 ):
     """Train folds to their end, or until `stop_after` evaluations have been saved."""
     log = Log(workdir, folds)
@@ -268,7 +268,7 @@ def train_to_the_end(
             Learning(ready.task.apply, watch or interrupt),
             chosen,
             log,
-            steps=Steps(total=8, eval_every=3),
+            steps=Steps(total=total, eval_every=3),
             stop=StopPoint(Asked() if stop is None else stop),
         )
     return Trained([load_newest(ready.engine, fold) for fold in chosen], log, step)
@@ -395,6 +395,12 @@ def test_a_run_that_diverges_names_the_last_good_checkpoint(tmp_path, poison):
     )
     with pytest.raises(RunError, match=r"step 5: .*inf.*checkpoint: .*checkpoints/3$"):
         train_to_the_end(tmp_path, ready)
+
+
+def test_a_checkpoint_after_the_last_step_is_named(tmp_path):
+    train_to_the_end(tmp_path, setup(), stop=Asked(times=7))
+    with pytest.raises(InputError, match=r"stands at step 5, .*num_train_steps=4"):
+        train_to_the_end(tmp_path, setup(), total=4)
 
 
 def test_nothing_is_written_once_another_run_has_taken_the_lock(tmp_path):

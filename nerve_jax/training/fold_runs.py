@@ -22,7 +22,7 @@ from nerve_jax.training.task import Task
 
 
 @dataclass
-class Rider:
+class FoldRun:
     """A fold in the loop.
 
     Attributes:
@@ -66,11 +66,11 @@ def begin(
 
 
 @contextlib.contextmanager
-def open_riders(folds: Sequence[Fold]) -> Iterator[list[Rider]]:
+def open_fold_runs(folds: Sequence[Fold]) -> Iterator[list[FoldRun]]:
     """Open the checkpoints of folds for as long as the context lasts."""
     with contextlib.ExitStack() as stack:
         yield [
-            Rider(
+            FoldRun(
                 fold,
                 stack.enter_context(checkpoints.open_checkpoints(fold.checkpoints)),
             )
@@ -78,13 +78,13 @@ def open_riders(folds: Sequence[Fold]) -> Iterator[list[Rider]]:
         ]
 
 
-def restore(rider: Rider, state: TrainState) -> TrainState:
+def restore(fold_run: FoldRun, state: TrainState) -> TrainState:
     """The state of a fold's newest checkpoint, or the given one without any."""
-    found = checkpoints.restore_latest(rider.checkpointer, _without_scalars(state))
+    found = checkpoints.restore_latest(fold_run.checkpointer, _without_scalars(state))
     if found is None:
         return state
-    restored, rider.restored = found
-    rider.reached = rider.saved = int(restored.step)
+    restored, fold_run.restored = found
+    fold_run.reached = fold_run.saved = int(restored.step)
     return restored._replace(scalars=state.scalars)
 
 
@@ -96,7 +96,7 @@ def _without_scalars(state: TrainState) -> TrainState:
 def save(
     engine: Engine,
     task: Task,
-    rider: Rider,
+    fold_run: FoldRun,
     state: TrainState,
     log: RunLog,
     place: int,
@@ -105,38 +105,38 @@ def save(
     """Save a fold and, where an evaluation is due, score and log it before."""
     step, scores = int(state.step), {}
     if due:
-        scores = task.score(engine.predict, rider.fold, step, state.ema_params)
-    _check_lock(rider.fold)
+        scores = task.score(engine.predict, fold_run.fold, step, state.ema_params)
+    _check_lock(fold_run.fold)
     if due:
         log.write(place, step, scores)
     spent = (log.train_seconds, log.wall_seconds)
     checkpoints.save(
-        rider.checkpointer,
+        fold_run.checkpointer,
         step,
         _without_scalars(state),
         score=scores.get(task.measure),
         progress=Progress(*spent, *log.losses[place].tolist()),
     )
-    rider.saved = step
+    fold_run.saved = step
 
 
 def finish(
     engine: Engine,
     task: Task,
-    rider: Rider,
+    fold_run: FoldRun,
     params: Params,
     log: RunLog,
     num_train_steps: int,
 ) -> None:
     """Write what a fold leaves; summary.json last, for it says that the fold is finished."""
-    fold = rider.fold
+    fold = fold_run.fold
     arrays = task.export(engine.predict, fold, params)
     _check_lock(fold)
     if not is_first():
         return
     for name, array in arrays.items():
         write_array(fold.directory / name, array)
-    best_step, best_score = checkpoints.best_step(rider.checkpointer)
+    best_step, best_score = checkpoints.best_step(fold_run.checkpointer)
     summary = {
         "num_frames_left_out_of_training": len(fold.given) - len(fold.train),
         "num_train_steps": num_train_steps,
@@ -156,15 +156,15 @@ def _check_lock(fold: Fold) -> None:
 
 
 @contextlib.contextmanager
-def naming_last_good(riders: Sequence[Rider]) -> Iterator[None]:
+def naming_last_good(fold_runs: Sequence[FoldRun]) -> Iterator[None]:
     """Name in a `RunError` the newest checkpoint of each fold."""
     try:
         yield
     except RunError as error:
         newest = []
-        for rider in riders:
-            checkpoints.wait(rider.checkpointer)
-            latest = rider.checkpointer.latest
+        for fold_run in fold_runs:
+            checkpoints.wait(fold_run.checkpointer)
+            latest = fold_run.checkpointer.latest
             newest.append("none was saved" if latest is None else str(latest.path))
         text = f"{error}; last good checkpoint: {', '.join(newest)}"
         raise type(error)(text) from error
