@@ -47,7 +47,6 @@ def show_help(argv: list[str]) -> str:
     """What --help prints: the modes, or of one mode what it does and takes."""
     from nerve_jax.commands.registry import COMMANDS
 
-    argv = _join_pairs(argv)
     names = [arg.partition("=")[2] for arg in argv if re.match("--?mode=", arg)]
     if not names or names[-1] not in COMMANDS:
         modes = "\n".join(f"  {name:10}{c.summary}" for name, c in COMMANDS.items())
@@ -70,10 +69,10 @@ def parse(argv: list[str]) -> list[str]:
     from nerve_jax.runs.config import check_names
     from nerve_jax.system.errors import InputError, explain
 
+    argv = _join_pairs(argv)
     if {"--help", "-help", "-h", "--helpshort", "--helpfull"} & set(argv):
         print(show_help(argv))
         sys.exit(0)
-    argv = _join_pairs(argv)
     argv = [
         re.sub("^(--?config=)(.+)", lambda m: m[1] + find_config(m[2]), arg)
         for arg in argv

@@ -157,7 +157,7 @@ def test_the_console_script_explains_itself(run):
     said, notes = run("--help")
     assert "--mode=MODE" in said
     starts = [note[1:] for note in notes if note[0] == "start"]
-    if has_huge_pages():  # the script starts itself anew, once, with its arguments
+    if has_huge_pages():  # the script starts itself again, once, with its arguments
         assert [setting for setting, _ in starts] == [None, "glibc.malloc.hugetlb=1"]
         assert starts[0][1][1:] == starts[1][1][1:]
     said, _ = run("--mode=train", "--help")
@@ -165,7 +165,7 @@ def test_the_console_script_explains_itself(run):
 
 
 def has_huge_pages() -> bool:
-    """Whether the C library is one that `use_huge_pages` starts programs anew with."""
+    """Whether the C library is one that `use_huge_pages` starts programs again with."""
     if "CS_GNU_LIBC_VERSION" not in os.confstr_names:
         return False
     numbers = os.confstr("CS_GNU_LIBC_VERSION").split()[1].split(".")

@@ -1,6 +1,7 @@
 """From a configuration to what the packages below take: frames, model, task, engine."""
 
 import functools
+from collections.abc import Callable
 
 from ml_collections import ConfigDict
 
@@ -17,7 +18,7 @@ from nerve_jax.training.augment import make_augment
 from nerve_jax.training.engine import Engine
 from nerve_jax.training.feed import Feed, create_feed
 from nerve_jax.training.losses import make_loss
-from nerve_jax.training.optimizer import create_optimizer
+from nerve_jax.training.optimizer import Optimizer, create_optimizer
 from nerve_jax.training.scalars import fill_in, read_scalars
 from nerve_jax.training.segmentation import Segmentation
 from nerve_jax.training.step import make_train_step
@@ -100,12 +101,7 @@ def create_engine(
     """
     _, init = create_model_of(config)
     sections = config.to_dict()
-    create = functools.partial(
-        create_optimizer,
-        num_train_steps=config.num_train_steps,
-        encoder_frozen_steps=config.start.encoder_frozen_steps,
-        encoder_rate_factor=config.start.encoder_rate_factor,
-    )
+    create = _prepare_optimizer(config)
 
     def init_state(key, scalars):
         return create(**sections["optimizer"]).init(init(key), scalars)
@@ -135,6 +131,16 @@ def create_engine(
         mesh=mesh,
         scalars=read_scalars(sections),
         steps_per_call=config.steps_per_call,
+    )
+
+
+def _prepare_optimizer(config: ConfigDict) -> Callable[..., Optimizer]:
+    """`create_optimizer` but for the fields of the section "optimizer"."""
+    return functools.partial(
+        create_optimizer,
+        num_train_steps=config.num_train_steps,
+        encoder_frozen_steps=config.start.encoder_frozen_steps,
+        encoder_rate_factor=config.start.encoder_rate_factor,
     )
 
 
@@ -178,12 +184,7 @@ def _check_sections(config: ConfigDict) -> None:
     create_model_of(config)
     make_loss(**config.loss)
     make_augment(**config.augment)
-    create_optimizer(
-        **config.optimizer,
-        num_train_steps=config.num_train_steps,
-        encoder_frozen_steps=config.start.encoder_frozen_steps,
-        encoder_rate_factor=config.start.encoder_rate_factor,
-    )
+    _prepare_optimizer(config)(**config.optimizer)
     check_take(config.start.take)
 
 
