@@ -113,8 +113,9 @@ def main(argv: list[str]) -> None:
         logging.set_verbosity(logging.FATAL)  # what libraries log, errors explains
     from nerve_jax.commands import registry
     from nerve_jax.commands.request import Request
-    from nerve_jax.system import errors, processes
+    from nerve_jax.system import errors, processes, signals
 
+    signals.raise_on_signals()
     warnings.showwarning = errors.show_warning
     flag = flags.FLAGS["config"]
     try:
@@ -133,9 +134,20 @@ def main(argv: list[str]) -> None:
         processes.leave(error)
 
 
+def prepare_streams() -> None:
+    """See `console.prepare_streams`; it comes with JAX, which reads its settings then."""
+    try:
+        from nerve_jax.system import console
+    except ValueError as error:  # such as JAX_NUM_CPU_DEVICES=two
+        print(f"error: a variable of the environment: {error}", file=sys.stderr)
+        sys.exit(2)
+    console.prepare_streams()
+
+
 def start() -> None:
     """The console script `nerve-jax`, and `python main.py`."""
     memory.use_huge_pages()
+    prepare_streams()
     app.run(main, flags_parser=parse)
 
 

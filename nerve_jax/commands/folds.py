@@ -88,7 +88,7 @@ def train_all(
         finished = processes.share(lambda: folder.finished_folds(workdir))
         if {fold.number for fold in training} <= set(finished):
             continue
-        with _hold_locks(training):
+        with _hold_locks(training), _noting_saved(training):
             _train_together(config, workdir, training, task, engine, started)
         started = time.perf_counter()
 
@@ -103,7 +103,7 @@ def _train_together(
 ) -> None:
     """Train folds that train together to their end."""
     steps = Steps(config.num_train_steps, config.eval_every_steps)
-    engine.compile(*steps)
+    signals.wait_for(lambda: engine.compile(*steps))
     log = RunLog(
         workdir,
         [fold.number for fold in folds],
@@ -120,6 +120,23 @@ def _train_together(
         if step < steps.total or processes.agree(bool(stop)):
             saved = [fold.checkpoints for fold in folds]
             raise signals.describe(stop, step, saved)
+
+
+@contextlib.contextmanager
+def _noting_saved(folds: Sequence[Fold]) -> Iterator[None]:
+    """Note in an error of the system what is saved, if anything is."""
+    try:
+        yield
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            paths = (path for fold in folds for path in fold.checkpoints.glob("*"))
+            saved = [str(path) for path in paths if path.name.isdecimal()]
+            if saved:
+                error.add_note(
+                    f"Saved: {', '.join(saved)}; when that is mended, the same command "
+                    "goes on from there"
+                )
+        raise
 
 
 @contextlib.contextmanager

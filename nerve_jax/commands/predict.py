@@ -17,7 +17,7 @@ from nerve_jax.runs.members import load_members
 from nerve_jax.runs.out_of_fold import load_rule
 from nerve_jax.scoring.decide import Rule
 from nerve_jax.scoring.predictor import PresenceProbs, Probs
-from nerve_jax.system import files
+from nerve_jax.system import clusters, files
 from nerve_jax.system.console import create_console, say
 from nerve_jax.system.errors import InputError, RunError
 from nerve_jax.system.files import read_table, show, write_png, write_table
@@ -27,6 +27,7 @@ FRAMES_IN_MEMORY, PIXELS_IN_MEMORY = 64, 64_000_000
 
 def run(request: Request) -> None:
     """Run the command."""
+    clusters.check_alone("predict")
     trained = load_config(request.folder)
     setup.prepare_devices(trained)
     predict(

@@ -1,6 +1,8 @@
 """Every --mode by name: what it needs, what it takes, and what it runs."""
 
 import dataclasses
+import os
+import pathlib
 
 from ml_collections import ConfigDict
 
@@ -95,7 +97,28 @@ def run(request: Request, given: set[str], reference: ConfigDict) -> None:
     connected = command.together and processes.connect(
         request.coordinator, request.num_processes, request.process_id
     )
-    command.run(dataclasses.replace(request, connected=connected))
+    try:
+        command.run(dataclasses.replace(request, connected=connected))
+    except OSError as error:
+        note_flag(error, request)
+        raise
+
+
+def note_flag(error: OSError, request: Request) -> None:
+    """Note in an error of the system the flag or field that its file comes from, if any."""
+    data = request.config.data if request.config else None
+    named = {
+        "--workdir": request.workdir,
+        "--input": request.input,
+        "--output": request.output,
+        "--config.data.records_dir": data.records_dir if data else "",
+        "--config.data.manual_dir": data.manual_dir if data else "",
+    }
+    file = os.path.abspath(str(error.filename or ""))
+    for flag, folder in named.items():
+        inside = folder and pathlib.Path(file).is_relative_to(os.path.abspath(folder))
+        if error.filename and inside:
+            error.add_note(f"The folder is that of {flag}={folder}")
 
 
 def check_flags(request: Request, command: Command, given: set[str]) -> None:

@@ -147,12 +147,16 @@ def _prepare_optimizer(config: ConfigDict) -> Callable[..., Optimizer]:
 def prepare_devices(
     config: ConfigDict, folds_together: int = 1, *, connected: bool = False
 ) -> None:
-    """Use all cores of a CPU, unless connected to other processes; keep programs."""
+    """Start the devices, and say what they are; keep compiled programs.
+
+    All cores of a CPU are used, unless connected to other processes.
+    """
     if not connected:
         devices.use_cpu_cores(
             config.batch_size, config.accumulate_steps, folds_together
         )
     devices.keep_compiled_programs()
+    devices.report()
 
 
 def check_config(config: ConfigDict, mesh) -> None:

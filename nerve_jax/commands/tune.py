@@ -37,7 +37,7 @@ from nerve_jax.runs.study import (
     take_trial,
     trial_dir,
 )
-from nerve_jax.system import devices
+from nerve_jax.system import clusters, devices
 from nerve_jax.system.console import say
 from nerve_jax.system.errors import (
     DivergedError,
@@ -73,6 +73,7 @@ class Search(NamedTuple):
 
 def run(request: Request) -> None:
     """Run the command."""
+    clusters.check_alone("tune", apart=True)
     if is_remote(request.workdir):
         raise InputError(
             f"--workdir={request.workdir}: a study's folder must be on a disk"

@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from nerve_jax.system import locks
 from nerve_jax.system.console import say
 from nerve_jax.system.environment import find_cache_home
 from nerve_jax.system.errors import InputError, RunError, first_line
-from nerve_jax.system.files import is_remote, open_path
+from nerve_jax.system.files import create_beside, is_remote, open_path
 
 LAST_FILE = "dataset_info.json"
 
@@ -25,12 +24,23 @@ LAST_FILE = "dataset_info.json"
 def choose_local(records_dir: str) -> str:
     """The folder for records on this machine: `records_dir`, or what stands for a bucket.
 
-    That is a folder in the user's cache; it may be deleted when no run uses it.
+    That is a folder in the user's cache; it may be deleted when no run uses it. "" stands
+    for the folder of tfds, in the user's home.
+
+    Raises:
+      InputError: the user has no home for what is to be in it.
     """
-    if not is_remote(records_dir):
+    home, remote = find_cache_home(), is_remote(records_dir)
+    if home is None and (remote or not (records_dir or "TFDS_DATA_DIR" in os.environ)):
+        raise InputError(
+            f"data.records_dir={records_dir!r}: records are kept in the user's home, and "
+            "this user has none. Set HOME, or name a folder on a disk: "
+            "--config.data.records_dir=FOLDER"
+        )
+    if not remote:
         return records_dir
     name = hashlib.blake2b(records_dir.encode(), digest_size=6).hexdigest()
-    return str(find_cache_home() / "records" / name)
+    return str(home / "records" / name)
 
 
 def find_prepared(name: str, records_dir: str) -> Path | None:
@@ -105,7 +115,7 @@ def _copy(source: epath.Path, target: epath.Path) -> None:
             (target / path.name).write_bytes(path.read_bytes())
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(dir=target.parent, prefix=".copy."))
+    beside = create_beside(target)
     try:
         for path in paths:
             (beside / path.name).write_bytes(path.read_bytes())

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from absl import logging
 
 from nerve_jax.data.batches import Frames, batch_positions
 from nerve_jax.data.examples import Examples
@@ -122,8 +123,12 @@ def _read_from(loader: BatchLoader, first_step: int) -> Iterator[Frames]:
 
 
 def _follow_run(worker: int, num_workers: int) -> None:
-    """End with the run, however that ends; Ctrl-C goes to all of a terminal's."""
+    """End with the run, however that ends; Ctrl-C goes to all of a terminal's.
+
+    What libraries log is left out, as it is in the run.
+    """
     del worker, num_workers  # Grain hands them to whatever it starts a worker with
+    logging.set_verbosity(logging.FATAL)
     for number in signals.SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     run = multiprocessing.parent_process()

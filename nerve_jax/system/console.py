@@ -1,7 +1,42 @@
 """What a command prints: by the first of its processes alone."""
 
+import io
+import os
+import sys
+
 from jax._src import distributed  # public calls would start the devices
 from rich.console import Console
+
+
+class _LastingFile(io.FileIO):
+    """A file that stays writable where nobody reads it: after `| head`, or a hangup."""
+
+    def write(self, content) -> int:
+        try:
+            return super().write(content) or 0
+        except OSError:
+            return len(content)
+
+
+def prepare_streams() -> None:
+    """Let standard output and error take any character, and outlive their readers.
+
+    A character that the terminal cannot show is spelt out with a backslash. Training
+    goes on, and saves, when the terminal or the pager that it prints to is closed.
+    """
+    sys.stdout = _prepare(sys.stdout, 1)
+    sys.stderr = _prepare(sys.stderr, 2)
+
+
+def _prepare(stream, number: int) -> io.TextIOWrapper:
+    stream.flush()
+    return io.TextIOWrapper(
+        io.BufferedWriter(_LastingFile(number, "w", closefd=False)),
+        encoding=stream.encoding,
+        errors="backslashreplace",
+        line_buffering=number == 2 or os.isatty(number),
+        write_through=stream.write_through,
+    )
 
 
 def is_first() -> bool:

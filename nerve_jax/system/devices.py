@@ -3,17 +3,30 @@
 The training step is written for one fold on one device; `training.engine` runs it on all of them.
 """
 
+import collections
+import contextlib
 import hashlib
 import os
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
 import numpy as np
+from jax._src import hardware_utils  # no public way to ask for chips
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
+from nerve_jax.system.console import say
 from nerve_jax.system.environment import find_cache_home
-from nerve_jax.system.errors import InputError
+from nerve_jax.system.errors import InputError, RunError, first_line, show_warning
+
+# Files by which a machine shows its accelerators.
+NVIDIA_FILES = ("/dev/nvidia0", "/dev/nvidiactl", "/dev/dxg")
+TPU_FILES = ("/dev/accel0",)
+INSTALL = (
+    f'pip install "jax[cuda13]=={jax.__version__}" (NVIDIA) or '
+    f'"jax[tpu]=={jax.__version__}" (TPU)'
+)
 
 
 def use_cpu_cores(
@@ -42,20 +55,105 @@ def keep_compiled_programs() -> None:
 
     A folder for each kind of processor, whose instructions the programs may use. Where
     JAX_COMPILATION_CACHE_DIR names a folder, that one is used; deleting either is safe.
+    Nothing is kept for a user who has no home, or none that can be written to.
     """
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
-    if jax.config.jax_compilation_cache_dir is None:
-        folder = find_cache_home() / f"{platform.machine()}-{_hash_processor()}"
-        jax.config.update("jax_compilation_cache_dir", str(folder))
+    home = find_cache_home()
+    if jax.config.jax_compilation_cache_dir is not None or home is None:
+        return
+    folder = home / f"{platform.machine()}-{_hash_processor()}"
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK):
+            jax.config.update("jax_compilation_cache_dir", str(folder))
 
 
 def _hash_processor() -> str:
     """A name for what the processor can do."""
-    described = Path("/proc/cpuinfo")
-    lines = described.read_text().splitlines() if described.exists() else []
-    found = {line for line in lines if line.startswith(("model name", "flags"))}
+    found = {line for line in _read_cpu() if line.startswith(("model name", "flags"))}
     text = "\n".join(sorted(found)) or platform.processor()
     return hashlib.blake2b(text.encode(), digest_size=4).hexdigest()
+
+
+def _read_cpu() -> list[str]:
+    """What Linux says of the processor; [] elsewhere."""
+    described = Path("/proc/cpuinfo")
+    return described.read_text().splitlines() if described.exists() else []
+
+
+def start() -> list:
+    """Let JAX start its devices; return those of all processes.
+
+    Raises:
+      InputError: JAX_PLATFORMS asks for a platform that is not there.
+      RunError: the devices do not start, for example because another process uses them.
+    """
+    asked = os.environ.get("JAX_PLATFORMS")
+    try:
+        return jax.devices()
+    except (RuntimeError, AssertionError) as error:
+        if jax.distributed.is_initialized() and jax.process_count() > 1:
+            raise
+        reason = first_line(error) if str(error) else "none is visible"
+        if asked:
+            raise InputError(
+                f"JAX_PLATFORMS={asked}: JAX finds no such devices here ({reason}). Unset "
+                f"it to use those that there are, or install their support: {INSTALL}"
+            ) from error
+        raise RunError(
+            f"JAX cannot start its devices ({reason}). Another process may be using "
+            "them; JAX_PLATFORMS=cpu runs on the CPU"
+        ) from error
+
+
+def report() -> None:
+    """Start the devices and say what they are; warn of a GPU or TPU that JAX leaves unused."""
+    counts = collections.Counter(map(_name_kind, start()))
+    listed = ", ".join(f"{count} x {kind}" for kind, count in counts.items())
+    processes = jax.process_count()
+    say(f"runs on {listed}, {processes} process{'es' * (processes > 1)}")
+    if processes > 1:
+        say(
+            "if one process dies the others end within a minute, naming its number "
+            "(process 0 is called the leader), and the same commands go on from the last "
+            "checkpoint"
+        )
+    unused = find_unused(jax.default_backend())
+    if unused:
+        show_warning(
+            f"this machine has {unused}, and JAX does not use it: everything runs on the "
+            f"CPU. Install its support, {INSTALL}; or say that this is meant, "
+            "JAX_PLATFORMS=cpu"
+        )
+
+
+def _name_kind(device) -> str:
+    if device.platform != "cpu":
+        return device.device_kind
+    names = (line.partition(":")[2].strip() for line in _read_cpu() if "model name" in line)
+    return f"CPU ({next(names, platform.processor() or platform.machine())})"
+
+
+def find_unused(backend: str) -> str:
+    """Name the GPU or TPU that this machine has while JAX runs on the CPU; "" if none.
+
+    Args:
+      backend: the platform that JAX runs on. A user who has asked for the CPU, by
+        JAX_PLATFORMS or by hiding the GPUs, is not asked again.
+    """
+    chosen = (jax.config.jax_platforms or "").split(",")[0] == "cpu"
+    if backend != "cpu" or chosen:
+        return ""
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "0") in ("", "-1")
+    if not hidden and any(Path(name).exists() for name in NVIDIA_FILES):
+        return "an NVIDIA GPU"
+    return "a TPU" if has_tpu() else ""
+
+
+def has_tpu() -> bool:
+    """Whether this machine has a TPU."""
+    seen = any(Path(name).exists() for name in TPU_FILES)
+    return seen or hardware_utils.num_available_tpu_chips_and_device_id()[0] > 0
 
 
 def describe_device() -> dict:
@@ -77,33 +175,56 @@ def create_mesh(folds_together: int = 1) -> Mesh:
     """All devices of the default backend, axes "fold" and "batch".
 
     Raises:
-      InputError: the devices cannot be dealt evenly to so many folds.
+      InputError: the devices cannot be dealt evenly to so many folds, or a fold would
+        have a part of a process; names the numbers of folds that fit.
     """
-    devices = jax.devices()
-    if folds_together < 1 or len(devices) % folds_together:
+    devices = sort_devices(jax.devices())
+    fitting = [n for n in range(1, len(devices) + 1) if _fits(devices, n)]
+    if folds_together not in fitting:
+        processes = len({device.process_index for device in devices})
         raise InputError(
-            f"folds_together={folds_together}: {len(devices)} devices cannot be dealt "
-            "evenly to so many folds; choose a divisor, or other devices "
+            f"folds_together={folds_together}: {len(devices)} devices of {processes} "
+            "process(es) cannot be dealt evenly to so many folds, each of whole processes "
+            f"or within one; what fits is {', '.join(map(str, fitting))}, or other devices "
             "(JAX_NUM_CPU_DEVICES, CUDA_VISIBLE_DEVICES)"
         )
-    count = jax.process_count()
-    if count % folds_together and folds_together % count:
-        raise InputError(
-            f"folds_together={folds_together} and {count} processes: one must be a "
-            "multiple of the other, so that no fold has half a process"
-        )
-    return _arrange(devices, folds_together)
+    return arrange(devices, folds_together)
 
 
 def create_local_mesh() -> Mesh:
     """This process's own devices, all on the axis "batch"."""
-    return _arrange(jax.local_devices(), 1)
+    return arrange(sort_devices(jax.local_devices()), 1)
 
 
-def _arrange(devices: list, folds_together: int) -> Mesh:
-    shape = (folds_together, len(devices) // folds_together)
+def sort_devices(devices: Sequence) -> list:
+    """Devices by process and number, so that those of a process lie side by side."""
+    return sorted(devices, key=lambda device: (device.process_index, device.id))
+
+
+def arrange(devices: Sequence, folds_together: int) -> Mesh:
+    """Devices in their order, a row for each fold.
+
+    `jax.make_mesh` refuses devices of several slices, and every host with GPUs is one.
+    It also refuses shapes that a TPU's torus has no axes for, which collectives do not
+    need.
+    """
+    grid = np.empty(len(devices), object)
+    grid[:] = devices
     kinds = (AxisType.Auto, AxisType.Auto)
-    return jax.make_mesh(shape, ("fold", "batch"), kinds, devices=devices)
+    return Mesh(grid.reshape(folds_together, -1), ("fold", "batch"), axis_types=kinds)
+
+
+def _fits(devices: Sequence, folds: int) -> bool:
+    """Whether sorted devices can be dealt evenly, no fold sharing a process in part."""
+    if len(devices) % folds:
+        return False
+    each = len(devices) // folds
+    numbers = [device.process_index for device in devices]
+    rows = [numbers[i : i + each] for i in range(0, len(numbers), each)]
+    return all(
+        len(set(row)) == 1 or all(row.count(n) == numbers.count(n) for n in row)
+        for row in rows
+    )
 
 
 def check_batch_size(mesh: Mesh, batch_size: int, accumulate_steps: int) -> None:

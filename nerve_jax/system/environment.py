@@ -11,6 +11,16 @@ from pathlib import Path
 import jax
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+# What jax.config holds, and libraries read, that changes rounding or random numbers.
+NUMERICS = (
+    "jax_enable_x64",
+    "jax_default_matmul_precision",
+    "jax_default_prng_impl",
+    "jax_threefry_partitionable",
+    "jax_disable_most_optimizations",
+)
+LIBRARY_NUMERICS = ("NVIDIA_TF32_OVERRIDE", "LIBTPU_INIT_ARGS")
+HARMLESS_FLAGS = ("--xla_dump", "--xla_force_host_platform_device_count")
 SOURCE = Path(__file__).parents[1]  # all packages: their hash names the code
 
 
@@ -40,6 +50,22 @@ def describe_code() -> dict[str, str]:
         "nerve_jax": digest.hexdigest(),
         "python": ".".join(platform.python_version_tuple()[:2]),
         **{name: version(name) for name in PACKAGES},
+        **describe_numerics(),
+    }
+
+
+def describe_numerics() -> dict[str, str]:
+    """Settings from outside that change what the same program computes, by name.
+
+    Those of JAX are named as in `jax.config`; of XLA_FLAGS, flags that only say what is
+    written down, or how many devices a CPU counts as, are left out.
+    """
+    flags = os.environ.get("XLA_FLAGS", "").split()
+    kept = sorted(flag for flag in flags if not flag.startswith(HARMLESS_FLAGS))
+    return {
+        **{name: str(jax.config.values[name]) for name in NUMERICS},
+        "XLA_FLAGS": " ".join(kept),
+        **{name: os.environ.get(name, "") for name in LIBRARY_NUMERICS},
     }
 
 
@@ -64,7 +90,10 @@ def _git(*words: str) -> str:
     return done.stdout.strip()
 
 
-def find_cache_home() -> Path:
-    """The project's folder in the user's cache."""
-    home = os.environ.get("XDG_CACHE_HOME")
-    return Path(home or Path.home() / ".cache") / "nerve_jax"
+def find_cache_home() -> Path | None:
+    """The project's folder in the user's cache; None for a user without a home."""
+    named = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return Path(named or Path.home() / ".cache") / "nerve_jax"
+    except RuntimeError:  # neither HOME nor an entry in the table of users
+        return None

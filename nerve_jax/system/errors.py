@@ -1,5 +1,6 @@
 """Errors whose message is the whole answer a user needs, and how a command ends."""
 
+import signal
 import sys
 import traceback
 from numbers import Real
@@ -52,6 +53,17 @@ class StoppedError(Exception):
         self.exit_code = exit_code
 
 
+class Interrupted(KeyboardInterrupt):  # noqa: N818  # no error, as KeyboardInterrupt
+    """A signal ends a command where it stands; see `signals.raise_on_signals`.
+
+    Libraries let a KeyboardInterrupt through where they would handle an Exception.
+    """
+
+    def __init__(self, number: signal.Signals):
+        super().__init__(number.name)
+        self.number = number
+
+
 class ElsewhereError(Exception):
     """Process 0 could not go on, and has printed why."""
 
@@ -86,8 +98,10 @@ def explain(error: BaseException) -> int:
     if isinstance(error, ElsewhereError):
         return 1
     if isinstance(error, KeyboardInterrupt):
-        print("stopped by SIGINT; what was finished is kept", file=sys.stderr)
-        return 130
+        known = isinstance(error, Interrupted)
+        number = error.number if known else signal.SIGINT
+        print(f"stopped by {number.name}; what was finished is kept", file=sys.stderr)
+        return 128 + number
     if is_out_of_memory(error):
         print(
             f"error: a device has too little memory ({first_line(error)}). Lower "
@@ -100,11 +114,5 @@ def explain(error: BaseException) -> int:
     if not isinstance(error, InputError | RunError | OSError):
         traceback.print_exception(error)
         return 1
-    print(f"error: {error}", file=sys.stderr)
-    if isinstance(error, OSError):
-        print(
-            "What was finished is whole and kept: when that is mended, the same command "
-            "goes on",
-            file=sys.stderr,
-        )
+    print(f"error: {error}", *getattr(error, "__notes__", []), sep=". ", file=sys.stderr)
     return 2 if isinstance(error, InputError) else 1

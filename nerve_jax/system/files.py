@@ -12,6 +12,7 @@ import os
 import pathlib
 import threading
 import time
+import uuid
 from collections.abc import Sequence
 
 import numpy as np
@@ -55,6 +56,9 @@ def write_whole(path: Path, content: bytes | str, *, sync: bool = True) -> None:
                 file.flush()
                 os.fsync(file.fileno())
         os.replace(beside, path)
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None  # what a user knows it by
+        raise
     finally:
         beside.unlink(missing_ok=True)
 
@@ -81,6 +85,16 @@ def create_whole(path: Path, content: str) -> bool:
     finally:
         beside.unlink(missing_ok=True)
     return True
+
+
+def create_beside(path: pathlib.Path) -> pathlib.Path:
+    """A new empty folder beside `path`, to be filled and renamed to it.
+
+    Others may read it as far as the umask lets them, which a folder of `tempfile` denies.
+    """
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}")
+    beside.mkdir()
+    return beside
 
 
 def remove_leftovers(folder: Path) -> None:

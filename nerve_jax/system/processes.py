@@ -4,7 +4,6 @@ All of them run the same code on their own devices' share of every batch. What m
 done once, such as writing a table, process 0 does while the others wait for the result.
 """
 
-import importlib.util
 import itertools
 import json
 import math
@@ -13,7 +12,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -21,10 +19,12 @@ import numpy as np
 from jax._src import distributed  # no public way to its key-value store
 from jax.experimental import multihost_utils
 
-from nerve_jax.system.console import is_first, say
+from nerve_jax.system import clusters, devices, signals
+from nerve_jax.system.console import is_first
 from nerve_jax.system.errors import (
     ElsewhereError,
     InputError,
+    Interrupted,
     RunError,
     explain,
     first_line,
@@ -61,10 +61,13 @@ def connect(
       Whether this process is now one of a run's.
 
     Raises:
-      InputError: only some of the arguments are given.
+      InputError: only some of the arguments are given, or one process is asked for on one
+        of several hosts of TPUs.
+      RunError: the others cannot be found, or not be reached.
     """
     given = (bool(coordinator), num_processes > 0, process_id >= 0)
     if num_processes == 1 and not (coordinator or process_id > 0):
+        clusters.check_tpu_hosts("--num_processes=1")
         return False
     if any(given) and not all(given):
         raise InputError(
@@ -80,42 +83,37 @@ def connect(
                 f"--process_id={process_id}: the first is HOST:PORT, the last at most "
                 "the second less 1"
             )
-        _initialize(*arguments, cluster_detection_method="deactivate")
-    elif _is_in_cluster():
-        _initialize()
+        _initialize(
+            "the other processes of this run cannot be reached",
+            "Check --coordinator, that its port is free and open, and that all processes "
+            "were started; --num_processes=1 trains in this process alone",
+            *arguments,
+            cluster_detection_method="deactivate",
+        )
+    elif where := clusters.find_cluster():
+        _initialize(
+            f"{where}, but the other processes of this run cannot be found or reached",
+            "Check that all were started and that its services answer; or name them: "
+            "--coordinator=HOST:PORT --num_processes --process_id; or train in this "
+            "process alone: --num_processes=1",
+        )
     if not jax.distributed.is_initialized():
         return False
-    # JAX handles SIGTERM itself from now on, and continues; here `signals` does.
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    devices.start()
     multihost_utils.sync_global_devices("connected")
-    say(
-        f"{jax.process_count()} processes, {jax.device_count()} devices; if one process "
-        "dies the others end within a minute, naming its number (process 0 is called the "
-        "leader), and the same commands go on from the last checkpoint"
-    )
     return True
 
 
-def _initialize(*arguments, **options) -> None:
+def _initialize(problem: str, mend: str, *arguments, **options) -> None:
+    # JAX handles SIGTERM itself from there on, and continues; here `signals` does.
+    before = signal.getsignal(signal.SIGTERM)
+    options |= {"heartbeat_timeout_seconds": HEARTBEAT_SECONDS}
     try:
-        jax.distributed.initialize(
-            *arguments, heartbeat_timeout_seconds=HEARTBEAT_SECONDS, **options
-        )
-    except (RuntimeError, ValueError) as error:
-        raise RunError(
-            f"the other processes of this run cannot be reached ({first_line(error)}). "
-            "Check --coordinator, that its port is free and open, and that all "
-            "processes were started; --num_processes=1 trains in this process alone"
-        ) from error
-
-
-def _is_in_cluster() -> bool:
-    """Whether a scheduler that JAX knows has started this process among several."""
-    tasks = ("SLURM_STEP_NUM_TASKS", "OMPI_COMM_WORLD_SIZE")
-    several = any(int(os.environ.get(name) or 1) > 1 for name in tasks)
-    indexed = {"KUBERNETES_SERVICE_HOST", "JOB_COMPLETION_INDEX"} <= os.environ.keys()
-    chips = any(Path(name).exists() for name in ("/dev/accel0", "/dev/vfio/0"))
-    return several or indexed or (chips and bool(importlib.util.find_spec("libtpu")))
+        signals.wait_for(lambda: jax.distributed.initialize(*arguments, **options))
+    except Exception as error:  # of JAX, of the cluster's own library, or of its network
+        raise RunError(f"{problem} ({first_line(error)}). {mend}") from error
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def share(function: Callable[[], Any]) -> Any:
@@ -210,7 +208,8 @@ def leave(error: BaseException) -> None:
     """Say why this process ends, and end it.
 
     One of several ends at once, for the others would be waited for. The first, without
-    whom JAX ends the others, lets them go before.
+    whom JAX ends the others, lets them go before. One that is interrupted does not wait
+    for its threads either.
     """
     several = jax.distributed.is_initialized()
     lost = isinstance(error, jax.errors.JaxRuntimeError) and not is_out_of_memory(error)
@@ -219,9 +218,9 @@ def leave(error: BaseException) -> None:
     exit_code = explain(error)
     sys.stdout.flush()
     sys.stderr.flush()
-    if not several:
+    if not several and not isinstance(error, Interrupted):
         sys.exit(exit_code)
-    if distributed.global_state.process_id == 0:
+    if several and distributed.global_state.process_id == 0:
         time.sleep(PARTING_SECONDS)
     os._exit(exit_code)
 

@@ -1,18 +1,23 @@
-"""Requests to stop: by SIGTERM, as schedulers do before they take a machine away, or
-by SIGINT, as Ctrl-C does.
+"""Requests to stop: by SIGTERM, as schedulers do before they take a machine away; by
+SIGINT, as Ctrl-C does; by SIGHUP, as a terminal does that is closed; by SIGUSR1, as Slurm
+can do before time is up.
 
-While a run listens, the first signal only asks it to stop, so that it can save first; a
-second one ends it at once.
+They end a command by an exception, so that locks are let go of. While a training listens,
+the first one only asks it to stop, so that it can save first. What a signal is ignored
+for, as `nohup` does with SIGHUP, stays ignored.
 """
 
 import contextlib
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 
-from nerve_jax.system.errors import StoppedError
+from nerve_jax.system.errors import Interrupted, StoppedError
 from nerve_jax.system.files import Path
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+# A closed terminal's shell sends SIGHUP too, and Slurm SIGTERM after SIGUSR1.
+REPEATED = (signal.SIGHUP, signal.SIGUSR1)
 
 
 class Stop:
@@ -29,27 +34,75 @@ class Stop:
         return self.signal is not None
 
 
+def raise_on_signals() -> None:
+    """From now on signals raise `Interrupted` in the main thread; a second one ends it."""
+
+    def end(number, frame) -> None:
+        del frame
+        for other in SIGNALS:
+            if _is_heeded(other):
+                ends = other not in REPEATED
+                signal.signal(other, signal.SIG_DFL if ends else _ignore)
+        raise Interrupted(signal.Signals(number))
+
+    for number in SIGNALS:
+        if _is_heeded(number):
+            signal.signal(number, end)
+
+
+def _is_heeded(number: signal.Signals) -> bool:
+    return signal.getsignal(number) != signal.SIG_IGN
+
+
+def _ignore(number, frame) -> None:
+    """Nothing; unlike SIG_IGN it is not handed on to commands that this one starts."""
+
+
 @contextlib.contextmanager
 def listen() -> Iterator[Stop]:
-    """Note signals, for as long as the context lasts, instead of ending by them."""
-    stop = Stop()
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    """Note signals, for as long as the context lasts, instead of ending by them.
 
-    def let_go() -> None:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    After the first, a second SIGTERM or SIGINT ends the command as before.
+    """
+    stop = Stop()
+    before = {n: signal.getsignal(n) for n in SIGNALS if _is_heeded(n)}
+
+    def let_go(numbers) -> None:
+        for number in numbers:
+            signal.signal(number, before[number])
 
     def note(number, frame) -> None:
         del frame
-        stop.signal = signal.Signals(number)
-        let_go()
+        if not stop:
+            stop.signal = signal.Signals(number)
+            let_go(before.keys() - REPEATED)
 
-    for number in SIGNALS:
+    for number in before:
         signal.signal(number, note)
     try:
         yield stop
     finally:
-        let_go()
+        let_go(before)
+
+
+def wait_for(function: Callable[[], None]) -> None:
+    """Run a function that does not look at signals, such as compiling, in another thread.
+
+    The main thread waits, so a signal interrupts it at once; the other is then left.
+    """
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            function()
+        except BaseException as error:  # noqa: BLE001  # raised again where it is waited for
+            failed.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join()
+    if failed:
+        raise failed[0]
 
 
 def describe(stop: Stop, step: int, saved: list[Path]) -> StoppedError:
