@@ -2,20 +2,18 @@
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, Mesh
+from jax.sharding import Mesh
 from scipy import ndimage
 
 from nerve_jax.data import rle
 from nerve_jax.data.examples import Examples
 from nerve_jax.scoring.scores import Scored
+from nerve_jax.system.devices import arrange
 
 
 def mesh_of(num_devices, num_folds=1) -> Mesh:
     """The first devices, dealt to folds."""
-    shape = (num_folds, num_devices // num_folds)
-    kinds = (AxisType.Auto, AxisType.Auto)
-    devices = jax.devices()[:num_devices]
-    return jax.make_mesh(shape, ("fold", "batch"), kinds, devices=devices)
+    return arrange(jax.devices()[:num_devices], num_folds)
 
 
 def make_examples(images, masks):

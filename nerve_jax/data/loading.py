@@ -2,17 +2,19 @@
 
 Resized frames are kept on disk beside the records, so that a data set is decoded once
 and not at every start: a folder with an npy file for each array, mapped into memory when
-read, and a JSON file for the texts. It is written beside and renamed, so it is whole or
-not there; it may be deleted at any time.
+read, and a JSON file for the texts. It is written frame by frame, so that a set larger
+than memory can be loaded; and beside and renamed, so that it is whole or not there. It
+may be deleted at any time.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -24,6 +26,7 @@ from nerve_jax.data.records import prepare, quiet_tfds
 from nerve_jax.data.resize import check_image_size, resize_image, resize_pair
 from nerve_jax.system.console import is_first
 from nerve_jax.system.errors import InputError
+from nerve_jax.system.files import create_beside
 
 CACHE_VERSION = 2  # of what is kept and how it is made; another one is not read
 THUMBNAIL_SIZE = (48, 64)
@@ -99,27 +102,31 @@ def load_examples(
     folder = Path(builder.data_path) / "resized" / f"{split}_{height}x{width}"
     columns = read_cache(folder)
     if columns is None:
-        columns = _decode(source, image_size)
-        write_cache(folder, columns)
-        columns = read_cache(folder) or columns
+        order = _read_order(builder, split)
+        write_cache(folder, _decode(source, order, image_size), len(order))
+        columns = read_cache(folder)
+    if columns is None:
+        columns = fill(_decode(source, order, image_size), len(order))
     return Examples(**columns, fingerprint=builder.info.full_name, source=source)
 
 
-def _decode(source: Sequence[dict], image_size: tuple[int, int]) -> dict:
-    """Decode and resize every frame: the columns of `Examples`, in order of ids."""
+def _read_order(builder: tfds.core.DatasetBuilder, split: str) -> list[int]:
+    """Where in the records each frame stands, in order of their ids; no image is decoded."""
+    skip = {name: tfds.decode.SkipDecoding() for name in ("image", "mask")}
     with quiet_tfds():
-        records = sorted(
-            (
-                _read_record(source[i], image_size) | {"records": np.int64(i)}
-                for i in range(len(source))
-            ),
-            key=lambda record: record["frames"],
-        )
-    columns = {key: [record[key] for record in records] for key in records[0]}
-    return {
-        key: tuple(values) if isinstance(values[0], str) else np.stack(values)
-        for key, values in columns.items()
-    }
+        source = builder.as_data_source(split=split, decoders=skip)
+        frames = [source[i]["frame"].decode() for i in range(len(source))]
+    return sorted(range(len(frames)), key=frames.__getitem__)
+
+
+def _decode(
+    source: Sequence[dict], order: Sequence[int], image_size: tuple[int, int]
+) -> Iterator[dict]:
+    """Decode and resize frames one by one: a row of the columns of `Examples` of each."""
+    for place in order:
+        with quiet_tfds():
+            record = source[place]
+        yield _read_record(record, image_size) | {"records": np.int64(place)}
 
 
 def _read_record(record: dict, image_size: tuple[int, int]) -> dict:
@@ -140,8 +147,31 @@ def _read_record(record: dict, image_size: tuple[int, int]) -> dict:
     }
 
 
+def fill(rows: Iterable[dict], count: int) -> dict:
+    """Put rows into columns in memory, which hold each value once.
+
+    Args:
+      rows: of one frame each, of arrays, numbers and texts by name.
+      count: how many there are, at least one.
+
+    Returns:
+      Arrays with an entry for each row, and tuples of texts.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    texts: dict[str, list[str]] = {}
+    for place, row in enumerate(rows):
+        for name, value in row.items():
+            if isinstance(value, str):
+                texts.setdefault(name, []).append(value)
+                continue
+            if name not in arrays:
+                arrays[name] = np.empty((count, *value.shape), value.dtype)
+            arrays[name][place] = value
+    return arrays | {name: tuple(values) for name, values in texts.items()}
+
+
 def read_cache(folder: Path) -> dict | None:
-    """Columns as `write_cache` was given them; None where there are none whole of this version."""
+    """Columns as `fill` gives them; None where there are none whole of this version."""
     try:
         content = json.loads((folder / "texts.json").read_text())
         if content.pop("version") != CACHE_VERSION:
@@ -155,19 +185,18 @@ def read_cache(folder: Path) -> dict | None:
     return columns
 
 
-def write_cache(folder: Path, columns: dict[str, np.ndarray | tuple[str, ...]]) -> None:
-    """Keep columns, arrays and tuples of texts; where that is not possible, don't."""
+def write_cache(folder: Path, rows: Iterable[dict], count: int) -> None:
+    """Keep rows as columns, one by one; where that is not possible, don't.
+
+    See `fill` for the arguments. Whoever may read the records may read what is kept.
+    """
     try:
         folder.parent.mkdir(exist_ok=True)
-        beside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+        beside = create_beside(folder)
     except OSError:
         return  # records on a read-only disk are decoded at every start
     try:
-        texts = {name: v for name, v in columns.items() if isinstance(v, tuple)}
-        arrays = sorted(columns.keys() - texts.keys())
-        for name in arrays:
-            np.save(beside / f"{name}.npy", columns[name], allow_pickle=False)
-        content = {"version": CACHE_VERSION, "arrays": arrays, **texts}
+        content = {"version": CACHE_VERSION, **_write_columns(beside, rows, count)}
         (beside / "texts.json").write_text(json.dumps(content))
         if (
             read_cache(folder) is None
@@ -178,6 +207,29 @@ def write_cache(folder: Path, columns: dict[str, np.ndarray | tuple[str, ...]]) 
         pass
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def _write_columns(folder: Path, rows: Iterable[dict], count: int) -> dict:
+    """Write an npy file of each array row by row; return their names, and the texts."""
+    texts: dict[str, list[str]] = {}
+    with contextlib.ExitStack() as stack:
+        files: dict[str, BinaryIO] = {}
+        for row in rows:
+            for name, value in row.items():
+                if isinstance(value, str):
+                    texts.setdefault(name, []).append(value)
+                    continue
+                if name not in files:
+                    path = folder / f"{name}.npy"
+                    files[name] = stack.enter_context(path.open("wb"))
+                    described = {
+                        "descr": np.lib.format.dtype_to_descr(value.dtype),
+                        "fortran_order": False,
+                        "shape": (count, *value.shape),
+                    }
+                    np.lib.format.write_array_header_1_0(files[name], described)
+                files[name].write(value.tobytes())
+    return {"arrays": sorted(files), **texts}
 
 
 def compute_digest(image: UInt8[np.ndarray, "height width"]) -> str:

@@ -115,7 +115,7 @@ def _copy(source: epath.Path, target: epath.Path) -> None:
             (target / path.name).write_bytes(path.read_bytes())
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    beside = create_beside(target)
+    beside = create_beside(Path(target))
     try:
         for path in paths:
             (beside / path.name).write_bytes(path.read_bytes())

@@ -1,5 +1,7 @@
 import subprocess
 
+import jax
+
 from nerve_jax.system import environment
 
 
@@ -35,3 +37,32 @@ def test_code_is_known_by_its_files(tmp_path, monkeypatch):
     assert environment.describe_code() == before
     (tmp_path / "a.py").write_text("x = 2")
     assert environment.describe_code() != before
+
+
+def test_without_a_home_there_is_no_cache(monkeypatch, tmp_path):
+    def homeless():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(environment.Path, "home", homeless)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    assert environment.find_cache_home() is None
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert environment.find_cache_home() == tmp_path / "nerve_jax"
+
+
+def test_settings_that_change_numbers_are_part_of_the_code(monkeypatch):
+    before = environment.describe_code()
+    assert before["jax_enable_x64"] == "False"
+    monkeypatch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=3")
+    assert environment.describe_code() == before
+    with jax.enable_x64(True):
+        assert environment.describe_code() == before | {"jax_enable_x64": "True"}
+    with jax.default_matmul_precision("bfloat16"):
+        named = environment.describe_code()["jax_default_matmul_precision"]
+        assert named == "bfloat16"
+    monkeypatch.setenv("XLA_FLAGS", "--xla_gpu_deterministic_ops=true --xla_dump_to=x")
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
+    assert environment.describe_code() == before | {
+        "XLA_FLAGS": "--xla_gpu_deterministic_ops=true",
+        "NVIDIA_TF32_OVERRIDE": "0",
+    }
