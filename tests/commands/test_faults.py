@@ -32,7 +32,15 @@ def root(tmp_path_factory):
     return tmp_path_factory.mktemp("faults")
 
 
-def start(root, workdir, *words, before=(), new_group=False, **overrides):
+def start(
+    root,
+    workdir,
+    *words,
+    before=(),
+    new_group=False,
+    stream=subprocess.PIPE,
+    **overrides,
+):
     """Start a training command."""
     options = {"data.records_dir": root / "records"} | SMALL | overrides
     flags = [f"--config.{k}={v}" for k, v in options.items()]
@@ -47,8 +55,8 @@ def start(root, workdir, *words, before=(), new_group=False, **overrides):
         ],
         cwd=REPO,
         env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stdout=stream,
+        stderr=stream,
         text=True,
         start_new_session=new_group,
     )
@@ -106,7 +114,13 @@ def wait_until(process, condition):
 
 @pytest.mark.parametrize(
     "number",
-    [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)],
+    [
+        signal.SIGTERM,
+        *(
+            pytest.param(number, marks=pytest.mark.slow)
+            for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+        ),
+    ],
 )
 def test_a_stopped_run_saves_and_goes_on_bit_for_bit(root, whole, tmp_path, number):
     process = start(root, tmp_path / "w")
@@ -119,6 +133,38 @@ def test_a_stopped_run_saves_and_goes_on_bit_for_bit(root, whole, tmp_path, numb
     assert not (tmp_path / "w" / "fold_0" / "lock").exists()
     finish(start(root, tmp_path / "w"))
     assert_same_run(tmp_path / "w", whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
+@pytest.mark.parametrize("at", ["records/**/*.lock", "w/fold_0/lock"])
+def test_a_run_stopped_before_it_trains_says_so_and_leaves_no_lock(
+    tmp_path, number, at
+):
+    """While records are prepared, and from the lock of the fold on, while it compiles."""
+    many = {"data.phantom.num_subjects": 40, "data.phantom.frames_per_subject": 20}
+    options = many if "records" in at else {}
+    process = start(tmp_path, tmp_path / "w", **options)
+    wait_until(process, lambda: list(tmp_path.glob(at)))
+    process.send_signal(number)
+    said = finish(process, expect=128 + number)
+    assert f"stopped by {number.name}" in said
+    assert not list(tmp_path.rglob("*lock"))
+
+
+@pytest.mark.slow
+def test_a_run_whose_terminal_is_closed_saves_and_goes_on(root, whole, tmp_path):
+    workdir = tmp_path / "w"
+    master, terminal = os.openpty()
+    process = start(root, workdir, new_group=True, stream=terminal)
+    os.close(terminal)
+    wait_until(process, lambda: steps_in(workdir))
+    os.close(master)
+    process.send_signal(signal.SIGHUP)  # as the shell does
+    assert process.wait(timeout=120) == 128 + signal.SIGHUP
+    assert not (workdir / "fold_0" / "lock").exists()
+    finish(start(root, workdir))
+    assert_same_run(workdir, whole)
 
 
 @pytest.mark.slow
@@ -242,7 +288,8 @@ def test_a_disk_too_full_for_the_records_is_told_of(root, tmp_path):
 
 def test_a_place_that_cannot_be_written_is_named(root):
     said = finish(start(root, Path("/proc/nerve_jax_run")), expect=1)
-    assert "/proc/nerve_jax_run" in said
+    assert "The folder is that of --workdir=/proc/nerve_jax_run" in said
+    assert "goes on" not in said  # nothing was saved
 
 
 @pytest.mark.slow

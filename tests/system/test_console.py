@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import pytest
 
 from nerve_jax.system import console, errors
@@ -20,3 +24,43 @@ def test_only_process_0_prints(process, capsys):
     else:
         assert said.out == "one\ntwo\na table\n"
         assert said.err == "warning: careful\n"
+
+
+BEGIN = "from nerve_jax.system import console; console.prepare_streams(); "
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_what_a_terminal_cannot_show_is_spelt_out(encoding):
+    text = "a … ┏━┓ \udce9"
+    program = f"console.say({text!r}); import sys; print({text!r}, file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-c", BEGIN + program],
+        env=os.environ | {"PYTHONIOENCODING": encoding},
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    shown = text.encode(encoding, "backslashreplace") + b"\n"
+    assert done.stdout == done.stderr == shown
+
+
+def test_work_goes_on_when_nobody_reads_any_more(tmp_path):
+    """As after `| head -1`, or when a terminal is closed: its lines are lost, no more."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    program = BEGIN + (
+        "[console.say('a line') for _ in range(3)]; "
+        "console.create_console().print('a table'); "
+        f"open({str(tmp_path / 'saved')!r}, 'w').close()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        stdout=writing,
+        stderr=subprocess.PIPE,
+        timeout=120,
+        check=False,
+    )
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert (tmp_path / "saved").exists()
