@@ -15,7 +15,8 @@ from PIL import Image
 
 with atheris.instrument_imports(include=["nerve_jax", "PIL"]):
     from nerve_jax.data import rle
-    from nerve_jax.data.frames import read_image, read_mask
+    from nerve_jax.data.frames import read_image
+    from nerve_jax.data.labels import read_mask
     from nerve_jax.data.ultrasound_nerve import layouts
     from nerve_jax.system.errors import InputError
 

@@ -1,5 +1,6 @@
 """--mode=predict: from a folder of frames to masks and a table."""
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -9,7 +10,15 @@ from rich.progress import track
 from nerve_jax.commands import setup
 from nerve_jax.commands.request import Request
 from nerve_jax.data import rle
-from nerve_jax.data.frames import IMAGE_SUFFIXES, read_file, read_image, read_mask
+from nerve_jax.data.frames import (
+    IMAGE_SUFFIXES,
+    describe_bits,
+    find_bits,
+    read_brightest,
+    read_file,
+    read_image,
+)
+from nerve_jax.data.labels import read_mask
 from nerve_jax.data.resize import resize_image
 from nerve_jax.reports.pictures import outline
 from nerve_jax.runs.config import load_config, override
@@ -109,8 +118,9 @@ def predict_folder(
     paths = list_frames(input_dir)
     for folder in ("masks", "overlays"):
         (output_dir / folder).mkdir(parents=True, exist_ok=True)
+    bits = _find_bits_of(paths)
     rows, errors = [], []
-    for readable in _read_in_chunks(paths, errors):
+    for readable in _read_in_chunks(paths, bits, errors):
         small = np.stack([resize_image(image, image_size) for _, image in readable])
         for (path, image), probs, presence in zip(
             readable, *predict_images(small), strict=True
@@ -158,8 +168,20 @@ def list_frames(input_dir: Path) -> list[Path]:
     return sorted(paths, key=order)
 
 
+def _find_bits_of(paths: Sequence[Path]) -> int:
+    """How many bits 16-bit frames use, over all of them: one alone may be dark."""
+    brightest = 0
+    for path in paths:
+        with contextlib.suppress(OSError, ValueError):  # said when it is to be predicted
+            brightest = max(brightest, read_brightest(read_file(path)))
+    bits = find_bits(brightest)
+    if bits < 16:
+        say(describe_bits(bits))
+    return bits
+
+
 def _read_in_chunks(
-    paths: Sequence[Path], errors: list[tuple[str, str]]
+    paths: Sequence[Path], bits: int, errors: list[tuple[str, str]]
 ) -> Iterator[list[tuple[Path, np.ndarray]]]:
     """Frames as memory can hold them at a time; those that cannot be read go to errors."""
     chunk: list[tuple[Path, np.ndarray]] = []
@@ -168,7 +190,7 @@ def _read_in_chunks(
         try:
             if path.stem in done:
                 raise ValueError(f"would share one mask file with {done[path.stem]}")
-            image = read_image(read_file(path))
+            image = read_image(read_file(path), bits)
         except (OSError, ValueError) as error:
             problem = getattr(error, "strerror", None) or str(error)
             errors.append((show(path.name), show(problem)))

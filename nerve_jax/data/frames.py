@@ -1,20 +1,58 @@
-"""Ultrasound frames and masks read from files.
+"""Ultrasound frames read from files: whatever the storage, the grey that it shows.
 
 Files may come from strangers: whatever is wrong with one ends in a `ValueError` or an
 `OSError` that says so, and no file of more than `MAX_PIXELS` or `MAX_BYTES` is decoded.
 """
 
+import contextlib
 import io
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from jaxtyping import UInt, UInt8
+from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
 IMAGE_FORMATS = ("PNG", "TIFF", "JPEG", "BMP")  # whatever a file is called
 MAX_PIXELS = 40_000_000  # of a frame; decoding takes up to 16 bytes each
 MAX_BYTES = 512 * 2**20  # of a file
+DECODER_VERSION = 2  # of what pixels are taken to mean, here and in `labels`
+DEPTHS = (8, 10, 12, 14, 16)  # bits that scanners write into 16
+ORIENTATION, PHOTOMETRIC, SAMPLE_FORMAT = 0x0112, 262, 339  # tags of EXIF and TIFF
+WHITE_IS_ZERO, SIGNED = 0, 2  # their values
+
+
+class Picture(NamedTuple):
+    """A decoded page of an image file.
+
+    Attributes:
+      image: upright, and black is zero in it.
+      orientation: the EXIF tag by which it was turned, 1 to 8; 0 where the file has none.
+      kind: "PNG", "TIFF", "JPEG" or "BMP".
+    """
+
+    image: Image.Image
+    orientation: int
+    kind: str
+
+
+class Grey(NamedTuple):
+    """A frame's grey values.
+
+    Attributes:
+      values: uint8, or uint16 where the file has 16 bits, however many are used.
+      orientation: see `Picture`.
+    """
+
+    values: UInt[np.ndarray, "height width"]
+    orientation: int
+
+    @property
+    def brightest(self) -> int:
+        """The largest value of a 16-bit frame; 0 for others, whose range is known."""
+        return int(self.values.max()) if self.values.dtype == np.uint16 else 0
 
 
 def read_file(path: Path) -> bytes:
@@ -31,70 +69,182 @@ def read_file(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def read_image(content: bytes) -> UInt8[np.ndarray, "height width"]:
-    """Decode a frame to 8-bit grey.
+def read_image(
+    content: bytes, bits: int = 16, page: int = 0
+) -> UInt8[np.ndarray, "height width"]:
+    """Decode a frame to 8-bit grey: `read_grey`, then `to_8_bit`."""
+    return to_8_bit(read_grey(content, page).values, bits)
+
+
+def read_grey(content: bytes, page: int = 0) -> Grey:
+    """Decode a frame to the grey that a viewer shows.
+
+    Colour and palettes become luminance. What is partly transparent is shown on black,
+    which is what surrounds an ultrasound picture. An EXIF tag that says how the picture
+    is turned is heeded; so is a TIFF in which white is zero.
 
     Args:
-      content: a PNG, TIFF, JPEG or BMP file. 16-bit grey is divided by 257, so that
-        65535 becomes 255; colour and palettes become luminance, whatever is transparent.
-        A camera's note that a picture is turned is heeded.
+      content: a PNG, TIFF, JPEG or BMP file.
+      page: of a TIFF with several.
 
     Raises:
-      ValueError: not an image, truncated, or of a kind other than 8 or 16 bit.
+      ValueError: not an image, truncated, without that page, of signed, floating-point
+        or more than 16-bit values, of 16-bit colour, or hidden by its alpha channel.
     """
-    image = _decode(content)
-    if image.mode.startswith("I"):
-        deep = np.asarray(image)
-        if deep.min() < 0 or deep.max() > 65535:
-            raise ValueError(f"grey values {deep.min()} to {deep.max()}, not 16 bit")
-        deep = deep.astype(np.uint32)
-        deep += 128
-        deep //= 257
-        return deep.astype(np.uint8)
+    image, orientation, _ = decode(content, page)
     if image.mode == "F":
         raise ValueError("floating-point grey values; save it as 8 or 16 bit")
-    return np.asarray(image.convert("L"))
+    if image.mode.startswith("I"):
+        values = np.asarray(image)
+        if values.min() < 0 or values.max() > 65535:
+            raise ValueError(
+                f"grey values {values.min()} to {values.max()}, not 16 bit; save it as "
+                "16 bit without sign, with values from 0 to 65535"
+            )
+        return Grey(values.astype(np.uint16), orientation)
+    if image.has_transparency_data:
+        image = _flatten(image)
+    return Grey(np.asarray(image.convert("L")), orientation)
 
 
-def read_mask(
-    content: bytes, classes: tuple[int, ...] = ()
-) -> Bool[np.ndarray, "height width"]:
-    """Decode a mask: True where the nerve is.
+def to_8_bit(
+    values: UInt[np.ndarray, "height width"], bits: int = 16
+) -> UInt8[np.ndarray, "height width"]:
+    """Scale 16-bit grey so that 2**bits - 1 becomes 255; 8-bit grey is kept.
 
     Args:
-      content: an image file of 0 and 1, or of 0 and 255.
-      classes: where the set marks several structures, every value that may occur, the
-        nerve's first; () for a mask of the nerve alone.
+      values: uint8 or uint16.
+      bits: that are used of the 16; larger values become 255.
+    """
+    if values.dtype == np.uint8:
+        return values
+    white = 2**bits - 1
+    deep = values.astype(np.uint32)
+    deep *= 255
+    deep += white // 2
+    deep //= white
+    return np.minimum(deep, 255, out=deep).astype(np.uint8)
+
+
+def find_bits(brightest: int) -> int:
+    """How many bits a data set uses: the fewest of `DEPTHS` that hold a value.
+
+    Args:
+      brightest: the largest `Grey.brightest` of all frames of the set, for one frame may
+        be dark; 0, of a set without 16-bit frames, gives 16.
+    """
+    if not brightest:
+        return DEPTHS[-1]
+    return next(bits for bits in DEPTHS if brightest < 2**bits)
+
+
+def describe_bits(bits: int) -> str:
+    """What to say of a data set that uses so many bits of 16."""
+    return (
+        f"no 16-bit frame has a value above {2**bits - 1}: taken as {bits}-bit grey, "
+        f"{2**bits - 1} as white"
+    )
+
+
+def read_brightest(content: bytes, page: int = 0) -> int:
+    """`Grey.brightest` of a frame; of other than 16-bit files only the head is read.
 
     Raises:
-      ValueError: not an image, truncated, coloured, or with other values.
+      ValueError: see `read_grey`.
     """
-    image = _decode(content)
-    values = np.asarray(image)
-    if values.ndim == 3:
-        colours = 1 if image.mode == "LA" else 3
-        if not (values[..., :colours] == values[..., :1]).all():
-            raise ValueError("a coloured mask; save it as grey, 0 and 255")
-        values = values[..., 0]
-    found = set(np.unique(values).tolist())
-    allowed = [set(classes) | {0}] if classes else [{0, 1}, {0, 255}]
-    if not any(found <= values_allowed for values_allowed in allowed):
-        shown = ", ".join(str(value) for value in sorted(found)[:8])
-        wanted = " or ".join(str(sorted(values_allowed)) for values_allowed in allowed)
-        raise ValueError(f"mask values {shown}{'…' * (len(found) > 8)}; not {wanted}")
-    return values == classes[0] if classes else values != 0
+    with _in_words(), _open(content, page) as image:
+        deep = image.mode.startswith("I")
+    return read_grey(content, page).brightest if deep else 0
 
 
-def _decode(content: bytes) -> Image.Image:
-    try:
-        image = Image.open(io.BytesIO(content), formats=IMAGE_FORMATS)
-        if image.width * image.height > MAX_PIXELS:
-            raise ValueError(f"{image.width}x{image.height} px are too many")
+def count_pages(content: bytes) -> int:
+    """How many pages a TIFF file has; 1 for other files.
+
+    Raises:
+      ValueError: not an image, or damaged.
+    """
+    with _in_words(), _open(content, 0) as image:
+        is_tiff = isinstance(image, TiffImagePlugin.TiffImageFile)
+        return image.n_frames if is_tiff else 1
+
+
+def decode(content: bytes, page: int = 0) -> Picture:
+    """Decode a page of an image file, upright, black as zero.
+
+    Raises:
+      ValueError: not an image, truncated, without that page, too large, of signed 8-bit
+        values or of 16-bit colour.
+    """
+    with _in_words():
+        image = _open(content, page)
+        kind = image.format or ""
+        orientation = image.getexif().get(ORIENTATION)
+        turned = int(orientation) if orientation in range(1, 9) else 0
+        tags = image.tag_v2 if kind == "TIFF" else {}
+        white_is_zero = tags.get(PHOTOMETRIC) == WHITE_IS_ZERO
         image.load()
-        return ImageOps.exif_transpose(image)
+        if white_is_zero and image.mode.startswith("I;16"):  # Pillow turns 8 bits alone
+            image = Image.fromarray(65535 - np.asarray(image).astype(np.uint16))
+        if image.mode == "La":  # alpha is multiplied in; Pillow converts it to LA alone
+            image = image.convert("LA")
+        # Pillow turns a TIFF as it loads it, and then finds no tag here
+        return Picture(ImageOps.exif_transpose(image), turned, kind)
+
+
+def _open(content: bytes, page: int) -> Image.Image:
+    """Read the head of a page; raise `ValueError` for what pixels would lose."""
+    image = Image.open(io.BytesIO(content), formats=IMAGE_FORMATS)
+    if page:
+        image.seek(page)
+    if image.width * image.height > MAX_PIXELS:
+        raise ValueError(f"{image.width}x{image.height} px are too many")
+    deep = any(";16" in str(tile.args) for tile in image.tile)
+    if deep and not image.mode.startswith("I"):  # Pillow keeps the upper 8 bits
+        raise ValueError("16-bit colour; save it as 16-bit grey or 8-bit colour")
+    if image.mode.startswith("I") and "transparency" in image.info:
+        raise ValueError("one of its 16-bit greys means transparent; save it without")
+    if image.format == "TIFF" and image.mode in ("L", "P"):
+        if SIGNED in image.tag_v2.get(SAMPLE_FORMAT, ()):
+            raise ValueError("signed 8-bit values; save it without sign, from 0 to 255")
+    return image
+
+
+def show_on_black(image: Image.Image) -> Image.Image:
+    """Put a picture with an alpha channel, or a transparent colour, on black: RGB."""
+    colour = image.convert("RGBA")
+    shown = Image.new("RGB", colour.size)
+    shown.paste(colour, mask=colour.getchannel("A"))
+    return shown
+
+
+def is_plain(image: Image.Image) -> bool:
+    """Whether all pixels of a picture of 8-bit channels are alike."""
+    extremes = [channel.getextrema() for channel in image.split()]
+    return all(low == high for low, high in extremes)
+
+
+def _flatten(image: Image.Image) -> Image.Image:
+    """`show_on_black`; raise `ValueError` where that does not show the picture."""
+    whole = image.convert("RGBA")
+    colour, alpha = whole.convert("RGB"), whole.getchannel("A")
+    shown = show_on_black(whole)
+    only_alpha = is_plain(colour) and not is_plain(alpha)
+    if only_alpha or (is_plain(shown) and not is_plain(colour)):
+        raise ValueError(
+            "its alpha channel holds the picture or hides it; save what is to be seen "
+            "as grey, without alpha"
+        )
+    return shown
+
+
+@contextlib.contextmanager
+def _in_words() -> Iterator[None]:
+    """Turn whatever Pillow raises at a damaged file into a `ValueError` in words."""
+    try:
+        yield
     except UnidentifiedImageError as error:
         kinds = ", ".join(IMAGE_FORMATS)
         raise ValueError(f"cannot be decoded (it is none of {kinds})") from error
-    except Exception as error:  # Pillow's readers raise whatever a damaged file makes
+    except Exception as error:
         problem = f"{error}" or type(error).__name__
         raise ValueError(f"cannot be decoded ({problem})") from error

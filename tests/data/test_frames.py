@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nerve_jax.data.frames import read_image, read_mask
+from nerve_jax.data.frames import read_image
+from nerve_jax.data.labels import read_mask
 
 NOISE = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
 GREY = np.arange(256, dtype=np.uint8).reshape(16, 16)

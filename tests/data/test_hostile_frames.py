@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from nerve_jax.commands import predict
-from nerve_jax.data.frames import MAX_PIXELS, read_file, read_image, read_mask
+from nerve_jax.data.frames import MAX_PIXELS, read_file, read_image
+from nerve_jax.data.labels import read_mask
 from nerve_jax.scoring.decide import ExpectedDice
 from nerve_jax.system.errors import RunError
 from nerve_jax.system.files import show

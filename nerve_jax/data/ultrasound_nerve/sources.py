@@ -12,13 +12,26 @@ import hashlib
 import math
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
 
 from nerve_jax.data import rle
-from nerve_jax.data.frames import MAX_BYTES, read_file, read_image, read_mask
+from nerve_jax.data.frames import (
+    DECODER_VERSION,
+    MAX_BYTES,
+    Grey,
+    describe_bits,
+    find_bits,
+    read_file,
+    read_grey,
+    to_8_bit,
+)
+from nerve_jax.data.labels import Label, read_label, turn_with_frame
+from nerve_jax.system.console import say
 from nerve_jax.system.errors import InputError, raise_if_any
 from nerve_jax.system.files import show
 
@@ -85,7 +98,7 @@ class SourceFrame:
       image: the frame.
       mask: its truth, None where the frame is unlabelled.
       spacing_mm: height and width of a pixel, NaN where unknown.
-      classes: values of the mask, as `read_mask` takes them.
+      classes: values of the mask, as `read_label` takes them.
       runs: the mask once more as run lengths, to be checked against; None without.
     """
 
@@ -97,52 +110,131 @@ class SourceFrame:
     classes: tuple[int, ...] = ()
     runs: str | None = None
 
-    def read(self) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, bits: int = 16) -> tuple[np.ndarray, np.ndarray]:
         """Return image uint8 and mask bool, both [height, width].
+
+        Args:
+          bits: of `check_frames`.
 
         Raises:
           InputError: names what is wrong with the image, the mask, or both.
         """
-        image, image_problem = _attempt(self.image, read_image)
-        if self.mask is None:
-            mask, mask_problem = None, ""
-        else:
-            mask, mask_problem = _attempt(
-                self.mask, lambda content: read_mask(content, self.classes)
+        stored = self.read_stored()
+        image = to_8_bit(stored.grey.values, bits)
+        return image, np.zeros(image.shape, bool) if stored.mask is None else stored.mask
+
+    def read_stored(self) -> "Stored":
+        """Read both files; see `read` for errors."""
+        grey, image_problem = _attempt(self.image, read_grey)
+        label, mask_problem, mask = None, "", None
+        if self.mask is not None:
+            label, mask_problem = _attempt(
+                self.mask, lambda content: read_label(content, self.classes)
             )
         problems = [p for p in (image_problem, mask_problem) if p]
-        if not problems and mask is not None:
-            problems = self._compare(image, mask)
+        if grey and label:
+            mask, problems = self._fit(grey, label)
         if problems:
             raise InputError("\n  - ".join(problems))
-        return image, np.zeros(image.shape, bool) if mask is None else mask
+        return Stored(grey, label, mask)
 
-    def _compare(self, image: np.ndarray, mask: np.ndarray) -> list[str]:
-        if mask.shape != image.shape:
-            of_mask, of_image = (f"{a.shape[1]}x{a.shape[0]} px" for a in (mask, image))
-            return [f"{self.mask}: mask is {of_mask}, its image {of_image}"]
+    def _fit(self, grey: Grey, label: Label) -> tuple[np.ndarray | None, list[str]]:
+        """The mask that fits the frame, and what is wrong with it."""
+        size = grey.values.shape
+        try:
+            mask = turn_with_frame(label, grey.orientation, size)
+        except ValueError as error:
+            return None, [f"{self.mask}: {error}"]
+        if mask.shape != size:
+            of_mask, of_image = (f"{w}x{h} px" for h, w in (mask.shape, size))
+            return None, [f"{self.mask}: mask is {of_mask}, its image {of_image}"]
         if self.runs is not None and rle.encode(mask) != " ".join(self.runs.split()):
-            return [f"{self.mask}: differs from its row in train_masks.csv"]
-        return []
+            return None, [f"{self.mask}: differs from its row in train_masks.csv"]
+        return mask, []
+
+
+class Stored(NamedTuple):
+    """The files of a frame, decoded.
+
+    Attributes:
+      grey: of the image.
+      label: of the mask's file, None where the frame is unlabelled.
+      mask: the label turned as the frame is, of its size; None where unlabelled.
+    """
+
+    grey: Grey
+    label: Label | None
+    mask: np.ndarray | None
 
 
 Splits = dict[str, list[SourceFrame]]
 
 
-def check_frames(splits: Splits, problems: Sequence[str] = ()) -> None:
-    """Decode every frame and mask.
+def check_frames(splits: Splits, problems: Sequence[str] = ()) -> int:
+    """Decode every frame and mask, and say what they have in common.
 
     Args:
       splits: the frames.
       problems: what was already found wrong with their names.
+
+    Returns:
+      How many bits 16-bit frames use: see `find_bits`.
 
     Raises:
       InputError: one, that names everything that is wrong.
     """
     frames = [f for split in splits.values() for f in split]
     with concurrent.futures.ThreadPoolExecutor(FILES_AT_A_TIME) as pool:
-        found = [p for p in pool.map(_find_problem, frames) if p]
-    raise_if_any([*problems, *found], "frames cannot be used", "Nothing was written.")
+        found = list(pool.map(_look_at, frames))
+    wrong = [*problems, *(f.problem for f in found if f.problem), *_compare_marks(found)]
+    raise_if_any(wrong, "frames cannot be used", "Nothing was written.")
+    bits = find_bits(max((f.brightest for f in found), default=0))
+    if bits < 16:
+        say(describe_bits(bits))
+    num_cut = sum(f.is_cut for f in found)
+    if num_cut:
+        say(f"{num_cut} masks hold values near 0 and 255 as well: cut at half")
+    return bits
+
+
+class Look(NamedTuple):
+    """What `check_frames` keeps of a frame.
+
+    Attributes:
+      problem: "" without one.
+      brightest: see `Grey`.
+      mask: name of the mask's file.
+      nerve, is_cut: see `Label`.
+    """
+
+    problem: str = ""
+    brightest: int = 0
+    mask: str = ""
+    nerve: str = ""
+    is_cut: bool = False
+
+
+def _look_at(frame: SourceFrame) -> Look:
+    try:
+        grey, label, _ = frame.read_stored()
+    except InputError as error:
+        return Look(problem=str(error))
+    if label is None:
+        return Look(brightest=grey.brightest)
+    return Look("", grey.brightest, str(frame.mask), label.nerve, label.is_cut)
+
+
+def _compare_marks(found: Sequence[Look]) -> list[str]:
+    """Problems of a set in which one colour marks the nerve here, another there."""
+    counts = Counter(f.nerve for f in found if f.nerve)
+    if len(counts) < 2 or all(nerve.isdigit() for nerve in counts):
+        return []
+    first = {f.nerve: f.mask for f in reversed(found)}
+    shown = "; ".join(
+        f"{nerve} in {count} masks, as {first[nerve]}"
+        for nerve, count in counts.most_common(5)
+    )
+    return [f"masks mark different things: {shown}. Save the nerve's alone, as 255 on 0"]
 
 
 def fingerprint(splits: Splits) -> str:
@@ -151,7 +243,7 @@ def fingerprint(splits: Splits) -> str:
     with concurrent.futures.ThreadPoolExecutor(FILES_AT_A_TIME) as pool:
         images = list(pool.map(lambda item: compute_file_digest(item[1].image), frames))
         masks = list(pool.map(lambda item: compute_file_digest(item[1].mask), frames))
-    total = hashlib.blake2b(digest_size=6)
+    total = hashlib.blake2b(b"%d" % DECODER_VERSION, digest_size=6)
     for (split, f), image, mask in sorted(
         zip(frames, images, masks, strict=True),
         key=lambda row: (row[0][0], row[0][1].frame),
@@ -159,14 +251,6 @@ def fingerprint(splits: Splits) -> str:
         total.update(repr((split, f.frame, f.subject, f.spacing_mm, f.runs)).encode())
         total.update(image + mask)
     return total.hexdigest()
-
-
-def _find_problem(frame: SourceFrame) -> str:
-    try:
-        frame.read()
-    except InputError as error:
-        return str(error)
-    return ""
 
 
 def _attempt(file: SourceFile, decode):

@@ -81,6 +81,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         """
         config = self._find_config(config)
         self._splits: sources.Splits | None = None
+        self._bits = 16  # of `check_frames`
         if isinstance(config, SourceConfig):
             self._splits = _list_source(config)
             digest = sources.fingerprint(self._splits)
@@ -128,7 +129,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
           InputError: names every frame and mask that cannot be used.
         """
         if self._splits is not None and not self.data_path.exists():
-            sources.check_frames(self._splits)
+            self._bits = sources.check_frames(self._splits)
         super().download_and_prepare(**kwargs)
 
     def _split_generators(self, dl_manager):
@@ -152,7 +153,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _generate_source(self, frames) -> Iterator[tuple[str, dict]]:
         for f in frames:
-            image, mask = f.read()
+            image, mask = f.read(self._bits)
             labelled = f.mask is not None
             yield (
                 f.frame,
