@@ -22,9 +22,10 @@ from jaxtyping import UInt8
 
 from nerve_jax.data import records, rle
 from nerve_jax.data.examples import Examples, join_examples
+from nerve_jax.data.listing import count_of
 from nerve_jax.data.records import prepare, quiet_tfds
 from nerve_jax.data.resize import check_image_size, resize_image, resize_pair
-from nerve_jax.system.console import is_first
+from nerve_jax.system.console import is_first, say
 from nerve_jax.system.errors import InputError
 from nerve_jax.system.files import create_beside
 
@@ -67,9 +68,23 @@ def load_all_frames(image_size: tuple[int, int], **source) -> tuple[Examples, Ex
 
 def _load(builder, folder: Path, split: str, image_size, source: dict) -> Examples:
     examples = load_examples(builder, split, tuple(image_size))
+    say(*describe_load(examples, split, records.read_remarks(builder)))
     if is_first():
         records.publish(folder, source.get("records_dir", ""))
     return examples
+
+
+def describe_load(
+    examples: Examples, split: str, remarks: Sequence[str] = ()
+) -> list[str]:
+    """Lines that say what was loaded: frames, labelled ones, people, files left out."""
+    people = len(set(examples.subjects))
+    return [
+        f"{examples.fingerprint}, split {split}: {count_of(len(examples), 'frame')} "
+        f"({int(examples.labelled.sum())} labelled) of "
+        f"{people} {'person' if people == 1 else 'people'}",
+        *(f"  {remark}" for remark in remarks),
+    ]
 
 
 def load_examples(

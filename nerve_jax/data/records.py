@@ -198,6 +198,14 @@ def list_splits(builder: tfds.core.DatasetBuilder) -> list[str]:
     return list(builder.info.splits)
 
 
+def read_remarks(builder: tfds.core.DatasetBuilder) -> list[str]:
+    """What was said of the files that records are, or were, prepared from."""
+    try:
+        return list((builder.info.metadata or {}).get("remarks", []))
+    except OSError:  # records of another version, which kept none
+        return []
+
+
 def prepare(builder: tfds.core.DatasetBuilder) -> None:
     """Prepare the records unless they are there; one run at a time."""
     folder = Path(builder.data_path)

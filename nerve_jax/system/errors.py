@@ -3,11 +3,14 @@
 import signal
 import sys
 import traceback
+from collections.abc import Sequence
 from numbers import Real
 
 import jax
 
 from nerve_jax.system.console import is_first
+
+LINES_LISTED = 18  # lines of one error, beside its heading and its mend
 
 
 class InputError(ValueError):
@@ -28,10 +31,16 @@ class DivergedError(RunError):
     """Losses or weights are no longer finite."""
 
 
-def raise_if_any(problems: list[str], heading: str, mend: str) -> None:
-    """Raise one `InputError` that lists every problem, or return if there is none."""
+def raise_if_any(problems: Sequence[str], heading: str, mend: str) -> None:
+    """Raise one `InputError` with all problems, or return if there is none.
+
+    It says how many there are and lists the first `LINES_LISTED` lines.
+    """
     if problems:
-        listing = "\n".join(f"  - {problem}" for problem in problems)
+        lines = "\n".join(f"  - {problem}" for problem in problems).split("\n")
+        if more := len(lines[LINES_LISTED:]):
+            lines[LINES_LISTED - 1 :] = [f"  - and {more + 1} more"]
+        listing = "\n".join(lines)
         raise InputError(f"{heading} ({len(problems)}):\n{listing}\n{mend}")
 
 

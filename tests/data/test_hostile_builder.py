@@ -41,9 +41,15 @@ def folder(tmp_path_factory):
 
 def check(folder):
     """What the builder does with a folder before it writes: frames, or an error."""
-    splits, problems = layouts.list_folder(folder)
-    sources.check_frames(splits, problems)
-    return splits["train"]
+    listing = layouts.list_folder(folder)
+    sources.check_frames(listing.splits, listing.problems)
+    return listing.splits["train"]
+
+
+def check_kaggle(folder):
+    """The same in Kaggle's layout."""
+    listing = layouts.list_kaggle(folder)
+    sources.check_frames(listing.splits, listing.problems)
 
 
 cells = st.one_of(
@@ -201,7 +207,7 @@ def test_pipes_and_names_that_are_no_text_are_told_of_in_the_kaggle_layout(tmp_p
         with open(os.fsencode(tmp_path) + b"/train/" + name, "wb") as file:
             file.write(picture(255, kind="TIFF"))
     with pytest.raises(InputError, match=r"udcff\.tif: its name is not UTF-8"):
-        sources.check_frames(*layouts.list_kaggle(tmp_path))
+        check_kaggle(tmp_path)
 
 
 @pytest.mark.parametrize("damage", ["cut", "bytes", "text", "bomb"])
@@ -219,8 +225,7 @@ def test_a_damaged_archive_is_refused_in_words(tmp_path, damage, monkeypatch):
         monkeypatch.setattr(sources, "MAX_BYTES", 1000)
     path.write_bytes(bytes(content))
     with pytest.raises(InputError, match=r"data\.zip"):
-        splits, problems = layouts.list_kaggle(tmp_path)
-        sources.check_frames(splits, problems)
+        check_kaggle(tmp_path)
 
 
 def test_an_archive_that_lies_about_its_sizes_is_not_unpacked(tmp_path):
@@ -232,7 +237,7 @@ def test_an_archive_that_lies_about_its_sizes_is_not_unpacked(tmp_path):
     path.write_bytes(content.replace(true, false))
     tracemalloc.start()
     with pytest.raises(InputError, match=r"data\.zip"):
-        sources.check_frames(*layouts.list_kaggle(tmp_path))
+        check_kaggle(tmp_path)
     assert tracemalloc.get_traced_memory()[1] < 50e6
     tracemalloc.stop()
 
@@ -242,7 +247,7 @@ def test_methods_that_cannot_be_unpacked_piece_by_piece_are_refused(tmp_path):
         tmp_path / "a.zip", {"train/1_1.tif": picture(kind="TIFF")}, zipfile.ZIP_BZIP2
     )
     with pytest.raises(InputError, match="deflate"):
-        sources.check_frames(*layouts.list_kaggle(tmp_path))
+        check_kaggle(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b'frame,subject\n"' + b"x" * 200_000, None])

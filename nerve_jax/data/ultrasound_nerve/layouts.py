@@ -1,77 +1,44 @@
 """How each data set lays out its files: a folder -> frames by split, from names alone.
 
-Each `list_*` also gathers all that is wrong with names and tables.
+Each `list_*` also gathers all that is wrong with names and tables, and what it left out.
 """
 
-import csv
 import dataclasses
-import io
-import math
 import warnings
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from nerve_jax.data.frames import IMAGE_SUFFIXES
+from nerve_jax.data.listing import (
+    DOCUMENTS,
+    count_of,
+    list_some,
+    name_kind,
+    scan,
+)
+from nerve_jax.data.ultrasound_nerve.kaggle import list_kaggle
+from nerve_jax.data.ultrasound_nerve.pairing import (
+    find_near,
+    pair_folders,
+)
 from nerve_jax.data.ultrasound_nerve.sources import (
-    UNKNOWN_SPACING,
-    UNREADABLE,
+    Listing,
     SourceFile,
     SourceFrame,
-    Splits,
     compute_file_digest,
-    open_zip,
+)
+from nerve_jax.data.ultrasound_nerve.tables import (
+    apply_subjects,
+    find_spellings,
 )
 from nerve_jax.system.errors import InputError
+from nerve_jax.system.files import show
 
-Listing = tuple[Splits, list[str]]  # frames by split, and what is wrong with names
 USGRA_CLASSES = (1, 2)  # nerve, vessel
-
-
-def list_kaggle(manual_dir: Path) -> Listing:
-    """List the competition's files: train/, test/ and train_masks.csv, or their zip."""
-    files = _all_files(manual_dir)
-    if any(f.name.parent.name == "train" and not f.member for f in files):
-        files = [f for f in files if not f.member]  # unpacked beside its own zip
-    train = [f for f in files if f.name.parent.name == "train" and _is_image(f)]
-    test = [f for f in files if f.name.parent.name == "test" and _is_image(f)]
-    tables = [f for f in files if f.name.name == "train_masks.csv"]
-    if not train and not test:
-        raise InputError(
-            f"{manual_dir}: no train/*.tif and no test/*.tif, unpacked or in a zip. "
-            "Accept the rules of the Kaggle competition ultrasound-nerve-segmentation, "
-            "download its zip and name its folder: --config.data.manual_dir=FOLDER"
-        )
-    images = [f for f in train if not f.name.stem.endswith("_mask")]
-    masks = [f for f in train if f.name.stem.endswith("_mask")]
-    odd = [f"{f}: not named subject_image" for f in images if "_" not in f.name.stem]
-    problems = odd + _list_odd(images) + _list_odd(test)
-    problems += _duplicates(images) + _duplicates(masks) + _duplicates(test)
-    by_stem = {f.name.stem.removesuffix("_mask"): f for f in masks}
-    stems = {f.name.stem for f in images}
-    problems += _orphans(by_stem, stems)
-    runs = _read_runs(tables[0]) if tables else {}
-    problems += [f"{tables[0]}: {s}: no such frame" for s in runs if s not in stems]
-    problems += [
-        f"{f}: has a row in {tables[0].name.name} but no _mask file"
-        for f in images
-        if f.name.stem in runs and f.name.stem not in by_stem
-    ]
-    frames = [
-        SourceFrame(
-            frame=f.name.stem,
-            subject=f.name.stem.split("_")[0],
-            image=f,
-            mask=by_stem.get(f.name.stem),
-            runs=runs.get(f.name.stem),
-        )
-        for f in images
-    ]
-    unlabelled = [
-        SourceFrame(f.name.stem, f"test-{f.name.stem}", f, None) for f in test
-    ]
-    splits = {"train": frames, "test": unlabelled}
-    return {split: listed for split, listed in splits.items() if listed}, problems
+MANUAL_DIR = "--config.data.manual_dir=FOLDER"
+# Words in the name of a table of people, which is read as subjects.csv alone.
+PEOPLE = ("subject", "patient", "participant", "people", "person")
+TABLE_KINDS = (".csv", ".tsv", ".txt", ".xlsx", ".xls", ".ods", ".numbers", "")
 
 
 def list_usgra(manual_dir: Path) -> Listing:
@@ -79,31 +46,38 @@ def list_usgra(manual_dir: Path) -> Listing:
     if not (manual_dir / "images").is_dir() or not (manual_dir / "test").is_dir():
         raise InputError(
             f"{manual_dir}: no images/ and test/ there. Clone the GitHub repository "
-            "tmkand/usgra-seg and name its folder dataset: --config.data.manual_dir=FOLDER"
+            f"tmkand/usgra-seg and name its folder dataset: {MANUAL_DIR}"
         )
-    problems: list[str] = []
-    splits = {
-        "train": _pair_folders(manual_dir, problems, USGRA_CLASSES),
-        "test": _pair_folders(manual_dir / "test", problems, USGRA_CLASSES),
-    }
-    return {split: name_subjects(frames) for split, frames in splits.items()}, problems
+    listing = Listing()
+    for split, folder in (("train", manual_dir), ("test", manual_dir / "test")):
+        frames = pair_folders(folder, listing, USGRA_CLASSES)
+        listing.splits[split] = name_subjects(frames)
+        _note_beside(folder, {"images", "masks", "test"}, listing)
+    return listing
 
 
 def list_folder(manual_dir: Path) -> Listing:
     """List a user's own images/, masks/ and subjects.csv."""
-    if not (manual_dir / "images").is_dir():
-        raise InputError(
-            f"{manual_dir}: no folder images/ there. Put the frames into images/, their "
-            "masks under the same names into masks/: --config.data.manual_dir=FOLDER"
-        )
-    problems: list[str] = []
-    frames = _pair_folders(manual_dir, problems)
-    table = manual_dir / "subjects.csv"
-    if table.exists():
-        frames = _apply_subjects(frames, table, problems)
+    if "images" not in _list_names(manual_dir):
+        raise InputError(_explain_no_images(manual_dir))
+    listing = Listing()
+    frames = pair_folders(manual_dir, listing)
+    _note_beside(manual_dir, {"images", "masks", "subjects.csv"}, listing)
+    table = SourceFile(manual_dir / "subjects.csv")
+    if table.path.exists():
+        frames, unknown = apply_subjects(frames, table, listing.problems)
+        if unknown:
+            columns = show(", ".join(unknown))
+            listing.notes.append(
+                f"columns of subjects.csv that are not read: {columns}"
+            )
     else:
+        listing.problems += _find_near_tables(manual_dir)
         frames = name_subjects(frames, "_")
-    return {"train": frames}, problems
+        spelt = find_spellings(f.subject for f in frames if "_" in f.frame)
+        listing.problems += [f"{t}; rename, or write subjects.csv" for t in spelt]
+    listing.splits = {"train": frames}
+    return listing
 
 
 LAYOUTS: dict[str, Callable[[Path], Listing]] = {
@@ -143,129 +117,55 @@ def name_subjects(frames: list[SourceFrame], separator: str = "") -> list[Source
     ]
 
 
-def _all_files(folder: Path) -> list[SourceFile]:
-    """Every file below a folder (or zip file), looking into zips, in order of name."""
+def _list_names(folder: Path) -> list[str]:
+    """Names in a folder as they are spelt, also where the disk ignores capitals."""
+    return sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
+
+
+def _explain_no_images(folder: Path) -> str:
+    """Say why a folder holds no images/, and what to do about it."""
+    wanted = (
+        "Put the frames into images/, their masks under the same names into masks/: "
+        f"{MANUAL_DIR}"
+    )
+    if folder.is_file():
+        return f"{folder}: a file, not the folder that holds images/. {wanted}"
     if not folder.exists():
-        raise InputError(f"{folder}: no such folder (--config.data.manual_dir)")
-    paths = [folder] if folder.is_file() else sorted(folder.rglob("*"))
-    files: list[SourceFile] = []
-    for path in filter(Path.is_file, paths):  # a pipe would be waited for
-        if path.suffix.lower() == ".zip":
-            try:
-                members = sorted(open_zip(path).namelist())
-            except UNREADABLE as error:
-                raise InputError(f"{path}: not a whole zip file ({error})") from error
-            files += [SourceFile(path, m) for m in members if not m.endswith("/")]
-        else:
-            files.append(SourceFile(path))
-    return [f for f in files if not f.name.name.startswith(".")]
+        return f"{folder}: no folder images/ there, nor that folder itself. {wanted}"
+    found, beside = "it is empty", scan(folder)
+    inner = [p.parent.name for p in sorted(folder.glob("*/images")) if p.is_dir()]
+    if near := find_near(folder, "images"):
+        found = f"is it {list_some(near)}? It must be called images/, unpacked"
+    elif inner:
+        found = f"there is one in {list_some(inner)}; name that folder"
+    elif beside.images:
+        found = f"but {count_of(len(beside.images), 'frame')} in the folder itself"
+    elif names := [n for n in _list_names(folder) if not n.startswith(".")]:
+        found = f"there is {list_some(names)}"
+    return f"{folder}: no folder images/ there; {show(found)}. {wanted}"
 
 
-def _is_image(file: SourceFile) -> bool:
-    return file.name.suffix.lower() in IMAGE_SUFFIXES
+def _note_beside(folder: Path, known: set[str], listing: Listing) -> None:
+    """Count what lies beside the files and folders of a layout."""
+    beside = scan(folder)
+    files = [*beside.images, *beside.others]
+    listing.left_out += Counter(
+        f"{name_kind(path)} beside images/"
+        for path in files
+        if path.name not in known and not DOCUMENTS.match(path.name)
+    )
+    listing.left_out += Counter(
+        {f"in {n}/": count for n, count in beside.deeper.items() if n not in known}
+    )
 
 
-def _list_images(folder: Path) -> list[SourceFile]:
-    paths = sorted(folder.iterdir()) if folder.is_dir() else []
-    files = [SourceFile(p) for p in paths if p.name[0] != "."]
-    return [f for f in files if _is_image(f)]  # also what only looks like one
-
-
-def _duplicates(files: list[SourceFile]) -> list[str]:
-    counts = Counter(f.name.stem for f in files)
+def _find_near_tables(folder: Path) -> list[str]:
+    """Tables of people under another name than subjects.csv, or in another folder."""
+    found = [p for part in (folder, folder / "images") for p in scan(part).others]
     return [
-        f"{f}: its name stands for two files" for f in files if counts[f.name.stem] > 1
+        f"{show(str(path))}: is it the table of people? Save it as CSV (UTF-8) under the "
+        f"name {folder / 'subjects.csv'}, or take it out of the folder"
+        for path in found
+        if any(word in path.name.lower() for word in PEOPLE)
+        and path.suffix.lower() in TABLE_KINDS
     ]
-
-
-def _orphans(masks: dict[str, SourceFile], stems: set[str]) -> list[str]:
-    return [f"{f}: mask without an image" for s, f in masks.items() if s not in stems]
-
-
-def _pair_folders(
-    folder: Path, problems: list[str], classes: tuple[int, ...] = ()
-) -> list[SourceFrame]:
-    images, masks = _list_images(folder / "images"), _list_images(folder / "masks")
-    if not images:
-        problems.append(f"{folder / 'images'}: no {', '.join(IMAGE_SUFFIXES)} there")
-    problems += _duplicates(images) + _duplicates(masks)
-    problems += _list_odd(images)
-    stems = {f.name.stem for f in images}
-    by_stem = {f.name.stem: f for f in masks}
-    problems += _orphans(by_stem, stems)
-    return [
-        SourceFrame(f.name.stem, "", f, by_stem.get(f.name.stem), classes=classes)
-        for f in images
-    ]
-
-
-def _list_odd(files: list[SourceFile]) -> list[str]:
-    """Names with bytes that are no text, which records cannot hold."""
-    return [
-        f"{f}: its name is not UTF-8"
-        for f in files
-        if any("\ud800" <= letter <= "\udfff" for letter in f.name.stem)
-    ]
-
-
-def _read_table(file: SourceFile, columns: tuple[str, ...]) -> list[dict[str, str]]:
-    try:
-        text = file.read().decode("utf-8-sig", errors="replace")
-        reader = csv.DictReader(io.StringIO(text, newline=""))
-        names, rows = reader.fieldnames or [], list(reader)
-    except UNREADABLE as error:
-        raise InputError(f"{file}: not a table ({error}); mend it") from error
-    missing = [c for c in columns if c not in names]
-    if missing:
-        raise InputError(f"{file}: no column {', '.join(missing)} in its first line")
-    return [{k: (v or "").strip() for k, v in row.items() if k} for row in rows]
-
-
-def _read_runs(table: SourceFile) -> dict[str, str]:
-    rows = _read_table(table, ("subject", "img", "pixels"))
-    return {f"{row['subject']}_{row['img']}": row["pixels"] for row in rows}
-
-
-def _apply_subjects(
-    frames: list[SourceFrame], table: Path, problems: list[str]
-) -> list[SourceFrame]:
-    rows = _read_table(SourceFile(table), ("frame", "subject"))
-    names = {f.frame: f.frame for f in frames} | {
-        f.image.name.name: f.frame for f in frames
-    }
-    by_frame: dict[str, tuple[str, tuple[float, float]]] = {}
-    for line, row in enumerate(rows, start=2):
-        where = f"{table}, line {line}"
-        frame = names.get(row["frame"])
-        if frame is None:
-            problems.append(f"{where}: no frame {row['frame']!r} in images/")
-        elif frame in by_frame:
-            problems.append(f"{where}: frame {row['frame']!r} for the second time")
-        elif not row["subject"]:
-            problems.append(f"{where}: no subject")
-        else:
-            spacing = tuple(row.get(f"spacing_{axis}_mm", "") for axis in "yx")
-            by_frame[frame] = (row["subject"], _parse_spacing(spacing, where, problems))
-    problems += [
-        f"{table}: no row for {f.image}" for f in frames if f.frame not in by_frame
-    ]
-    return [
-        dataclasses.replace(
-            f, subject=by_frame[f.frame][0], spacing_mm=by_frame[f.frame][1]
-        )
-        for f in frames
-        if f.frame in by_frame
-    ]
-
-
-def _parse_spacing(texts, where: str, problems: list[str]) -> tuple[float, float]:
-    if texts == ("", ""):
-        return UNKNOWN_SPACING
-    try:
-        spacing = (float(texts[0]), float(texts[1]))
-        if all(0 < length < math.inf for length in spacing):
-            return spacing
-    except ValueError:
-        pass
-    problems.append(f"{where}: spacing {texts} is not two positive numbers of mm")
-    return UNKNOWN_SPACING

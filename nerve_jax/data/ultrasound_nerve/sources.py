@@ -31,6 +31,7 @@ from nerve_jax.data.frames import (
     to_8_bit,
 )
 from nerve_jax.data.labels import Label, read_label, turn_with_frame
+from nerve_jax.data.listing import count_of, describe_left_out
 from nerve_jax.system.console import say
 from nerve_jax.system.errors import InputError, raise_if_any
 from nerve_jax.system.files import show
@@ -168,6 +169,32 @@ class Stored(NamedTuple):
 
 
 Splits = dict[str, list[SourceFrame]]
+
+
+@dataclasses.dataclass
+class Listing:
+    """What names and tables say of a folder.
+
+    Attributes:
+      splits: its frames, by split.
+      problems: all that is wrong with names and tables.
+      left_out: how many files are not read, by kind.
+      notes: what else a user should know at every load.
+    """
+
+    splits: Splits = dataclasses.field(default_factory=dict)
+    problems: list[str] = dataclasses.field(default_factory=list)
+    left_out: Counter[str] = dataclasses.field(default_factory=Counter)
+    notes: list[str] = dataclasses.field(default_factory=list)
+
+
+def describe(listing: Listing) -> list[str]:
+    """What a user should know at every load: files read and left out, a line each."""
+    frames = [f for split in listing.splits.values() for f in split]
+    masks = sum(f.mask is not None for f in frames)
+    read = f"read {count_of(len(frames) + masks, 'file')} ({masks} of them masks)"
+    left_out = describe_left_out(listing.left_out)
+    return ["; ".join(filter(None, [read, left_out])), *listing.notes]
 
 
 def check_frames(splits: Splits, problems: Sequence[str] = ()) -> int:

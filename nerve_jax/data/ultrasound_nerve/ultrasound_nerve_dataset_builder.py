@@ -57,7 +57,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     Features of a record: `image` uint8 [height, width, 1]; `mask` uint8 of the same
     shape, 0 or 1, all 0 where the frame is unlabelled; `subject`, the person; `frame`,
     an id unique in the data set; `labelled`, whether the mask is a truth; `spacing_mm`
-    float32 [2], height and width of a pixel, NaN where unknown.
+    float32 [2], height and width of a pixel, NaN where unknown. The records' metadata
+    hold `remarks`: lines that say how many files were read and which were left out.
     """
 
     VERSION = tfds.core.Version(VERSION)
@@ -80,11 +81,11 @@ class Builder(tfds.core.GeneratorBasedBuilder):
           InputError: an unknown name, or source files that cannot be used.
         """
         config = self._find_config(config)
-        self._splits: sources.Splits | None = None
+        self._listing: sources.Listing | None = None
         self._bits = 16  # of `check_frames`
         if isinstance(config, SourceConfig):
-            self._splits = _list_source(config)
-            digest = sources.fingerprint(self._splits)
+            self._listing = _list_source(config)
+            digest = sources.fingerprint(self._listing.splits)
         else:
             digest = _phantom_fingerprint(config)
         config = dataclasses.replace(config, name=f"{config.name}-{digest}")
@@ -118,8 +119,11 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 "spacing_mm": tfds.features.Tensor(shape=(2,), dtype=np.float32),
             }
         )
+        remarks = sources.describe(self._listing) if self._listing else []
         return self.dataset_info_from_configs(
-            features=features, supervised_keys=("image", "mask")
+            features=features,
+            supervised_keys=("image", "mask"),
+            metadata=tfds.core.MetadataDict(remarks=remarks),
         )
 
     def download_and_prepare(self, **kwargs) -> None:
@@ -128,15 +132,16 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         Raises:
           InputError: names every frame and mask that cannot be used.
         """
-        if self._splits is not None and not self.data_path.exists():
-            self._bits = sources.check_frames(self._splits)
+        if self._listing is not None and not self.data_path.exists():
+            self._bits = sources.check_frames(self._listing.splits)
         super().download_and_prepare(**kwargs)
 
     def _split_generators(self, dl_manager):
         del dl_manager  # nothing is downloaded
-        if self._splits is None:
+        if self._listing is None:
             return {"train": self._generate_phantom()}
-        return {s: self._generate_source(f) for s, f in self._splits.items()}
+        frames_of = self._listing.splits
+        return {split: self._generate_source(f) for split, f in frames_of.items()}
 
     def _generate_examples(self):
         raise AssertionError("every split names its own generator")
@@ -172,7 +177,7 @@ def _record(image, mask, subject, frame, labelled, spacing_mm) -> dict:
     }
 
 
-def _list_source(config: SourceConfig) -> sources.Splits:
+def _list_source(config: SourceConfig) -> sources.Listing:
     if not config.manual_dir:
         raise InputError(
             f"ultrasound_nerve/{config.name} reads your own copy of the files: name its "
@@ -180,10 +185,10 @@ def _list_source(config: SourceConfig) -> sources.Splits:
             "that of records prepared from them, --config.data.records_dir=FOLDER"
         )
     folder = Path(os.path.expanduser(config.manual_dir)).resolve()
-    splits, problems = layouts.LAYOUTS[config.name](folder)
-    if problems:  # say at once what else is wrong, inside the files
-        sources.check_frames(splits, problems)
-    return splits
+    listing = layouts.LAYOUTS[config.name](folder)
+    if listing.problems:  # say at once what else is wrong, inside the files
+        sources.check_frames(listing.splits, listing.problems)
+    return listing
 
 
 def _phantom_fingerprint(config: PhantomConfig) -> str:

@@ -1,0 +1,230 @@
+"""Folders images/ and masks/: which mask is that of which frame, from names alone."""
+
+import difflib
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path, PurePath
+
+from nerve_jax.data.frames import IMAGE_SUFFIXES
+from nerve_jax.data.listing import (
+    Contents,
+    compose,
+    count_of,
+    describe_left_out,
+    list_some,
+    loosen,
+    scan,
+)
+from nerve_jax.data.ultrasound_nerve.sources import Listing, SourceFile, SourceFrame
+from nerve_jax.system.files import show
+
+# What people call these folders elsewhere.
+OTHER_NAMES = {
+    "images": "image img imgs frame frames picture pictures imagestr input inputs",
+    "masks": "mask label labels labelstr segmentation segmentations seg segs annotation "
+    "annotations gt truth groundtruth ground_truth outlines contours",
+}
+MASK_ENDS = re.compile(
+    r"[_\- .](mask|seg|label|gt|segmentation|annotation)s?\d*$", re.IGNORECASE
+)
+PATTERNS_SHOWN = 4
+SAMPLED = 20  # masks from which a pattern is guessed
+
+
+def pair_folders(
+    folder: Path, listing: Listing, classes: tuple[int, ...] = ()
+) -> list[SourceFrame]:
+    """List the frames of images/ with the masks of the same names in masks/.
+
+    Args:
+      folder: holds images/ and, unless all frames are unlabelled, masks/.
+      listing: what is wrong, left out or worth saying is added to it.
+      classes: of `SourceFrame`.
+
+    Returns:
+      Frames without a subject, in order of name.
+    """
+    images, masks = scan(folder / "images"), scan(folder / "masks")
+    image_of, mask_of = _by_name(images, listing), _by_name(masks, listing)
+    _note_contents(folder, images, masks, listing)
+    unpaired = sorted(mask_of.keys() - image_of.keys())
+    unread = _list_unread(images, unpaired) + _list_unread(
+        masks, image_of.keys() - mask_of.keys()
+    )
+    listing.problems += unread
+    if unpaired:
+        listing.problems += _explain_orphans(unpaired, mask_of, image_of, folder)
+    if strays := [n for n in image_of if MASK_ENDS.sub("", n) in image_of.keys() - {n}]:
+        listing.problems.append(
+            f"{folder / 'images'}: {count_of(len(strays), 'file')} named as masks of "
+            f"other frames there, e.g. {show(strays[0])}; put masks into masks/, under "
+            "the names of their frames"
+        )
+    return [
+        SourceFrame(name, "", file, mask_of.get(name), classes=classes)
+        for name, file in image_of.items()
+    ]
+
+
+def _by_name(contents: Contents, listing: Listing) -> dict[str, SourceFile]:
+    """Files by name without its ending; names that cannot be ids are problems."""
+    files = [SourceFile(path) for path in contents.images]
+    listing.problems += find_duplicates(files) + find_odd(files)
+    return {compose(f.name.stem): f for f in files}
+
+
+def _note_contents(
+    folder: Path, images: Contents, masks: Contents, listing: Listing
+) -> None:
+    """Add what lies beside, below and in place of the frames."""
+    listing.left_out += images.left_out + masks.left_out
+    for name, contents in (("images", images), ("masks", masks)):
+        if deeper := contents.deeper_images:
+            found = [f"{n}/ {count}" for n, count in deeper.items()]
+            listing.problems.append(
+                f"{folder / name}: {count_of(deeper.total(), 'frame')} in "
+                f"{count_of(len(deeper), 'deeper folder')} ({show(list_some(found))}); put "
+                f"all into {name}/ itself, named PERSON_FRAME where folders are people"
+            )
+    if not images.images and not images.deeper_images:
+        there = describe_left_out(images.left_out) or "it is empty"
+        listing.problems.append(
+            f"{folder / 'images'}: no {', '.join(IMAGE_SUFFIXES)} there; {show(there)}. "
+            "Save frames as PNG"
+        )
+    if not masks.images and not masks.deeper:
+        if near := find_near(folder, "masks"):
+            listing.problems.append(
+                f"{folder}: no masks/ there, but {show(list_some(near))}; name the folder "
+                "of the masks masks/, unpacked"
+            )
+        else:
+            listing.notes.append(
+                f"no masks in {folder / 'masks'}: frames are unlabelled"
+            )
+
+
+def find_near(folder: Path, name: str) -> list[str]:
+    """Files and folders that stand for `name`, which is not there under that name."""
+    found = sorted(folder.iterdir()) if folder.is_dir() else []
+    known = [name, *OTHER_NAMES[name].split()]
+    stems = {path: path.name.lower().split(".")[0] for path in found}
+    return [
+        path.name + "/" * path.is_dir()
+        for path, stem in stems.items()
+        if path.name != name
+        and (stem in known or difflib.get_close_matches(stem, [name], cutoff=0.8))
+    ]
+
+
+def find_duplicates(files: list[SourceFile]) -> list[str]:
+    """Names that two files share, apart from their endings."""
+    counts = Counter(compose(f.name.stem) for f in files)
+    return [
+        f"{f}: its name stands for two files"
+        for f in files
+        if counts[compose(f.name.stem)] > 1
+    ]
+
+
+def find_odd(files: list[SourceFile]) -> list[str]:
+    """Names with bytes that are no text, which records cannot hold."""
+    return [
+        f"{f}: its name is not UTF-8"
+        for f in files
+        if any("\ud800" <= letter <= "\udfff" for letter in f.name.stem)
+    ]
+
+
+def _list_unread(contents: Contents, wanted: Iterable[str]) -> list[str]:
+    """Files that would be a wanted frame or mask if their format were read."""
+    wanted = set(wanted)
+    return [
+        f"{show(str(path))}: of a kind that is not read; save it as PNG"
+        for path in contents.others
+        if {compose(path.stem), compose(PurePath(path.stem).stem)} & wanted
+    ]
+
+
+def _explain_orphans(orphans: list[str], mask_of, image_of, folder: Path) -> list[str]:
+    """Masks without a frame: the patterns of their names, then those of none."""
+    rest, explained = set(orphans), []
+    loose = {loosen(name) for name in image_of}
+    if spelt := sorted(name for name in rest if loosen(name) in loose):
+        rest -= set(spelt)
+        explained.append((spelt, "names differ in capitals, blanks or zeros"))
+    while rest and len(explained) < PATTERNS_SHOWN:
+        pattern, matched = _find_pattern(sorted(rest), image_of.keys())
+        if len(matched) < 2 and len(rest) > 1:
+            break
+        if not matched:
+            break
+        rest -= set(matched)
+        explained.append((matched, _describe_pattern(*pattern)))
+    lines = [
+        f"{folder / 'masks'}: {count_of(len(names), 'mask')} without an image of the same "
+        f"name, e.g. {show(names[0])}: {text}. Give a mask the name of its frame"
+        for names, text in explained
+    ]
+    if len(explained) > 1:
+        lines.append(
+            f"{folder / 'masks'}: a frame has one mask; unite several of one structure"
+        )
+    return lines + [f"{mask_of[name]}: mask without an image" for name in sorted(rest)]
+
+
+Pattern = tuple[str, str, str]  # "end in" or "begin with", of frames, of masks
+
+
+def _find_pattern(masks: list[str], frames) -> tuple[Pattern, list[str]]:
+    """The change of ends or beginnings that gives most masks the name of a frame."""
+    step = max(1, len(masks) // SAMPLED)
+    pairs = ((f, m) for m in masks[::step][:SAMPLED] for f in frames)
+    patterns = {pattern for f, m in pairs for pattern in _compare_names(f, m)}
+    best: tuple[Pattern, list[str]] = (("", "", ""), [])
+    for pattern in sorted(patterns):
+        matched = [m for m in masks if _rename(m, pattern) in frames]
+        if len(matched) > len(best[1]):
+            best = pattern, matched
+    return best
+
+
+def _compare_names(frame: str, mask: str) -> list[Pattern]:
+    """How the ends or the beginnings of two names differ, if the rest is a number."""
+    same = len(os.path.commonprefix([frame, mask]))
+    ends = frame[same:], mask[same:]
+    same = len(os.path.commonprefix([frame[::-1], mask[::-1]]))
+    starts = frame[: len(frame) - same], mask[: len(mask) - same]
+    found = []
+    if frame[0] == mask[0] and _are_affixes(*ends):
+        found.append(("end in", *ends))
+    if frame[-1] == mask[-1] and _are_affixes(*(text[::-1] for text in starts)):
+        found.append(("begin with", *starts))
+    return found
+
+
+def _are_affixes(of_frame: str, of_mask: str) -> bool:
+    """Whether texts may be what a program adds to names: no digit where they begin."""
+    one = not of_frame or not of_mask
+    plain = not re.search(r"\d", of_frame + of_mask)
+    return (one or plain) and not re.match(r"\d", of_frame + of_mask)
+
+
+def _rename(mask: str, pattern: Pattern) -> str | None:
+    """The name of the frame to which a pattern assigns a mask."""
+    place, of_frame, of_mask = pattern
+    if place == "end in":
+        base = mask.removesuffix(of_mask)
+        return base + of_frame if mask.endswith(of_mask) else None
+    base = mask.removeprefix(of_mask)
+    return of_frame + base if mask.startswith(of_mask) else None
+
+
+def _describe_pattern(place: str, of_frame: str, of_mask: str) -> str:
+    if of_frame and of_mask:
+        return f"frames {place} {show(of_frame)}, masks {place} {show(of_mask)}"
+    if of_frame:
+        return f"frames {place} {show(of_frame)}, masks do not"
+    return f"masks {place} {show(of_mask)}, frames do not"

@@ -1,0 +1,219 @@
+"""Tables that people write: of subjects, and of Kaggle's run lengths.
+
+A table may come from a spreadsheet: parted by commas, semicolons or tabs, in UTF-8,
+UTF-16 or the code page of Windows, with capitals and blanks in its header.
+"""
+
+import csv
+import dataclasses
+import difflib
+import io
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+
+from nerve_jax.data.listing import compose, list_some, loosen
+from nerve_jax.data.ultrasound_nerve.sources import (
+    UNKNOWN_SPACING,
+    UNREADABLE,
+    SourceFile,
+    SourceFrame,
+)
+from nerve_jax.system.errors import InputError
+from nerve_jax.system.files import show
+
+SPACING_COLUMNS = ("spacing_y_mm", "spacing_x_mm")
+SUBJECT_COLUMNS = ("frame", "subject", *SPACING_COLUMNS)
+SMALLEST_MM, LARGEST_MM = 0.005, 2.0  # height or width of a pixel of any scanner
+DELIMITERS = ",;\t|"
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """The rows of a table.
+
+    Attributes:
+      rows: for each row that is not blank its line, counted from 1, and its cells by
+        column, without blanks around them.
+      unknown: columns that are not read.
+    """
+
+    rows: list[tuple[int, dict[str, str]]]
+    unknown: list[str]
+
+
+def read_table(
+    file: SourceFile, required: Sequence[str], columns: Collection[str] = ()
+) -> Table:
+    """Read a table.
+
+    Args:
+      file: the table.
+      required: columns that must be there.
+      columns: all that are read, where more than the required.
+
+    Raises:
+      InputError: not a table, a column is missing, there twice or nearly spelt as one
+        that is read, or a row has more cells than the header.
+    """
+    try:
+        text = _decode(file.read())
+        parted = _part(text)
+        header = next(parted, (0, []))[1]
+        lines = list(parted)
+    except UNREADABLE as error:
+        raise InputError(f"{file}: not a table ({error}); mend it") from error
+    names = [re.sub(r"\s+", "_", name.strip().casefold()) for name in header]
+    unknown = _check_columns(file, names, required, [*required, *columns])
+    rows = []
+    for line, cells in lines:
+        cells = [compose(cell.strip()) for cell in cells]
+        if any(cells[len(names) :]):
+            raise InputError(
+                f"{file}, line {line}: {len(cells)} cells, but {len(names)} columns; put "
+                "numbers with a decimal comma in quotes, or write a point"
+            )
+        rows.append((line, dict.fromkeys(names, "") | dict(zip(names, cells))))
+    return Table([row for row in rows if any(row[1].values())], unknown)
+
+
+def _decode(content: bytes) -> str:
+    """Text in any of the encodings that spreadsheets write."""
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return content.decode("utf-16")
+    if b"\0" in content:
+        half = "le" if b"\0" in content[1::2] else "be"
+        text = content.decode(f"utf-16-{half}", errors="strict")
+        if "\0" in text or not any(d in text for d in DELIMITERS):
+            raise ValueError("it holds zero bytes")
+        return text
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252", errors="replace")
+
+
+def _part(text: str) -> Iterable[tuple[int, list[str]]]:
+    """Lines that are not blank, by number, in cells; a mark `sep=;` is heeded."""
+    lines = text.splitlines()
+    marks = [
+        line
+        for line in lines[:1]
+        if re.fullmatch(r"sep=.", line.strip(), re.IGNORECASE)
+    ]
+    header = next((line for line in lines[len(marks) :] if line.strip()), "")
+    delimiter = marks[0].strip()[-1] if marks else max(DELIMITERS, key=header.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    for cells in reader:
+        marked = marks and reader.line_num == 1
+        if any(cell.strip() for cell in cells) and not marked:
+            yield reader.line_num, cells
+
+
+def _check_columns(file, names, required, known) -> list[str]:
+    """Raise unless the columns can be told apart; return those that are not known."""
+    found = f"its first line has: {show(list_some(names, 8)) or 'nothing'}"
+    if missing := [c for c in required if c not in names]:
+        raise InputError(
+            f"{file}: no column {', '.join(missing)}; {found}. Name its columns "
+            f"{','.join(known)}"
+        )
+    if twice := sorted({c for c in names if c and names.count(c) > 1}):
+        raise InputError(f"{file}: column {', '.join(map(show, twice))} is there twice")
+    unknown = [name for name in names if name and name not in known]
+    for name in unknown:
+        near = difflib.get_close_matches(name, known, cutoff=0.7)
+        if near:
+            raise InputError(
+                f"{file}: column {show(name)} is not known; is it {' or '.join(near)}?"
+            )
+    return unknown
+
+
+def read_runs(table: SourceFile) -> dict[str, str]:
+    """Run lengths of each mask of Kaggle's `train_masks.csv`, by the frame's name."""
+    rows = read_table(table, ("subject", "img", "pixels")).rows
+    return {f"{row['subject']}_{row['img']}": row["pixels"] for _, row in rows}
+
+
+def apply_subjects(
+    frames: list[SourceFrame], file: SourceFile, problems: list[str]
+) -> tuple[list[SourceFrame], list[str]]:
+    """Give frames the subjects and spacings of a table.
+
+    Args:
+      frames: of the data set.
+      file: the table, `frame,subject` and, if known, `spacing_y_mm,spacing_x_mm`; a
+        frame is named with or without its ending, a number with point or comma.
+      problems: all that is wrong with the table is added here.
+
+    Returns:
+      The frames that have a row, and the names of columns that were not read.
+
+    Raises:
+      InputError: it is no such table.
+    """
+    table = read_table(file, ("frame", "subject"), SUBJECT_COLUMNS)
+    names = {f.frame: f.frame for f in frames}
+    names |= {compose(f.image.name.name): f.frame for f in frames}
+    loose = {loosen(name): name for name in names}
+    found: dict[str, tuple[str, tuple[float, float]]] = {}
+    for line, row in table.rows:
+        where, frame = f"{file}, line {line}", names.get(row["frame"])
+        if frame is None:
+            near = loose.get(loosen(row["frame"]))
+            hint = f"; is it {near!r}? A spreadsheet drops zeros" if near else ""
+            problems.append(f"{where}: no frame {row['frame']!r} in images/{hint}")
+        elif frame in found:
+            problems.append(f"{where}: frame {row['frame']!r} for the second time")
+        elif not row["subject"]:
+            problems.append(f"{where}: no subject")
+        else:
+            spacing = [row.get(column, "") for column in SPACING_COLUMNS]
+            found[frame] = (row["subject"], _parse_spacing(spacing, where, problems))
+    problems += [
+        f"{file}: no row for {f.image}" for f in frames if f.frame not in found
+    ]
+    spelt = find_spellings(subject for subject, _ in found.values())
+    problems += [f"{file}: {text}; spell one person in one way" for text in spelt]
+    named = [
+        dataclasses.replace(f, subject=found[f.frame][0], spacing_mm=found[f.frame][1])
+        for f in frames
+        if f.frame in found
+    ]
+    return named, table.unknown
+
+
+def find_spellings(subjects: Iterable[str]) -> list[str]:
+    """Names that look like one person spelt in several ways, in words."""
+    spellings: dict[str, set[str]] = defaultdict(set)
+    for subject in subjects:
+        spellings[loosen(subject)].add(subject)
+    return [
+        f"subjects {' and '.join(map(repr, sorted(same)))} look like one person"
+        for same in spellings.values()
+        if len(same) > 1
+    ]
+
+
+def _parse_spacing(
+    cells: list[str], where: str, problems: list[str]
+) -> tuple[float, float]:
+    if not any(cells):
+        return UNKNOWN_SPACING
+    try:
+        y, x = (float(cell.replace(",", ".")) for cell in cells)
+    except ValueError:
+        y = x = 0.0
+    if not (0 < y < float("inf") and 0 < x < float("inf")):
+        problems.append(
+            f"{where}: spacing {tuple(cells)} is not two positive numbers of mm"
+        )
+    elif not (SMALLEST_MM <= min(y, x) and max(y, x) <= LARGEST_MM):
+        problems.append(
+            f"{where}: spacing {tuple(cells)} is not the size of a pixel in mm, "
+            f"{SMALLEST_MM} to {LARGEST_MM:g}"
+        )
+    else:
+        return y, x
+    return UNKNOWN_SPACING
