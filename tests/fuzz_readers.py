@@ -17,7 +17,8 @@ with atheris.instrument_imports(include=["nerve_jax", "PIL"]):
     from nerve_jax.data import rle
     from nerve_jax.data.frames import read_image
     from nerve_jax.data.labels import read_mask
-    from nerve_jax.data.ultrasound_nerve import layouts
+    from nerve_jax.data.ultrasound_nerve.sources import SourceFile
+    from nerve_jax.data.ultrasound_nerve.tables import apply_subjects
     from nerve_jax.system.errors import InputError
 
 TABLE = Path(tempfile.mkdtemp()) / "subjects.csv"
@@ -35,7 +36,7 @@ def read_one(content: bytes) -> None:
     TABLE.write_bytes(content)
     problems: list[str] = []
     try:
-        layouts._apply_subjects([], TABLE, problems)
+        apply_subjects([], SourceFile(TABLE), problems)
     except InputError:
         pass
     try:

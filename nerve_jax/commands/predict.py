@@ -1,6 +1,7 @@
 """--mode=predict: from a folder of frames to masks and a table."""
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from nerve_jax.data.frames import (
     read_image,
 )
 from nerve_jax.data.labels import read_mask
+from nerve_jax.data.listing import describe_left_out, name_kind, scan
 from nerve_jax.data.resize import resize_image
 from nerve_jax.reports.pictures import outline
 from nerve_jax.runs.config import load_config, override
@@ -28,7 +30,7 @@ from nerve_jax.scoring.decide import Rule
 from nerve_jax.scoring.predictor import PresenceProbs, Probs
 from nerve_jax.system import clusters, files
 from nerve_jax.system.console import create_console, say
-from nerve_jax.system.errors import InputError, RunError
+from nerve_jax.system.errors import InputError, RunError, list_problems
 from nerve_jax.system.files import read_table, show, write_png, write_table
 
 FRAMES_IN_MEMORY, PIXELS_IN_MEMORY = 64, 64_000_000
@@ -115,7 +117,9 @@ def predict_folder(
       RunError: some frames could not be read, or would share another's mask file; all
         others are done.
     """
-    paths = list_frames(input_dir)
+    paths, left_out = list_frames(input_dir)
+    if left_out:
+        say(f"{input_dir}: {describe_left_out(left_out)}")
     for folder in ("masks", "overlays"):
         (output_dir / folder).mkdir(parents=True, exist_ok=True)
     bits = _find_bits_of(paths)
@@ -138,7 +142,7 @@ def predict_folder(
         write_submission(output_dir / "submission.csv", runs, output_dir / "masks")
     if errors:
         write_table(output_dir / "errors.csv", ("file", "error"), errors)
-        listing = "\n".join(f"  - {name}: {error}" for name, error in errors)
+        listing = list_problems([f"{name}: {error}" for name, error in errors])
         raise RunError(
             f"{len(errors)} of {len(paths)} frames could not be read; the others are "
             f"done:\n{listing}\nListed in {output_dir / 'errors.csv'}"
@@ -147,25 +151,37 @@ def predict_folder(
     return len(rows)
 
 
-def list_frames(input_dir: Path) -> list[Path]:
-    """Frames of a folder, or of its images/, in order of name; numbers by value."""
+def list_frames(input_dir: Path) -> tuple[list[Path], Counter[str]]:
+    """List the frames of a folder, or of its images/ if it has one.
+
+    Returns:
+      Paths in order of name, numbers by value; and how many files are left out, by kind.
+
+    Raises:
+      InputError: no such folder, or no frames in it.
+    """
     folder = input_dir / "images" if (input_dir / "images").is_dir() else input_dir
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder (--input)")
-    paths = [
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.name[0] != "."
-    ]
-    if not paths:
-        kinds = ", ".join(IMAGE_SUFFIXES)
-        raise InputError(f"{folder}: no frames ({kinds}) there (--input)")
+        mend = "name the folder it lies in" if folder.exists() else "no such folder"
+        raise InputError(f"{folder}: {mend} (--input)")
+    contents = scan(folder)
+    left_out = contents.left_out
+    if folder != input_dir:
+        beside = Counter(map(name_kind, scan(input_dir).images))
+        left_out += Counter(
+            {f"{n} beside images/": count for n, count in beside.items()}
+        )
+    if not contents.images:
+        kinds, there = ", ".join(IMAGE_SUFFIXES), describe_left_out(left_out)
+        raise InputError(
+            f"{folder}: no frames ({kinds}) there (--input); {there or 'it is empty'}"
+        )
 
     def order(path: Path):
         digits = path.stem if path.stem.isdecimal() and len(path.stem) < 100 else ""
         return (not digits, int(digits or 0), path.name)
 
-    return sorted(paths, key=order)
+    return sorted(contents.images, key=order), left_out
 
 
 def _find_bits_of(paths: Sequence[Path]) -> int:

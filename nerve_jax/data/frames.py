@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import UInt, UInt8
-from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
 IMAGE_FORMATS = ("PNG", "TIFF", "JPEG", "BMP")  # whatever a file is called
@@ -21,11 +21,12 @@ MAX_BYTES = 512 * 2**20  # of a file
 DECODER_VERSION = 2  # of what pixels are taken to mean, here and in `labels`
 DEPTHS = (8, 10, 12, 14, 16)  # bits that scanners write into 16
 ORIENTATION, PHOTOMETRIC, SAMPLE_FORMAT = 0x0112, 262, 339  # tags of EXIF and TIFF
+NEW_SUBFILE_TYPE = 254  # a tag of TIFF whose lowest bit marks a reduced version
 WHITE_IS_ZERO, SIGNED = 0, 2  # their values
 
 
 class Picture(NamedTuple):
-    """A decoded page of an image file.
+    """A decoded image file.
 
     Attributes:
       image: upright, and black is zero in it.
@@ -70,13 +71,13 @@ def read_file(path: Path) -> bytes:
 
 
 def read_image(
-    content: bytes, bits: int = 16, page: int = 0
+    content: bytes, bits: int = 16
 ) -> UInt8[np.ndarray, "height width"]:
     """Decode a frame to 8-bit grey: `read_grey`, then `to_8_bit`."""
-    return to_8_bit(read_grey(content, page).values, bits)
+    return to_8_bit(read_grey(content).values, bits)
 
 
-def read_grey(content: bytes, page: int = 0) -> Grey:
+def read_grey(content: bytes) -> Grey:
     """Decode a frame to the grey that a viewer shows.
 
     Colour and palettes become luminance. What is partly transparent is shown on black,
@@ -85,13 +86,12 @@ def read_grey(content: bytes, page: int = 0) -> Grey:
 
     Args:
       content: a PNG, TIFF, JPEG or BMP file.
-      page: of a TIFF with several.
 
     Raises:
-      ValueError: not an image, truncated, without that page, of signed, floating-point
+      ValueError: not an image, truncated, of several pages, of signed, floating-point
         or more than 16-bit values, of 16-bit colour, or hidden by its alpha channel.
     """
-    image, orientation, _ = decode(content, page)
+    image, orientation, _ = decode(content)
     if image.mode == "F":
         raise ValueError("floating-point grey values; save it as 8 or 16 bit")
     if image.mode.startswith("I"):
@@ -146,37 +146,26 @@ def describe_bits(bits: int) -> str:
     )
 
 
-def read_brightest(content: bytes, page: int = 0) -> int:
+def read_brightest(content: bytes) -> int:
     """`Grey.brightest` of a frame; of other than 16-bit files only the head is read.
 
     Raises:
       ValueError: see `read_grey`.
     """
-    with _in_words(), _open(content, page) as image:
+    with _in_words(), _open(content) as image:
         deep = image.mode.startswith("I")
-    return read_grey(content, page).brightest if deep else 0
+    return read_grey(content).brightest if deep else 0
 
 
-def count_pages(content: bytes) -> int:
-    """How many pages a TIFF file has; 1 for other files.
-
-    Raises:
-      ValueError: not an image, or damaged.
-    """
-    with _in_words(), _open(content, 0) as image:
-        is_tiff = isinstance(image, TiffImagePlugin.TiffImageFile)
-        return image.n_frames if is_tiff else 1
-
-
-def decode(content: bytes, page: int = 0) -> Picture:
-    """Decode a page of an image file, upright, black as zero.
+def decode(content: bytes) -> Picture:
+    """Decode an image file, upright, black as zero.
 
     Raises:
-      ValueError: not an image, truncated, without that page, too large, of signed 8-bit
+      ValueError: not an image, truncated, of several pages, too large, of signed 8-bit
         values or of 16-bit colour.
     """
     with _in_words():
-        image = _open(content, page)
+        image = _open(content)
         kind = image.format or ""
         orientation = image.getexif().get(ORIENTATION)
         turned = int(orientation) if orientation in range(1, 9) else 0
@@ -191,13 +180,13 @@ def decode(content: bytes, page: int = 0) -> Picture:
         return Picture(ImageOps.exif_transpose(image), turned, kind)
 
 
-def _open(content: bytes, page: int) -> Image.Image:
-    """Read the head of a page; raise `ValueError` for what pixels would lose."""
+def _open(content: bytes) -> Image.Image:
+    """Read the head of an image file; raise `ValueError` for what pixels would lose."""
     image = Image.open(io.BytesIO(content), formats=IMAGE_FORMATS)
-    if page:
-        image.seek(page)
     if image.width * image.height > MAX_PIXELS:
         raise ValueError(f"{image.width}x{image.height} px are too many")
+    if (pages := _count_pages(image)) > 1:
+        raise ValueError(f"{pages} pages; save each as a file of its own")
     deep = any(";16" in str(tile.args) for tile in image.tile)
     if deep and not image.mode.startswith("I"):  # Pillow keeps the upper 8 bits
         raise ValueError("16-bit colour; save it as 16-bit grey or 8-bit colour")
@@ -207,6 +196,19 @@ def _open(content: bytes, page: int) -> Image.Image:
         if SIGNED in image.tag_v2.get(SAMPLE_FORMAT, ()):
             raise ValueError("signed 8-bit values; save it without sign, from 0 to 255")
     return image
+
+
+def _count_pages(image: Image.Image) -> int:
+    """Pictures in a file, but for the small versions of one that a TIFF may hold."""
+    if image.format not in ("TIFF", "PNG"):  # a phone's JPEG holds maps of depth or gain
+        return 1
+    count, small = image.n_frames, 0
+    if image.format == "TIFF" and count > 1:
+        for page in range(1, count):
+            image.seek(page)
+            small += image.tag_v2.get(NEW_SUBFILE_TYPE, 0) & 1
+        image.seek(0)
+    return count - small
 
 
 def show_on_black(image: Image.Image) -> Image.Image:

@@ -45,13 +45,13 @@ class Label(NamedTuple):
 
 
 def read_mask(
-    content: bytes, classes: tuple[int, ...] = (), page: int = 0
+    content: bytes, classes: tuple[int, ...] = ()
 ) -> Bool[np.ndarray, "height width"]:
     """Decode a mask: the `mask` of `read_label`."""
-    return read_label(content, classes, page).mask
+    return read_label(content, classes).mask
 
 
-def read_label(content: bytes, classes: tuple[int, ...] = (), page: int = 0) -> Label:
+def read_label(content: bytes, classes: tuple[int, ...] = ()) -> Label:
     """Decode a mask.
 
     The nerve is 1, 255 or (16 bit) 65535 on 0, or the one colour on black. The values
@@ -65,13 +65,12 @@ def read_label(content: bytes, classes: tuple[int, ...] = (), page: int = 0) -> 
       classes: where the set marks several structures, every value that may occur, the
         nerve's first, as the file stores them (indices of a palette); () for a mask of
         the nerve alone.
-      page: of a TIFF with several.
 
     Raises:
-      ValueError: not an image, truncated, without that page, or with other values or
+      ValueError: not an image, truncated, of several pages, or with other values or
         colours; says which, and what to do.
     """
-    picture = decode(content, page)
+    picture = decode(content)
     if classes:
         mask, nerve, is_cut = _find_class(np.asarray(picture.image), classes)
     else:

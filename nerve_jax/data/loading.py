@@ -78,13 +78,12 @@ def describe_load(
     examples: Examples, split: str, remarks: Sequence[str] = ()
 ) -> list[str]:
     """Lines that say what was loaded: frames, labelled ones, people, files left out."""
-    people = len(set(examples.subjects))
-    return [
-        f"{examples.fingerprint}, split {split}: {count_of(len(examples), 'frame')} "
-        f"({int(examples.labelled.sum())} labelled) of "
-        f"{people} {'person' if people == 1 else 'people'}",
-        *(f"  {remark}" for remark in remarks),
-    ]
+    people, labelled = len(set(examples.subjects)), int(examples.labelled.sum())
+    counts = f"{count_of(len(examples), 'frame')} ({labelled} labelled)"
+    found = (
+        f"split {split}: {counts} of {people} {'people' if people != 1 else 'person'}"
+    )
+    return [f"{examples.fingerprint}, {found}", *(f"  {line}" for line in remarks)]
 
 
 def load_examples(

@@ -32,16 +32,37 @@ class DivergedError(RunError):
 
 
 def raise_if_any(problems: Sequence[str], heading: str, mend: str) -> None:
-    """Raise one `InputError` with all problems, or return if there is none.
-
-    It says how many there are and lists the first `LINES_LISTED` lines.
-    """
+    """Raise one `InputError` with all problems, or return if there is none."""
     if problems:
-        lines = "\n".join(f"  - {problem}" for problem in problems).split("\n")
-        if more := len(lines[LINES_LISTED:]):
-            lines[LINES_LISTED - 1 :] = [f"  - and {more + 1} more"]
-        listing = "\n".join(lines)
+        listing = list_problems(problems)
         raise InputError(f"{heading} ({len(problems)}):\n{listing}\n{mend}")
+
+
+def list_problems(problems: Sequence[str]) -> str:
+    """Problems as lines of a list, `LINES_LISTED` at most.
+
+    Where there are more, those that say the same of several files or lines ("FILE: what
+    is wrong") become one, and those that still do not fit are counted.
+    """
+    lines = [line for problem in problems for line in problem.split("\n")]
+    if len(lines) > LINES_LISTED:
+        lines = _sum_up(lines)
+    if more := len(lines[LINES_LISTED:]):
+        lines[LINES_LISTED - 1 :] = [f"and {more + 1} more"]
+    return "\n".join(f"  - {line.removeprefix('  - ')}" for line in lines)
+
+
+def _sum_up(lines: Sequence[str]) -> list[str]:
+    """One line per different text behind the first ": ", the most frequent first."""
+    starts: dict[str, list[str]] = {}
+    for line in lines:
+        start, colon, text = line.partition(": ")
+        starts.setdefault(colon + text or line, []).append(start if colon else "")
+    ordered = sorted(starts.items(), key=lambda item: -len(item[1]))
+    return [
+        f"{first}{f' and {len(more)} more' * bool(more)}{text}"
+        for text, (first, *more) in ordered
+    ]
 
 
 def check_at_least(least: int, **values: Real) -> None:

@@ -104,11 +104,13 @@ def name_subjects(frames: list[SourceFrame], separator: str = "") -> list[Source
             subjects.append(
                 first_with.setdefault(compute_file_digest(f.image), f.frame)
             )
+    if separator and len(frames) > 1 and len(set(subjects)) == len(frames):
+        alone = len(frames)
     if separator and alone:
         warnings.warn(
-            f"{alone} of {len(frames)} frames name no subject and count as a person "
-            "each: frames of one person may then be trained on and scored. Write "
-            "subjects.csv (frame,subject) or name files subject_frame.",
+            f"{alone} of {len(frames)} frames name no subject that others share and count "
+            "as a person each: frames of one person may then be trained on and scored. "
+            "Write subjects.csv (frame,subject) or name files subject_frame.",
             stacklevel=2,
         )
     return [
