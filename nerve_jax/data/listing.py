@@ -80,8 +80,10 @@ def is_archive(path: PurePath) -> bool:
 
 def name_kind(path: PurePath) -> str:
     """The kind of file that a name stands for: its ending, e.g. ".dcm" or ".nii.gz"."""
-    ends = [s.lower() for s in path.suffixes[-2:] if re.fullmatch(r"\.\w{1,8}", s)]
-    if not ends or not path.suffix:
+    ends = [
+        s.lower() for s in path.suffixes[-2:] if re.fullmatch(r"\.(?!\d+$)\w{1,8}", s)
+    ]
+    if path.suffix.lower() not in ends[-1:]:
         return "without an ending"
     return "".join(ends if is_archive(path) else ends[-1:])
 

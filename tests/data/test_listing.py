@@ -68,11 +68,7 @@ def move_all(folder: Path, part: str, new_name) -> None:
     ],
 )
 def test_kinds_are_endings(name, kind):
-    found = listing.name_kind(Path(name))
-    if name.startswith("1.2"):
-        assert found == ".113619"  # no worse than its own digits
-    else:
-        assert found == kind
+    assert listing.name_kind(Path(name)) == kind
 
 
 def test_what_is_left_out_is_counted_by_kind(folder):
@@ -150,10 +146,7 @@ def test_patterns_of_names_that_do_not_pair_are_summed_up(
     move_all(folder, "images", of_frame.format)
     move_all(folder, "masks", of_mask.format)
     message = refuse(folder)
-    assert (
-        f"36 masks without an image of the same name, e.g. {of_mask[:1]}"[:47]
-        in message
-    )
+    assert "36 masks without an image of the same name, e.g. " in message
     assert words in message
     assert message.count("\n") < 5
 
@@ -282,14 +275,8 @@ def test_names_of_a_mac_pair_with_those_of_others(folder):
 
 def test_names_of_one_person_in_two_spellings_are_refused(write_folder, blob_frames):
     frames = dict(zip(("p7_0", "p007_1", "q1_0", "q1_1"), blob_frames(2, 2).values()))
-    message = refuse_without_place(write_folder(frames))
-    assert "subjects 'p007' and 'p7' look like one person" in message
-
-
-def refuse_without_place(folder) -> str:
-    problems = layouts.list_folder(folder).problems
-    assert len(problems) == 1
-    return problems[0]
+    (problem,) = layouts.list_folder(write_folder(frames)).problems
+    assert problem.startswith("subjects 'p007' and 'p7' look like one person")
 
 
 def test_names_of_which_no_two_share_a_person_draw_a_warning(write_folder, blob_frames):
