@@ -136,7 +136,7 @@ def test_other_labels_are_listed(folder, refuse, values, shown):
         labels[:3, :3] = values[0]
         Image.fromarray(labels).save(path)
     message = refuse(folder)
-    assert f"mask values {shown}; not [0, 1] or [0, 255]: save it with 0" in message
+    assert f"mask values {shown}; not [0, 1] or [0, 255]: save the" in message
 
 
 def test_several_masks_of_a_frame_are_named(folder, refuse):

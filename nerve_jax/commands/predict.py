@@ -188,7 +188,9 @@ def _find_bits_of(paths: Sequence[Path]) -> int:
     """How many bits 16-bit frames use, over all of them: one alone may be dark."""
     brightest = 0
     for path in paths:
-        with contextlib.suppress(OSError, ValueError):  # said when it is to be predicted
+        with contextlib.suppress(
+            OSError, ValueError
+        ):  # reported when it is read
             brightest = max(brightest, read_brightest(read_file(path)))
     bits = find_bits(brightest)
     if bits < 16:

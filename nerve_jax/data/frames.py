@@ -70,9 +70,7 @@ def read_file(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def read_image(
-    content: bytes, bits: int = 16
-) -> UInt8[np.ndarray, "height width"]:
+def read_image(content: bytes, bits: int = 16) -> UInt8[np.ndarray, "height width"]:
     """Decode a frame to 8-bit grey: `read_grey`, then `to_8_bit`."""
     return to_8_bit(read_grey(content).values, bits)
 
@@ -200,7 +198,10 @@ def _open(content: bytes) -> Image.Image:
 
 def _count_pages(image: Image.Image) -> int:
     """Pictures in a file, but for the small versions of one that a TIFF may hold."""
-    if image.format not in ("TIFF", "PNG"):  # a phone's JPEG holds maps of depth or gain
+    if image.format not in (
+        "TIFF",
+        "PNG",
+    ):  # a phone's JPEG holds maps of depth or gain
         return 1
     count, small = image.n_frames, 0
     if image.format == "TIFF" and count > 1:

@@ -14,7 +14,9 @@ from nerve_jax.data.frames import Picture, decode, is_plain, show_on_black
 
 VALUES_OF_NERVE = (1, 255, 65535)  # beside 0
 LOW, HIGH = 85, 170  # the thirds of 8 bits
-MIDDLE_SHARE = 0.05  # of the pixels above half, as many as a mask still certain may have
+MIDDLE_SHARE = (
+    0.05  # of the pixels above half, as many as a mask still certain may have
+)
 VALUES_SHOWN = 8
 TURNS = {  # of an array, by EXIF orientation
     2: np.fliplr,
@@ -148,7 +150,8 @@ def _find_value(values: np.ndarray, picture: Picture):
     text = f"mask values {_list(found)}; not [0, 1] or [0, 255]: "
     if len(found) > VALUES_SHOWN:
         raise ValueError(
-            text + "a mask softened by resizing or lossy compression, or no mask. Resize "
+            text
+            + "a mask softened by resizing or lossy compression, or no mask. Resize "
             "masks by nearest neighbour and save them as PNG; or cut them: 255 where "
             "above 127, else 0"
         )

@@ -199,7 +199,7 @@ def list_splits(builder: tfds.core.DatasetBuilder) -> list[str]:
 
 
 def read_remarks(builder: tfds.core.DatasetBuilder) -> list[str]:
-    """What was said of the files that records are, or were, prepared from."""
+    """Remarks on the files from which records are, or were, prepared."""
     try:
         return list((builder.info.metadata or {}).get("remarks", []))
     except OSError:  # records of another version, which kept none

@@ -122,7 +122,9 @@ class SourceFrame:
         """
         stored = self.read_stored()
         image = to_8_bit(stored.grey.values, bits)
-        return image, np.zeros(image.shape, bool) if stored.mask is None else stored.mask
+        return image, np.zeros(
+            image.shape, bool
+        ) if stored.mask is None else stored.mask
 
     def read_stored(self) -> "Stored":
         """Read both files; see `read` for errors."""
@@ -213,7 +215,11 @@ def check_frames(splits: Splits, problems: Sequence[str] = ()) -> int:
     frames = [f for split in splits.values() for f in split]
     with concurrent.futures.ThreadPoolExecutor(FILES_AT_A_TIME) as pool:
         found = list(pool.map(_look_at, frames))
-    wrong = [*problems, *(f.problem for f in found if f.problem), *_compare_marks(found)]
+    wrong = [
+        *problems,
+        *(f.problem for f in found if f.problem),
+        *_compare_marks(found),
+    ]
     raise_if_any(wrong, "frames cannot be used", "Nothing was written.")
     bits = find_bits(max((f.brightest for f in found), default=0))
     if bits < 16:
@@ -261,7 +267,9 @@ def _compare_marks(found: Sequence[Look]) -> list[str]:
         f"{nerve} in {count} masks, as {first[nerve]}"
         for nerve, count in counts.most_common(5)
     )
-    return [f"masks mark different things: {shown}. Save the nerve's alone, as 255 on 0"]
+    return [
+        f"masks mark different things: {shown}. Save the nerve's alone, as 255 on 0"
+    ]
 
 
 def fingerprint(splits: Splits) -> str:

@@ -111,7 +111,7 @@ def _part(text: str) -> Iterable[tuple[int, list[str]]]:
 
 
 def _check_columns(file, names, required, known) -> list[str]:
-    """Raise unless the columns can be told apart; return those that are not known."""
+    """Raise unless the columns fit; return those that are not known."""
     found = f"its first line has: {show(list_some(names, 8)) or 'nothing'}"
     if missing := [c for c in required if c not in names]:
         raise InputError(
