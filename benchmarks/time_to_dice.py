@@ -38,7 +38,7 @@ from nerve_jax.data.splits import create_splits
 from nerve_jax.reports.plots import STYLE
 from nerve_jax.runs.folder import Fold
 from nerve_jax.scoring.decide import Threshold
-from nerve_jax.scoring.intervals import bootstrap_mean
+from nerve_jax.scoring.intervals import compute_mean_interval
 from nerve_jax.scoring.metrics import compute_dice
 from nerve_jax.scoring.scores import Predicted, count_frames
 from nerve_jax.system import devices
@@ -189,7 +189,7 @@ def compare(ours: Average, theirs: Average) -> list[tuple[float, float, float]]:
     """Mean difference at every point with its interval over groups."""
     rows = []
     for a, b in zip(ours.dice, theirs.dice, strict=True):
-        rows.append((float((a - b).mean()), *bootstrap_mean(a - b, ours.groups)))
+        rows.append((float((a - b).mean()), *compute_mean_interval(a - b, ours.groups)))
     return rows
 
 

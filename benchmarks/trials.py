@@ -17,7 +17,7 @@ import numpy as np
 
 from nerve_jax.runs import folder
 from nerve_jax.runs.score_table import read_scores
-from nerve_jax.scoring.intervals import bootstrap_mean
+from nerve_jax.scoring.intervals import compute_mean_interval, compute_score_interval
 from nerve_jax.scoring.metrics import compute_dice
 from nerve_jax.system import environment
 from nerve_jax.system.files import read_table, write_table
@@ -158,9 +158,10 @@ def summarise(scored: Sequence[Scores], name: str = "dice") -> dict:
     """Mean over trainings of several seeds, its interval, and the mean of each seed."""
     values = np.concatenate([one.dice for one in scored])
     people = [person for one in scored for person in one.groups]
+    interval = compute_score_interval if name == "dice" else compute_mean_interval
     return {
         name: float(values.mean()),
-        "interval": bootstrap_mean(values, people),
+        "interval": interval(values, people),
         "by_seed": [float(one.dice.mean()) for one in scored],
     }
 

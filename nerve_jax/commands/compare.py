@@ -5,7 +5,7 @@ import numpy as np
 from nerve_jax.commands.request import Request
 from nerve_jax.runs import folder
 from nerve_jax.runs.score_table import read_scores
-from nerve_jax.scoring.intervals import bootstrap_mean
+from nerve_jax.scoring.intervals import compute_mean_interval
 from nerve_jax.scoring.metrics import compute_mean
 from nerve_jax.scoring.scores import Scored
 from nerve_jax.scoring.summary import compute_frame_measures
@@ -13,7 +13,7 @@ from nerve_jax.system.console import say
 from nerve_jax.system.errors import InputError
 from nerve_jax.system.files import Path, open_path, write_json
 
-FEWEST_SUBJECTS = 5  # for a verdict; see `intervals` on how often fewer mislead
+FEWEST_SUBJECTS = 5  # for a verdict
 
 
 def run(request: Request) -> None:
@@ -26,8 +26,9 @@ def run(request: Request) -> None:
 def compare(first: Path, second: Path, workdir: Path) -> dict:
     """Compare the out-of-fold scores of two runs on the frames that both scored.
 
-    Differences are first minus second, paired by frame; intervals come from drawing
-    subjects (see `intervals`). Writes `workdir/compare.json`: `difference` and
+    Differences are first minus second, paired by frame; intervals are over
+    subjects (see `intervals`): they contain who was scored, not how the same training
+    would vary with its seed. Writes `workdir/compare.json`: `difference` and
     `interval` of Dice, `by_score` of all that both have, and a `sentence`.
 
     Returns:
@@ -53,7 +54,7 @@ def compare(first: Path, second: Path, workdir: Path) -> dict:
     by_score = {}
     for name in [name for name in measures[0] if name in measures[1]]:
         difference = measures[0][name] - measures[1][name]
-        interval = bootstrap_mean(difference, ours.groups)
+        interval = compute_mean_interval(difference, ours.groups)
         mean = compute_mean(difference)
         by_score[name] = {"difference": mean, "interval": interval}
     content = {
@@ -72,7 +73,7 @@ def compare(first: Path, second: Path, workdir: Path) -> dict:
 
 
 def describe(content: dict) -> str:
-    """Say in a sentence whether the difference in Dice can be distinguished from noise."""
+    """Say whether Dice differs by more than the choice of subjects explains."""
     (first, second), difference = content["runs"], content["difference"]
     low, high = content["interval"]
     basis = f"{content['num_frames']} frames of {content['num_subjects']} subjects"
@@ -84,12 +85,14 @@ def describe(content: dict) -> str:
     if content["num_subjects"] < FEWEST_SUBJECTS:
         return (
             f"{first} minus {second}: {difference:+.3f} Dice ({low:+.3f} to {high:+.3f}) "
-            f"on {basis}: too few to distinguish a difference from noise."
+            f"on {basis}: too few to say whether it would hold for other subjects."
         )
     verb = "can" if low > 0 or high < 0 else "cannot"
     return (
         f"{first} minus {second}: {difference:+.3f} Dice (95 % interval {low:+.3f} to "
-        f"{high:+.3f}) on {basis}; it {verb} be distinguished from noise."
+        f"{high:+.3f}) on {basis}; it {verb} be distinguished from the chance of which "
+        "subjects were scored. What training again with another seed would change is "
+        "not in this interval."
     )
 
 

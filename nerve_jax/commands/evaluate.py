@@ -19,7 +19,7 @@ from nerve_jax.runs.out_of_fold import load_rule
 from nerve_jax.runs.score_table import write_scores
 from nerve_jax.runs.seen import load_seen
 from nerve_jax.scoring.decide import Rule, any_fitted
-from nerve_jax.scoring.intervals import bootstrap_mean
+from nerve_jax.scoring.intervals import compute_mean_interval
 from nerve_jax.scoring.metrics import compute_dice, compute_mean
 from nerve_jax.scoring.scores import Predicted, Scored, count_frames, score_frames
 from nerve_jax.scoring.summary import compute_summary
@@ -142,7 +142,7 @@ def _summarise(scored: Scored, rules: Sequence[Rule], gains: dict) -> dict:
     summary = compute_summary(scored, fitted=any_fitted(rules))
     for name, difference in gains.items():
         summary[name] = compute_mean(difference)
-        summary["intervals"][name] = bootstrap_mean(difference, scored.groups)
+        summary["intervals"][name] = compute_mean_interval(difference, scored.groups)
     return summary
 
 

@@ -4,7 +4,11 @@ import numpy as np
 from jaxtyping import Float
 from sklearn.metrics import roc_auc_score
 
-from nerve_jax.scoring.intervals import bootstrap_auroc, bootstrap_mean
+from nerve_jax.scoring.intervals import (
+    compute_auroc_interval,
+    compute_mean_interval,
+    compute_score_interval,
+)
 from nerve_jax.scoring.metrics import (
     compute_dice,
     compute_frame_scores,
@@ -13,6 +17,8 @@ from nerve_jax.scoring.metrics import (
     compute_scores,
 )
 from nerve_jax.scoring.scores import Scored
+
+DISTANCES = ("hd95", "assd")  # what their names begin with; all others are in [0, 1]
 
 
 def compute_frame_measures(scored: Scored) -> dict[str, Float[np.ndarray, " frames"]]:
@@ -66,7 +72,7 @@ def compute_summary(scored: Scored, *, fitted: bool) -> dict:
       fitted: whether the rules were fitted, so that they may gain on the threshold.
 
     Returns:
-      The means of `summarise`; `intervals`, 95 % by bootstrap over subjects;
+      The means of `summarise`; `intervals`, 95 % over subjects;
       `by_subject`, a person's own means; `num_subjects`; `decision_gain`, the Dice that
       the fitted rules gain over the plain threshold (NaN if there are none), with its
       interval; `cleaned`, means and intervals without the frames whose empty label is
@@ -80,7 +86,11 @@ def compute_summary(scored: Scored, *, fitted: bool) -> dict:
         **summarise(scored),
         "decision_gain": compute_mean(gain) if fitted else float("nan"),
         "intervals": compute_intervals(scored)
-        | ({"decision_gain": bootstrap_mean(gain, scored.groups)} if fitted else {}),
+        | (
+            {"decision_gain": compute_mean_interval(gain, scored.groups)}
+            if fitted
+            else {}
+        ),
         "num_subjects": len(people),
         "cleaned": summarise(cleaned) | {"intervals": compute_intervals(cleaned)},
         "by_subject": {
@@ -90,11 +100,16 @@ def compute_summary(scored: Scored, *, fitted: bool) -> dict:
 
 
 def compute_intervals(scored: Scored) -> dict[str, tuple[float, float]]:
-    """95 % intervals of the scores, by drawing subjects."""
+    """95 % intervals over subjects: scores within [0, 1], distances from 0 up."""
+    people, found = scored.groups, {}
+    for name, values in compute_frame_measures(scored).items():
+        if name.startswith(DISTANCES):
+            low, high = compute_mean_interval(values, people)
+            found[name] = float(np.maximum(low, 0)), high  # NaN stays NaN
+        else:
+            found[name] = compute_score_interval(values, people)
     present = compute_presence(scored.counts)
-    return {
-        name: bootstrap_mean(values, scored.groups)
-        for name, values in compute_frame_measures(scored).items()
-    } | {
-        "presence_auroc": bootstrap_auroc(present, scored.presence_probs, scored.groups)
-    }
+    found["presence_auroc"] = compute_auroc_interval(
+        present, scored.presence_probs, people
+    )
+    return found

@@ -44,7 +44,8 @@ def test_a_small_but_steady_difference_is_told_by_pairing(tmp_path, hits):
     found = compare(better, worse, tmp_path / "out")
     low, high = found["interval"]
     assert 0 < low < found["difference"] < high < 0.1
-    assert "can be distinguished from noise" in found["sentence"]
+    assert "can be distinguished from the chance" in found["sentence"]
+    assert "another seed" in found["sentence"]
     assert json.loads((tmp_path / "out" / "compare.json").read_text())["interval"] == [
         low,
         high,
@@ -55,13 +56,13 @@ def test_a_small_but_steady_difference_is_told_by_pairing(tmp_path, hits):
     assert back["difference"] == pytest.approx(-found["difference"])
 
 
-def test_noise_is_not_told_from_noise(tmp_path, hits):
+def test_noise_is_not_taken_for_a_difference(tmp_path, hits):
     noise = np.random.default_rng(1).normal(0, 5, 60)
     first = write_run(tmp_path / "a", hits)
     second = write_run(tmp_path / "b", np.clip(hits + noise - noise.mean(), 0, 100))
     found = compare(first, second, tmp_path)
     assert found["interval"][0] < 0 < found["interval"][1]
-    assert "cannot be distinguished from noise" in found["sentence"]
+    assert "cannot be distinguished from the chance" in found["sentence"]
 
 
 def test_only_shared_frames_count(tmp_path, hits):

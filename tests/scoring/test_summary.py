@@ -48,3 +48,32 @@ def test_cleaned_scores_leave_doubtful_frames_out_and_stand_beside_the_raw_ones(
     assert summary["cleaned"]["num_frames"] == 3
     assert summary["cleaned"]["dice"] == pytest.approx((2 / 3 + 1 + 1) / 3)
     assert "dice" in summary["cleaned"]["intervals"]
+
+
+def test_no_score_has_an_interval_of_no_width():
+    """Nine people of whom each frame is right: nobody knows of a tenth."""
+    right = np.array([[8, 0, 0, 92], [0, 0, 0, 100]] * 9)
+    subjects = [f"p{i // 2}" for i in range(18)]
+    scored = table(right, [0.9, 0.1] * 9, subjects, range(18), [0] * 18)
+    scored.surface.update(surface_dice_5px=np.ones(18))
+    summary = compute_summary(scored, fitted=True)
+    for name in (
+        "dice",
+        "dice_nerve_present",
+        "presence_specificity",
+        "presence_auroc",
+    ):
+        assert summary[name] == 1
+        low, high = summary["intervals"][name]
+        assert low == pytest.approx(0.664, abs=5e-4)
+        assert high == 1
+    empty = scored._replace(presence_probs=1 - scored.presence_probs)
+    assert compute_summary(empty, fitted=True)["intervals"]["presence_auroc"][0] == 0
+
+
+def test_the_interval_of_a_distance_begins_at_0_or_above_and_may_end_above_1():
+    scored = table(np.array([[8, 0, 0, 92]] * 4), [0.9] * 4, doubtful=[0] * 4)
+    scored.surface.update(hd95_px=np.array([0.0, 0.0, 9.0, 9.0]))
+    low, high = compute_summary(scored, fitted=False)["intervals"]["hd95_px"]
+    assert low == 0
+    assert high > 9
