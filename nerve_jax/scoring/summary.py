@@ -82,15 +82,13 @@ def compute_summary(scored: Scored, *, fitted: bool) -> dict:
     people = sorted(set(scored.subjects))
     of_person = {p: np.array(scored.subjects) == p for p in people}
     cleaned = scored.select(~scored.doubtful)
+    intervals = compute_intervals(scored)
+    if fitted:
+        intervals["decision_gain"] = compute_mean_interval(gain, scored.groups)
     return {
         **summarise(scored),
         "decision_gain": compute_mean(gain) if fitted else float("nan"),
-        "intervals": compute_intervals(scored)
-        | (
-            {"decision_gain": compute_mean_interval(gain, scored.groups)}
-            if fitted
-            else {}
-        ),
+        "intervals": intervals,
         "num_subjects": len(people),
         "cleaned": summarise(cleaned) | {"intervals": compute_intervals(cleaned)},
         "by_subject": {

@@ -244,3 +244,10 @@ def test_an_auroc_needs_two_people_of_each_class():
     assert np.isnan(compute_auroc_interval(one, probs, people)).all()
     two = (np.arange(72) % 9 == 0) & (np.arange(72) < 10)  # of p0 and p1
     assert not np.isnan(compute_auroc_interval(two, probs, people)).any()
+
+
+def test_an_auroc_has_as_many_people_as_the_rarer_class():
+    """Nine people, of whom three have frames without a nerve."""
+    true = np.array([True, False] * 3 + [True, True] * 6)
+    low, _ = compute_auroc_interval(true, true.astype(float), people_of(9, 2))
+    assert low == pytest.approx(stats.binomtest(3, 3).proportion_ci().low)
