@@ -31,7 +31,7 @@ from scipy import special
 from nerve_jax.commands import setup
 from nerve_jax.data.resize import resize_image
 from nerve_jax.model import ops
-from nerve_jax.scoring.decide import ExpectedDice
+from nerve_jax.scoring.decide import Outline, Presence, Rule
 from nerve_jax.scoring.predictor import make_predict_batch
 from nerve_jax.system import devices
 
@@ -41,7 +41,7 @@ SIZES = ((96, 128), (420, 580))
 BATCHES = (1, 32)
 ROUNDS, SECONDS = 3, 3.0
 PRESENCE = 0.9
-RULE = ExpectedDice(1.5, 0.33, 0.5, 0.002, one_component=True)
+RULE = Rule(0.5, Outline("expected_dice", 1.5), Presence("head", 1.0, 0.0, 0.5))
 
 
 def segment(

@@ -30,7 +30,7 @@ from nerve_jax.data.population import find_people
 from nerve_jax.runs.config import set_fields
 from nerve_jax.runs.folder import Fold
 from nerve_jax.runs.score_table import write_scores
-from nerve_jax.scoring.decide import Threshold
+from nerve_jax.scoring.decide import Rule
 from nerve_jax.scoring.scores import Predicted, score_frames
 from nerve_jax.system import devices
 from nerve_jax.training.augment import make_augment
@@ -119,8 +119,8 @@ def score(config, params, tests, path: Path) -> None:
     probs, presence = setup.create_predictor_of(config)([params], tests.images)
     scored = score_frames(
         tests,
-        Predicted(everything, probs.astype(np.float16), presence),
-        [Threshold(0.5)] * len(tests),
+        Predicted(everything, probs, presence),
+        [Rule(0.5)] * len(tests),
         threshold=0.5,
         groups=list(tests.subjects),
         doubtful=set(),

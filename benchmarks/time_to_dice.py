@@ -37,7 +37,7 @@ from nerve_jax.data.population import Population, find_people
 from nerve_jax.data.splits import create_splits
 from nerve_jax.reports.plots import STYLE
 from nerve_jax.runs.folder import Fold
-from nerve_jax.scoring.decide import Threshold
+from nerve_jax.scoring.decide import Rule
 from nerve_jax.scoring.intervals import compute_mean_interval
 from nerve_jax.scoring.metrics import compute_dice
 from nerve_jax.scoring.scores import Predicted, count_frames
@@ -135,7 +135,7 @@ def draw_curve(
 def score(examples: Examples, val: np.ndarray, probs: np.ndarray) -> np.ndarray:
     """Dice of each frame at its own size, cut at 0.5."""
     predicted = Predicted(val, probs, np.ones(len(probs), np.float32))
-    rules = [Threshold(0.5)] * len(probs)
+    rules = [Rule(0.5)] * len(probs)
     return compute_dice(count_frames(examples, predicted, rules))
 
 

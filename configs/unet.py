@@ -90,7 +90,7 @@ def get_config() -> ConfigDict:
     config.augment.cutmix_prob = 0.0  # chance that a frame gets a rectangle of another
 
     config.decision = ConfigDict()
-    config.decision.rule = "expected_dice"  # fitted on other folds; or threshold
+    config.decision.rule = "fitted"  # on other folds, where it gains; or threshold
     config.decision.threshold = 0.5  # the plain one: nerve from this probability on
     config.decision.test_flips = False  # average over each frame and its mirror image
     config.decision.ensemble = True  # average over all finished folds; False: the first

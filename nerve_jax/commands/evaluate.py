@@ -1,6 +1,6 @@
 """--mode=evaluate: scores of a trained run on labelled frames."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Int
@@ -10,17 +10,19 @@ from nerve_jax.commands import setup
 from nerve_jax.commands.request import Request
 from nerve_jax.data.examples import Examples
 from nerve_jax.data.population import find_doubtful, find_people
+from nerve_jax.model.unet import Params
 from nerve_jax.reports.pictures import draw_scored
 from nerve_jax.reports.tables import print_scores
 from nerve_jax.runs import folder
 from nerve_jax.runs.config import load_config, override
 from nerve_jax.runs.members import load_members
-from nerve_jax.runs.out_of_fold import load_rule
+from nerve_jax.runs.out_of_fold import load_fold_rules, load_rule
 from nerve_jax.runs.score_table import write_scores
 from nerve_jax.runs.seen import load_seen
-from nerve_jax.scoring.decide import Rule, any_fitted
+from nerve_jax.scoring.decide import Rule
 from nerve_jax.scoring.intervals import compute_mean_interval
 from nerve_jax.scoring.metrics import compute_dice, compute_mean
+from nerve_jax.scoring.predictor import average, keep
 from nerve_jax.scoring.scores import Predicted, Scored, count_frames, score_frames
 from nerve_jax.scoring.summary import compute_summary
 from nerve_jax.system import environment, processes
@@ -30,6 +32,7 @@ from nerve_jax.system.files import Path, write_json, write_png
 
 # What may be set again: which data set is scored.
 DATA_FIELDS = (*("data.name", "data.records_dir", "data.manual_dir", "data.phantom."),)
+FRAMES_AT_A_TIME = 64
 Judges = list[tuple[int, ...]]  # the folds that may score each frame
 
 
@@ -78,15 +81,16 @@ def evaluate(workdir: Path, overrides: dict, split: str) -> dict:
     if not config.decision.ensemble:
         judges = [group[:1] for group in judges]
     positions = _choose_positions(examples, judges, split)
-    predictor = setup.create_predictor_of(config)
-
-    def predict(judges: Judges, **options) -> Predicted:
-        return _predict_by_judges(
-            predictor, members, examples.images, positions, judges, **options
-        )
-
-    predicted = predict(judges)
     rules = _choose_rules(workdir, config, examples, groups, positions)
+    predicted, dice_without = _predict(
+        setup.create_predictor_of(config, keep),
+        members,
+        examples,
+        positions,
+        rules,
+        judges,
+        flips=config.decision.test_flips,
+    )
     scored = score_frames(
         examples,
         predicted,
@@ -95,9 +99,9 @@ def evaluate(workdir: Path, overrides: dict, split: str) -> dict:
         groups=groups,
         doubtful=set(find_doubtful(population).tolist()),
     )
-    flips = config.decision.test_flips
-    gains = _measure_gains(examples, rules, scored, positions, judges, predict, flips)
-    content = _summarise(scored, rules, gains) | {
+    dice = compute_dice(scored.counts)
+    gains = {name: dice - without for name, without in dice_without.items()}
+    content = _summarise(scored, gains, fitted=config.decision.rule == "fitted") | {
         "split": split,
         "dataset": examples.fingerprint,
         "folds": sorted({fold for i in positions for fold in judges[i]}),
@@ -138,47 +142,12 @@ def _choose_positions(
     return positions
 
 
-def _summarise(scored: Scored, rules: Sequence[Rule], gains: dict) -> dict:
-    summary = compute_summary(scored, fitted=any_fitted(rules))
+def _summarise(scored: Scored, gains: dict, *, fitted: bool) -> dict:
+    summary = compute_summary(scored, fitted=fitted)
     for name, difference in gains.items():
         summary[name] = compute_mean(difference)
         summary["intervals"][name] = compute_mean_interval(difference, scored.groups)
     return summary
-
-
-def _measure_gains(
-    examples: Examples,
-    rules: Sequence[Rule],
-    scored: Scored,
-    positions: np.ndarray,
-    judges: Judges,
-    predict: Callable[..., Predicted],
-    test_flips: bool,
-) -> dict[str, np.ndarray]:
-    """What mirror images and the average over folds gain, where they were used.
-
-    Each is the Dice of every scored frame minus its Dice without them; for the folds,
-    minus the mean Dice of each by itself, and NaN for a frame that only one may score.
-    """
-
-    def dice(predicted: Predicted) -> np.ndarray:
-        return compute_dice(count_frames(examples, predicted, rules))
-
-    gains = {}
-    if test_flips:
-        gains["flip_gain"] = compute_dice(scored.counts) - dice(
-            predict(judges, flips=False)
-        )
-    sizes = np.array([len(judges[i]) for i in positions])
-    if sizes.max() > 1:
-        alone = np.zeros(len(sizes))
-        for turn in range(sizes.max()):
-            # A frame whose judges have all had their turn is predicted by the last.
-            single = [group[turn : turn + 1] or group[-1:] for group in judges]
-            alone += np.where(turn < sizes, dice(predict(single)), 0) / sizes
-        difference = compute_dice(scored.counts) - alone
-        gains["ensemble_gain"] = np.where(sizes > 1, difference, np.nan)
-    return gains
 
 
 def _choose_judges(
@@ -207,8 +176,14 @@ def _choose_rules(
     knows = _find_known(workdir, folds, "val", examples, groups)
     decision = (config.decision.rule, config.decision.threshold)
     general = load_rule(workdir, *decision)
-    own = [load_rule(workdir, *decision, fold) for fold in folds]
-    return [own[knows[i].index(True)] if any(knows[i]) else general for i in positions]
+    own = [load_fold_rules(workdir, *decision, fold) for fold in folds]
+
+    def choose(i: int) -> Rule:
+        if not any(knows[i]):
+            return general
+        return own[knows[i].index(True)].find((examples.subjects[i], groups[i]))
+
+    return [choose(i) for i in positions]
 
 
 def _find_known(
@@ -231,16 +206,66 @@ def _find_known(
     ]
 
 
-def _predict_by_judges(
-    predictor, members, images, positions, judges, **options
-) -> Predicted:
-    """Predict frames in groups that share the same folds; rows as in `positions`."""
-    probs = np.zeros((len(positions), *images.shape[1:]), np.float32)
-    presence = np.zeros(len(positions), np.float32)
-    for group in sorted({judges[i] for i in positions}):
-        rows = np.array([r for r, i in enumerate(positions) if judges[i] == group])
+def _predict(
+    predictor: Callable,
+    members: dict[int, Params],
+    examples: Examples,
+    positions: np.ndarray,
+    rules: Sequence[Rule],
+    judges: Judges,
+    *,
+    flips: bool,
+) -> tuple[Predicted, dict[str, np.ndarray]]:
+    """Predict frames, and score them without mirror images and by single folds.
+
+    Returns:
+      The average of all views; and the Dice of each frame without, where they were used,
+      mirror images ("flip_gain"), and the mean Dice of each fold by itself
+      ("ensemble_gain", NaN for a frame that only one may score).
+    """
+    shape = (len(positions), *examples.images.shape[1:])
+    whole = Predicted(
+        positions, np.zeros(shape, np.float16), np.zeros(shape[0], np.float32)
+    )
+    without: dict[str, np.ndarray] = {}
+    for group, rows in _list_chunks(positions, judges):
         chosen = [members[fold] for fold in group]
-        found = predictor(chosen, images[positions[rows]], **options)
-        probs[rows], presence[rows] = found
-    kept = probs.astype(np.float16)  # as folds keep theirs
-    return Predicted(positions, kept, presence)
+        views = predictor(chosen, examples.images[positions[rows]])
+        whole.probs[rows], whole.presence_probs[rows] = average(views)
+        for name, parts in _list_parts(len(group), flips).items():
+            scores = [
+                compute_dice(
+                    count_frames(
+                        examples,
+                        Predicted(positions[rows], *average(views.choose(part))),
+                        [rules[row] for row in rows],
+                    )
+                )
+                for part in parts
+            ]
+            without.setdefault(name, np.full(len(positions), np.nan))
+            without[name][rows] = np.mean(scores, axis=0)
+    return whole, without
+
+
+def _list_chunks(
+    positions: np.ndarray, judges: Judges
+) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:
+    """Rows of frames that the same folds may score, as many as memory holds the views of."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for row, position in enumerate(positions):
+        groups.setdefault(judges[position], []).append(row)
+    for group, rows in sorted(groups.items()):
+        for start in range(0, len(rows), FRAMES_AT_A_TIME):
+            yield group, np.array(rows[start : start + FRAMES_AT_A_TIME])
+
+
+def _list_parts(num_folds: int, flips: bool) -> dict[str, list[list[int]]]:
+    """The views to score apart, by the gain that they are for."""
+    ways = 2 if flips else 1
+    views = range(num_folds * ways)
+    parts = {"flip_gain": [list(views[::2])]} if flips else {}
+    if num_folds > 1:
+        folds = [list(views[i : i + ways]) for i in views[::ways]]
+        parts["ensemble_gain"] = folds
+    return parts

@@ -130,7 +130,7 @@ def predict_folder(
             readable, *predict_images(small), strict=True
         ):
             pred = rule.mask(probs, float(presence), image.shape)
-            present = rule.presence(probs, float(presence))
+            present = rule.predict_presence(probs, float(presence))
             rows.append(_write_frame(output_dir, path, image, pred, present))
     write_table(
         output_dir / "predictions.csv",
@@ -188,9 +188,7 @@ def _find_bits_of(paths: Sequence[Path]) -> int:
     """How many bits 16-bit frames use, over all of them: one alone may be dark."""
     brightest = 0
     for path in paths:
-        with contextlib.suppress(
-            OSError, ValueError
-        ):  # reported when it is read
+        with contextlib.suppress(OSError, ValueError):  # reported when it is read
             brightest = max(brightest, read_brightest(read_file(path)))
     bits = find_bits(brightest)
     if bits < 16:

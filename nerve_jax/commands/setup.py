@@ -11,7 +11,7 @@ from nerve_jax.data.population import Population
 from nerve_jax.data.resize import check_image_size
 from nerve_jax.model.unet import create_model
 from nerve_jax.scoring.decide import check_rule
-from nerve_jax.scoring.predictor import create_predictor
+from nerve_jax.scoring.predictor import average, create_predictor
 from nerve_jax.system import devices
 from nerve_jax.system.errors import InputError, check_at_least
 from nerve_jax.training.augment import make_augment
@@ -56,13 +56,14 @@ def _create_model(options: tuple):
     return create_model(**dict(options))
 
 
-def create_predictor_of(config: ConfigDict):
+def create_predictor_of(config: ConfigDict, reduce: Callable = average):
     """The predictor of a run's model, with mirror images if the decision wants them."""
     apply, _ = create_model_of(config)
     return create_predictor(
         apply,
         batch_size=config.batch_size // config.accumulate_steps,
         flips=config.decision.test_flips,
+        reduce=reduce,
     )
 
 

@@ -8,7 +8,7 @@ from collections import Counter
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
+from scipy import ndimage, stats
 
 from nerve_jax.data.duplicates import (
     SAME_VIEW,
@@ -18,13 +18,13 @@ from nerve_jax.data.duplicates import (
     shared_subjects,
 )
 from nerve_jax.data.examples import Examples
-from nerve_jax.scoring.decide import count_pieces
 from nerve_jax.scoring.metrics import compute_mean
 
 DISAGREEMENT_DICE = 0.5  # outlines of one view that agree less contradict each other
 OUTLIER_DEVIATIONS = 4.0  # robust standard deviations from the data set's median
 USUAL_SIZE_SHARE = 0.9  # of frames; with a size so common, every other one is odd
 ALONE_SHARE = 0.9  # of subjects in frames, from which nobody seems to know who is who
+TOUCHING = np.ones((3, 3))  # pixels that touch at a corner hang together
 RARE_SHARE = 0.05  # of masks; pieces in so few of them are odd
 SATURATED_SHARE = 0.02  # of a frame's pixels, and that much more than is usual
 
@@ -205,7 +205,7 @@ def _find_odd_masks(examples: Examples) -> list[dict]:
     }
     deviations = {name: _deviations(values) for name, values in measures.items()}
     deviations["area"] = _deviations(np.log(np.maximum(area, 1e-6)))
-    pieces = np.array([count_pieces(mask >= 0.5) for mask in masks])
+    pieces = np.array([ndimage.label(mask >= 0.5, TOUCHING)[1] for mask in masks])
     rare = np.mean(pieces > 1) <= RARE_SHARE
     found = []
     for i, row in enumerate(rows):

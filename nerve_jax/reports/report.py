@@ -17,7 +17,6 @@ from nerve_jax.runs.log import MetricsLog
 from nerve_jax.runs.out_of_fold import Decided
 from nerve_jax.runs.score_table import read_scores, write_scores
 from nerve_jax.scoring.calibration import compute_calibration_error, compute_reliability
-from nerve_jax.scoring.decide import any_fitted
 from nerve_jax.scoring.metrics import compute_presence
 from nerve_jax.scoring.scores import Scored, score_frames
 from nerve_jax.scoring.summary import compute_summary, summarise
@@ -39,7 +38,7 @@ def write_report(
       workdir: of the run.
       config: plain values of its configuration, to be shown.
       population: its data set.
-      rule: how masks are decided, a key of `decide.RULES`.
+      rule: how masks are decided, one of `decide.KINDS`.
       threshold: the plain one.
 
     Returns:
@@ -59,7 +58,11 @@ def write_report(
     )
     errors = [compute_calibration_error(curve) for curve in pixels.values()]
     content = {
-        **compute_summary(scored, fitted=any_fitted(decided.rules.values())),
+        **compute_summary(scored, fitted=rule == "fitted"),
+        "decision": {
+            "rule": rule,
+            "tried": [row._asdict() for row in decided.tried],
+        },
         "calibration_error": errors[-1],  # by temperature, where one was fitted
         "calibration_error_before": errors[0],
         "presence_calibration_error": compute_calibration_error(presence),
@@ -95,7 +98,7 @@ def _score(
     doubtful = set(find_doubtful(population).tolist())
     for fold, predicted in decided.predictions.items():
         directory = folder.fold_dir(workdir, fold)
-        rules = [decided.rules[fold]] * len(predicted.positions)
+        rules = decided.rules[fold]
         scored = score_frames(
             population.examples,
             predicted,
@@ -126,7 +129,7 @@ def _make_mask_of(
 
     def mask_of(frame: str):
         fold, row = where[frame]
-        return decided.predictions[fold].decide(examples, row, decided.rules[fold])
+        return decided.predictions[fold].decide(examples, row, decided.rules[fold][row])
 
     return mask_of
 

@@ -10,6 +10,7 @@ from nerve_jax.reports.audit_page import picture_findings
 from nerve_jax.reports.tables import BY_FOLD, HEADLINE, list_headline
 from nerve_jax.runs.config import flatten
 from nerve_jax.scoring.calibration import Reliability
+from nerve_jax.scoring.fitting import FEWEST_PEOPLE
 from nerve_jax.scoring.metrics import compute_dice, compute_presence, empty_counts
 from nerve_jax.scoring.scores import Scored
 
@@ -56,6 +57,7 @@ def render_report(
         frames=_draw_frames(scored, examples, mask_of),
         audit=audit,
         pictures=picture_findings(audit, examples, PAIRS_SHOWN),
+        fewest_people=FEWEST_PEOPLE,
         config=flatten(content["config"]),
         facts={name.replace("_", " "): content[name] for name in FACTS}
         | content["packages"],

@@ -29,6 +29,8 @@ IN_MILLIMETRES = {
 BY_FOLD = ("dice", "dice_nerve_present", "iou", "pixel_accuracy")
 GAINS = {
     "decision_gain": "Dice gained by the fitted decision on the plain threshold",
+    "decision_gain_with_nerve": "  on frames with a nerve",
+    "decision_gain_without_nerve": "  on frames without",
     "flip_gain": "Dice gained by mirror images",
     "ensemble_gain": "Dice gained by the average over folds on each by itself",
 }

@@ -1,12 +1,14 @@
 """What finished folds predicted of frames they were not trained on, decided and scored.
 
 The parameters of a decision are fitted on predictions too. So that they never score the
-frames that they were fitted on, each fold's frames are decided by a rule fitted on the
-other folds' (`fold_k/decision.json`); `decision.json`, for frames of no fold, is fitted
-on all. With one finished fold there are no others, and the plain threshold decides, here
-and elsewhere: a rule that no score describes is not used.
+people that they were fitted on, the frames are dealt into parts, each decided by a rule
+fitted on the others: the folds, or, where one fold alone is finished, parts of the people
+of its validation frames. Rules by part are in `fold_k/decision.json`; the one for frames
+of no fold, fitted on all, is in `decision.json`.
 """
 
+import dataclasses
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,22 +23,17 @@ from nerve_jax.scoring.calibration import (
     Reliability,
     compute_reliability,
 )
-from nerve_jax.scoring.decide import (
+from nerve_jax.scoring.decide import Rule, rule_from_json
+from nerve_jax.scoring.fitting import (
     Evidence,
-    ExpectedDice,
-    Rule,
-    Threshold,
-    any_fitted,
+    Tried,
     collect_evidence,
+    deal_people,
     fit_rule,
     pool_evidence,
-    rule_from_json,
-    rule_to_json,
 )
 from nerve_jax.scoring.scores import Predicted
 from nerve_jax.system.files import Path, read_array, read_json, write_json
-
-FEWEST_FRAMES = 8  # to fit a rule on
 
 
 class Decided(NamedTuple):
@@ -45,12 +42,14 @@ class Decided(NamedTuple):
     Attributes:
       predictions: of each fold's validation frames.
       evidence: what these say for fitting.
-      rules: for each fold's validation frames.
+      rules: for each of these frames.
+      tried: what was tried for frames of no fold.
     """
 
     predictions: dict[int, Predicted]
     evidence: dict[int, Evidence]
-    rules: dict[int, Rule]
+    rules: dict[int, list[Rule]]
+    tried: list[Tried]
 
 
 def decide_folds(
@@ -60,15 +59,12 @@ def decide_folds(
     examples = population.examples
     predictions = load_predictions(workdir, examples)
     evidence = gather_evidence(examples.masks, examples.presence, predictions)
-    rules = fit_rules(
-        workdir,
-        population.groups,
-        predictions,
-        evidence,
-        kind=kind,
-        threshold=threshold,
-    )
-    return Decided(predictions, evidence, rules)
+    groups = {
+        fold: [population.groups[i] for i in predicted.positions]
+        for fold, predicted in predictions.items()
+    }
+    rules, tried = fit_rules(workdir, groups, evidence, kind=kind, threshold=threshold)
+    return Decided(predictions, evidence, rules, tried)
 
 
 def load_predictions(workdir: Path, examples: Examples) -> dict[int, Predicted]:
@@ -87,13 +83,12 @@ def load_predictions(workdir: Path, examples: Examples) -> dict[int, Predicted]:
 
 def fit_rules(
     workdir: Path,
-    groups: list[str],
-    predictions: dict[int, Predicted],
+    groups: dict[int, list[str]],
     evidence: dict[int, Evidence],
     *,
     kind: str,
     threshold: float,
-) -> dict[int, Rule]:
+) -> tuple[dict[int, list[Rule]], list[Tried]]:
     """Fit and write the rule for each fold's frames, and the one for all other frames.
 
     A rule is fitted on the predictions of single folds, also where it then decides the
@@ -101,39 +96,57 @@ def fit_rules(
 
     Args:
       workdir: of the run.
-      groups: of each frame of the data set; no rule decides a group it was fitted on.
-      predictions: of the run's finished folds.
-      evidence: what they say for fitting.
-      kind: "expected_dice", or "threshold" for no fitting.
+      groups: the person of each validation frame, by fold.
+      evidence: what the predictions of these frames say for fitting, by fold.
+      kind: "fitted", or "threshold" for no fitting.
       threshold: the plain one.
 
     Returns:
-      The rule for each fold's validation frames.
+      The rule for each validation frame, by fold; none was fitted on any frame of the
+      people of its part. And what was tried for frames of no fold.
     """
+    people = np.array([group for fold in evidence for group in groups[fold]])
+    pooled = pool_evidence(list(evidence.values()))
+    fold_of = np.repeat(list(evidence), [len(groups[fold]) for fold in evidence])
+    parts = fold_of if len(evidence) > 1 else deal_people(people)
 
-    def fit(without: int | None) -> Rule:
-        """On all frames, or on those of groups that a fold has not scored."""
-        scored = [] if without is None else predictions[without].positions
-        own = {groups[i] for i in scored}
-        pooled = pool_evidence(
-            [
-                evidence[fold].select(
-                    np.array([groups[i] not in own for i in predicted.positions])
-                )
-                for fold, predicted in predictions.items()
-            ]
+    def fit(rows: Bool[np.ndarray, " frames"]) -> tuple[Rule, list[Tried]]:
+        if kind == "threshold":
+            return Rule(threshold), []
+        return fit_rule(pooled.select(rows), people[rows].tolist(), threshold=threshold)
+
+    by_part = {
+        part: fit(~np.isin(people, people[parts == part]))[0]
+        for part in np.unique(parts).tolist()
+    }
+    for fold in evidence:
+        _write_fold_rules(
+            folder.fold_dir(workdir, fold),
+            parts[fold_of == fold],
+            people,
+            parts,
+            by_part,
         )
-        few = len(pooled.presence) < FEWEST_FRAMES
-        if kind == "threshold" or len(predictions) < 2 or few:
-            return Threshold(threshold)
-        return fit_rule(pooled)
+    rule, tried = fit(np.ones(len(people), bool))
+    content = dataclasses.asdict(rule) | {"tried": [row._asdict() for row in tried]}
+    write_json(workdir / "decision.json", content)
+    rules = {
+        fold: [by_part[part] for part in parts[fold_of == fold].tolist()]
+        for fold in evidence
+    }
+    return rules, tried
 
-    rules = {fold: fit(fold) for fold in predictions}
-    for fold, rule in rules.items():
-        path = folder.fold_dir(workdir, fold) / "decision.json"
-        write_json(path, rule_to_json(rule))
-    write_json(workdir / "decision.json", rule_to_json(fit(None)))
-    return rules
+
+def _write_fold_rules(directory: Path, own, people, parts, by_part) -> None:
+    """Write the rules of a fold's parts, each with the people whom it may decide."""
+    content = [
+        {
+            "people": sorted(set(people[parts == part].tolist())),
+            **dataclasses.asdict(by_part[part]),
+        }
+        for part in np.unique(own).tolist()
+    ]
+    write_json(directory / "decision.json", content)
 
 
 def gather_evidence(
@@ -159,45 +172,86 @@ def gather_evidence(
     }
 
 
-def load_rule(
-    workdir: Path, kind: str, threshold: float, fold: int | None = None
-) -> Rule:
-    """Read the rule that a run has fitted, or create the plain one.
+def load_rule(workdir: Path, kind: str, threshold: float) -> Rule:
+    """Read the rule for frames of no fold, or create the plain one.
 
     Args:
       workdir: of the run.
       kind: "threshold" for the plain rule.
       threshold: the plain one.
-      fold: whose validation frames it is for; None for frames of no fold.
 
     Raises:
-      InputError: the run was stopped before it wrote its rules.
+      InputError: the run was stopped before it wrote its rules, or an older version of
+        the code has written them.
     """
     if kind == "threshold":
-        return Threshold(threshold)
-    place = workdir if fold is None else folder.fold_dir(workdir, fold)
-    folder.check_reported([place / "decision.json"])
-    return rule_from_json(read_json(place / "decision.json"))
+        return Rule(threshold)
+    folder.check_reported([workdir / "decision.json"])
+    return rule_from_json(read_json(workdir / "decision.json"))
+
+
+class FoldRules(NamedTuple):
+    """The rules for the validation frames of a fold.
+
+    Attributes:
+      people: whom each may decide.
+      rules: one for each part of the people.
+      plain: for whoever is in no part.
+    """
+
+    people: list[set[str]]
+    rules: list[Rule]
+    plain: Rule
+
+    def find(self, names: Sequence[str]) -> Rule:
+        """The rule for a frame that the fold has scored, by the names of its person."""
+        if len(self.rules) == 1:
+            return self.rules[0]
+        for people, rule in zip(self.people, self.rules, strict=True):
+            if not people.isdisjoint(names):
+                return rule
+        return self.plain
+
+
+def load_fold_rules(workdir: Path, kind: str, threshold: float, fold: int) -> FoldRules:
+    """Read the rules for a fold's validation frames; arguments as of `load_rule`."""
+    plain = Rule(threshold)
+    if kind == "threshold":
+        return FoldRules([set()], [plain], plain)
+    path = folder.fold_dir(workdir, fold) / "decision.json"
+    folder.check_reported([path])
+    content = read_json(path)
+    parts = content if isinstance(content, list) else [content]
+    rules = [rule_from_json(part) for part in parts]
+    return FoldRules([set(part["people"]) for part in parts], rules, plain)
 
 
 def measure_reliability(
-    evidence: dict[int, Evidence], rules: dict[int, Rule]
+    evidence: dict[int, Evidence], rules: dict[int, list[Rule]]
 ) -> dict[str, Reliability]:
     """Pixels' reliability at training size.
 
     Returns:
-      "as the model gave it" and, if any rule was fitted, "by temperature".
+      "as the model gave it" and, if outlines have a temperature, "by temperature".
     """
-    predicted: dict[str, list] = {"as the model gave it": []}
-    if any_fitted(rules.values()):
-        predicted["by temperature"] = []
-    for name, probs in predicted.items():
-        for rule in rules.values():
-            fitted = name == "by temperature" and isinstance(rule, ExpectedDice)
-            probs.append(special.expit(CENTRES / (rule.temperature if fitted else 1.0)))
-    true = np.concatenate([e.counts.nerve.sum(0) for e in evidence.values()])
-    count = np.concatenate([e.counts.pixels.sum(0) for e in evidence.values()])
-    return {
-        name: compute_reliability(np.concatenate(probs), true, count)
-        for name, probs in predicted.items()
-    }
+    pooled = pool_evidence(list(evidence.values())).counts
+    temperatures = np.array(
+        [_find_temperature(rule) for fold in evidence for rule in rules[fold]]
+    )
+    by_name = {"as the model gave it": np.ones(len(temperatures))}
+    if (temperatures != 1).any():
+        by_name["by temperature"] = temperatures
+    curves = {}
+    for name, values in by_name.items():
+        parts = [(value, values == value) for value in np.unique(values)]
+        curves[name] = compute_reliability(
+            np.concatenate([special.expit(CENTRES / value) for value, _ in parts]),
+            np.concatenate([pooled.nerve[rows].sum(0) for _, rows in parts]),
+            np.concatenate([pooled.pixels[rows].sum(0) for _, rows in parts]),
+        )
+    return curves
+
+
+def _find_temperature(rule: Rule) -> float:
+    outline = rule.outline
+    return 1.0 if outline is None or outline.kind == "cut" else outline.value

@@ -3,6 +3,7 @@
 import functools
 import itertools
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +35,39 @@ def make_predict_batch(apply: Callable) -> Callable:
     return predict_batch
 
 
+class Views(NamedTuple):
+    """What members say of frames and of their mirror images, before they are averaged.
+
+    Attributes:
+      probs: of nerve at training size; of each member in turn, the frame's and, if asked
+        for, its mirror image's, mirrored back.
+      presence_probs: that there is a nerve.
+    """
+
+    probs: Float[np.ndarray, "frames views height width"]
+    presence_probs: Float[np.ndarray, "frames views"]
+
+    def choose(self, views: Sequence[int]) -> "Views":
+        """Some of the views, by number."""
+        return Views(self.probs[:, views], self.presence_probs[:, views])
+
+
+def average(views: Views) -> tuple[Probs, PresenceProbs]:
+    """Average views: probabilities of nerve, float16, and of presence, float32.
+
+    Folds keep their predictions in float16, so every probability is rounded to it here,
+    whatever then becomes of it: a decision is the same while training, evaluating and
+    predicting.
+    """
+    probs, presence = (part.mean(1, dtype=np.float32) for part in views)
+    return probs.astype(np.float16), presence
+
+
+def keep(views: Views) -> Views:
+    """All views."""
+    return views
+
+
 def predict_probs(
     predict_batch: Callable,
     members: Sequence[Params],
@@ -41,46 +75,51 @@ def predict_probs(
     *,
     batch_size: int,
     flips: bool,
-) -> tuple[Probs, PresenceProbs]:
-    """Predict frames with every member and average.
+    reduce: Callable = average,
+):
+    """Predict frames with every member.
 
     Args:
       predict_batch: compiled `make_predict_batch`.
       members: parameters of one fold or more.
-      images: at training size.
+      images: at training size, at least one.
       batch_size: frames at a time; the last batch is filled up.
-      flips: average over each frame and its mirror image, left for right.
+      flips: predict each frame's mirror image too, left for right.
+      reduce: `average` or `keep`.
 
     Returns:
-      Probabilities of nerve at training size and of presence, float32.
+      What `reduce` makes of the views of all frames; float32 is kept of `batch_size`
+      frames at a time.
     """
-    probs = np.zeros(images.shape, np.float32)
-    presence = np.zeros(len(images), np.float32)
+
+    def look(params: Params, way: int, places, real):
+        batch = np.ascontiguousarray(images[places, :, ::way])
+        probs, presence = jax.device_get(predict_batch(params, batch))
+        return probs[real][..., ::way], presence[real]
+
     ways = (1, -1) if flips else (1,)
-    share = 1 / (len(members) * len(ways))
-    for params, way in itertools.product(members, ways):
-        for places, real in padded_batches(len(images), batch_size):
-            batch = predict_batch(
-                params, np.ascontiguousarray(images[places, :, ::way])
-            )
-            found, found_presence = jax.device_get(batch)
-            probs[places[real]] += found[real][..., ::way] * share
-            presence[places[real]] += found_presence[real] * share
-    return probs, presence
+    parts = []
+    for batch in padded_batches(len(images), batch_size):
+        seen = [look(*view, *batch) for view in itertools.product(members, ways)]
+        probs, presence = (np.stack(part, 1) for part in zip(*seen, strict=True))
+        parts.append(reduce(Views(probs, presence)))
+    return jax.tree.map(lambda *rows: np.concatenate(rows), *parts)
 
 
-def create_predictor(apply: Callable, *, batch_size: int, flips: bool) -> Callable:
-    """Return `predict(members, images) -> (probs, presence_probs)`: see `predict_probs`.
+def create_predictor(
+    apply: Callable, *, batch_size: int, flips: bool, reduce: Callable = average
+) -> Callable:
+    """Return `predict(members, images)`: see `predict_probs`.
 
-    The returned function takes `flips=` too, to override the one given here. Each of
-    several processes predicts a part of the frames on its own devices, and all get the
-    whole.
+    Each of several processes predicts a part of the frames on its own devices, and all
+    get the whole.
 
     Args:
       apply: of `create_model`.
       batch_size: frames at a time over all processes; rounded up so that all devices
         get equally many.
-      flips: average over each frame and its mirror image.
+      flips: predict each frame's mirror image too.
+      reduce: `average` or `keep`.
     """
     mesh = devices.create_local_mesh()
     everywhere, by_frame = devices.replicated(mesh), devices.split_frames(mesh)
@@ -98,14 +137,15 @@ def create_predictor(apply: Callable, *, batch_size: int, flips: bool) -> Callab
         predict_batch,
         batch_size=devices.round_up(-(-batch_size // jax.process_count()), mesh),
         flips=flips,
+        reduce=reduce,
     )
 
-    def predict(members, images, **options):
+    def predict(members, images):
         if jax.process_count() == 1:
-            return predict_part(members, images, **options)
+            return predict_part(members, images)
         members = [devices.bring_home(params, everywhere) for params in members]
         return processes.share_out(
-            lambda rows: predict_part(members, images[rows], **options), len(images)
+            lambda rows: predict_part(members, images[rows]), len(images)
         )
 
     return predict

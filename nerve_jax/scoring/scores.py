@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from nerve_jax.data.examples import Examples
-from nerve_jax.scoring.decide import Rule, Threshold
+from nerve_jax.scoring.decide import Rule
 from nerve_jax.scoring.metrics import compute_counts, compute_dice
 from nerve_jax.scoring.surface import compute_surface_scores
 
@@ -101,7 +101,7 @@ def score_frames(
       groups: of each frame of the data set.
       doubtful: positions of frames whose label a frame of the same view contradicts.
     """
-    plain, rows = Threshold(threshold), []
+    plain, rows = Rule(threshold), []
     for row, (position, rule) in enumerate(
         zip(predicted.positions.tolist(), rules, strict=True)
     ):
@@ -112,7 +112,7 @@ def score_frames(
             {
                 "counts": compute_counts(pred, truth),
                 "plain": compute_counts(predicted.decide(examples, row, plain), truth),
-                "presence": rule.presence(
+                "presence": rule.predict_presence(
                     predicted.probs[row], float(predicted.presence_probs[row])
                 ),
                 **compute_surface_scores(pred, truth, spacing),

@@ -69,31 +69,45 @@ def compute_summary(scored: Scored, *, fitted: bool) -> dict:
 
     Args:
       scored: the table.
-      fitted: whether the rules were fitted, so that they may gain on the threshold.
+      fitted: whether the rules were fitted, even if none of their parts was taken.
 
     Returns:
       The means of `summarise`; `intervals`, 95 % over subjects;
       `by_subject`, a person's own means; `num_subjects`; `decision_gain`, the Dice that
-      the fitted rules gain over the plain threshold (NaN if there are none), with its
-      interval; `cleaned`, means and intervals without the frames whose empty label is
-      doubtful.
+      the fitted rules gain over the plain threshold (NaN if none were fitted), with its
+      interval, and the same over frames with a nerve and without; `cleaned`, means and
+      intervals without the frames whose empty label is doubtful.
     """
-    gain = compute_dice(scored.counts) - scored.dice_at_threshold
+    gains = _compute_decision_gains(scored)
     people = sorted(set(scored.subjects))
     of_person = {p: np.array(scored.subjects) == p for p in people}
     cleaned = scored.select(~scored.doubtful)
     intervals = compute_intervals(scored)
     if fitted:
-        intervals["decision_gain"] = compute_mean_interval(gain, scored.groups)
+        for name, gain in gains.items():
+            intervals[name] = compute_mean_interval(gain, scored.groups)
     return {
         **summarise(scored),
-        "decision_gain": compute_mean(gain) if fitted else float("nan"),
+        **{
+            name: compute_mean(gain) if fitted else float("nan")
+            for name, gain in gains.items()
+        },
         "intervals": intervals,
         "num_subjects": len(people),
         "cleaned": summarise(cleaned) | {"intervals": compute_intervals(cleaned)},
         "by_subject": {
             person: summarise(scored.select(rows)) for person, rows in of_person.items()
         },
+    }
+
+
+def _compute_decision_gains(scored: Scored) -> dict[str, Float[np.ndarray, " frames"]]:
+    gain = compute_dice(scored.counts) - scored.dice_at_threshold
+    present = compute_presence(scored.counts)
+    return {
+        "decision_gain": gain,
+        "decision_gain_with_nerve": np.where(present, gain, np.nan),
+        "decision_gain_without_nerve": np.where(present, np.nan, gain),
     }
 
 

@@ -130,7 +130,9 @@ def report() -> None:
 def _name_kind(device) -> str:
     if device.platform != "cpu":
         return device.device_kind
-    names = (line.partition(":")[2].strip() for line in _read_cpu() if "model name" in line)
+    names = (
+        line.partition(":")[2].strip() for line in _read_cpu() if "model name" in line
+    )
     return f"CPU ({next(names, platform.processor() or platform.machine())})"
 
 

@@ -83,7 +83,7 @@ class StoppedError(Exception):
         self.exit_code = exit_code
 
 
-class Interrupted(KeyboardInterrupt):  # noqa: N818  # no error, as KeyboardInterrupt
+class Interrupted(KeyboardInterrupt):  # no error, as KeyboardInterrupt
     """A signal ends a command where it stands; see `signals.raise_on_signals`.
 
     Libraries let a KeyboardInterrupt through where they would handle an Exception.
@@ -144,5 +144,7 @@ def explain(error: BaseException) -> int:
     if not isinstance(error, InputError | RunError | OSError):
         traceback.print_exception(error)
         return 1
-    print(f"error: {error}", *getattr(error, "__notes__", []), sep=". ", file=sys.stderr)
+    print(
+        f"error: {error}", *getattr(error, "__notes__", []), sep=". ", file=sys.stderr
+    )
     return 2 if isinstance(error, InputError) else 1

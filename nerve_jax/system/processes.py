@@ -110,7 +110,9 @@ def _initialize(problem: str, mend: str, *arguments, **options) -> None:
     options |= {"heartbeat_timeout_seconds": HEARTBEAT_SECONDS}
     try:
         signals.wait_for(lambda: jax.distributed.initialize(*arguments, **options))
-    except Exception as error:  # of JAX, of the cluster's own library, or of its network
+    except (
+        Exception
+    ) as error:  # of JAX, of the cluster's own library, or of its network
         raise RunError(f"{problem} ({first_line(error)}). {mend}") from error
     finally:
         signal.signal(signal.SIGTERM, before)

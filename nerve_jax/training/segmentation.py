@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import jax
-import numpy as np
 
 from nerve_jax.data.examples import Examples
 from nerve_jax.model.unet import Params
 from nerve_jax.runs.folder import Fold
 from nerve_jax.scoring import metrics
-from nerve_jax.scoring.decide import Threshold
+from nerve_jax.scoring.decide import Rule
 from nerve_jax.scoring.scores import Predicted, count_frames
 from nerve_jax.training.augment import make_augment
 from nerve_jax.training.losses import make_loss
@@ -53,7 +52,7 @@ class Segmentation:
     def score(self, predict: Callable, fold: Fold, step: int, params: Params):
         """Mean scores of validation masks, cut at the plain threshold."""
         del step
-        plain = [Threshold(self.threshold)] * len(fold.val)
+        plain = [Rule(self.threshold)] * len(fold.val)
         predicted = self._predict(predict, fold, params)
         return metrics.compute_scores(count_frames(self.examples, predicted, plain))
 
@@ -67,4 +66,4 @@ class Segmentation:
 
     def _predict(self, predict: Callable, fold: Fold, params: Params) -> Predicted:
         probs, presence = predict([params], self.examples.images[fold.val])
-        return Predicted(fold.val, probs.astype(np.float16), presence)
+        return Predicted(fold.val, probs, presence)

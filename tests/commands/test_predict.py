@@ -6,7 +6,7 @@ from PIL import Image
 
 from nerve_jax.commands import predict
 from nerve_jax.data import rle
-from nerve_jax.scoring.decide import Threshold
+from nerve_jax.scoring.decide import Rule
 from nerve_jax.system.errors import InputError, RunError
 
 SIZE = (24, 32)
@@ -30,7 +30,7 @@ def run(folder, output, model=bright, **options):
         model,
         **{
             "image_size": SIZE,
-            "rule": Threshold(0.5),
+            "rule": Rule(0.5),
             "submission": False,
         }
         | options,

@@ -18,7 +18,7 @@ from PIL import Image
 from nerve_jax.commands import predict
 from nerve_jax.data.frames import MAX_PIXELS, read_file, read_image
 from nerve_jax.data.labels import read_mask
-from nerve_jax.scoring.decide import ExpectedDice
+from nerve_jax.scoring.decide import Outline, Rule
 from nerve_jax.system.errors import RunError
 from nerve_jax.system.files import show
 
@@ -187,7 +187,7 @@ def test_a_folder_of_everything(tmp_path):
     Image.fromarray(np.full((4, 4), np.nan, np.float32)).save(folder / "nan.tif")
     before = {p: p.stat().st_mtime_ns for p in outside.iterdir()}
 
-    rule = ExpectedDice(1.0, 0.0, 0.5, 0.002, one_component=True)
+    rule = Rule(0.5, Outline("expected_dice", 1.0))
     with pytest.raises(RunError, match="9 of 24 frames could not be read"):
         predict.predict_folder(
             folder,

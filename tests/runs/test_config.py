@@ -93,7 +93,7 @@ def test_differences_are_listed_by_dotted_name_and_sections_can_be_left_out():
 
 
 def test_only_what_is_free_can_be_set_again(tmp_path):
-    trained = write_run(tmp_path, **{"decision.rule": "expected_dice"})
+    trained = write_run(tmp_path, **{"decision.rule": "fitted"})
     changed = config.override(
         trained,
         {"decision.threshold": 0.7, "data.records_dir": "/there", "seed": 0},
@@ -106,9 +106,7 @@ def test_only_what_is_free_can_be_set_again(tmp_path):
         config.override(trained, {"model.widths": (4,)}, ("decision.",), tmp_path)
     plain = config.set_fields(trained, {"decision.rule": "threshold"})
     with pytest.raises(InputError, match="holds no other decision"):
-        config.override(
-            plain, {"decision.rule": "expected_dice"}, ("decision.",), tmp_path
-        )
+        config.override(plain, {"decision.rule": "fitted"}, ("decision.",), tmp_path)
 
 
 def test_a_configuration_that_was_written_can_be_read(tmp_path):

@@ -23,7 +23,8 @@ def test_members_are_averaged_and_the_last_batch_is_filled_up():
         predict_batch, members, images, batch_size=4, flips=False
     )
     assert seen == [4] * 4
-    np.testing.assert_allclose(probs, 0.4, rtol=1e-6)
+    assert probs.dtype == np.float16
+    np.testing.assert_array_equal(probs, np.float16(0.4))
     np.testing.assert_allclose(presence, 0.4, rtol=1e-6)
 
 
@@ -55,3 +56,27 @@ def test_mirror_images_are_mirrored_back_and_averaged():
     assert (both[0, 5, 3], both[1, 5, -3]) == (0.5, 0.5)
     assert both.sum() == 1
     np.testing.assert_allclose(presence, [0.5, 0.5, 0])
+
+
+def test_views_are_kept_in_order_and_any_of_them_average():
+    """A member's frame, then its mirror image, then the next member's."""
+
+    def predict_batch(params, images):
+        seen = np.asarray(images, np.float32) / 255 * float(params["level"])
+        seen[..., SIZE[1] // 2 :] = 0
+        return seen, seen.max((1, 2))
+
+    images = np.zeros((3, *SIZE), np.uint8)
+    images[:, 5, 3] = 255
+    members = [{"level": jnp.float32(level)} for level in (0.25, 1.0)]
+    predicted = functools.partial(
+        predictor.predict_probs, predict_batch, members, images, batch_size=2
+    )
+    views = predicted(flips=True, reduce=predictor.keep)
+    assert views.probs.dtype == np.float32
+    np.testing.assert_allclose(views.probs[:, :, 5, 3], [[0.25, 0, 1, 0]] * 3)
+    for chosen, flips in (([0, 1, 2, 3], True), ([0, 2], False)):
+        for ours, theirs in zip(
+            predictor.average(views.choose(chosen)), predicted(flips=flips), strict=True
+        ):
+            np.testing.assert_array_equal(ours, theirs)

@@ -4,7 +4,7 @@ import pytest
 from nerve_jax.data import rle
 from nerve_jax.data.examples import Examples
 from nerve_jax.data.resize import resize_image
-from nerve_jax.scoring.decide import Threshold
+from nerve_jax.scoring.decide import Rule
 from nerve_jax.scoring.metrics import compute_dice
 from nerve_jax.scoring.scores import Predicted, count_frames, score_frames
 
@@ -47,7 +47,7 @@ def test_frames_are_scored_at_their_original_size(examples):
     positions = [1, 0, 2]
     probs = (examples.masks[positions] / 255).astype(np.float16)
     model = predicted(examples, positions, probs, [0.9, 0.9, 0.1])
-    counts = count_frames(examples, model, [Threshold(0.5)] * 3)
+    counts = count_frames(examples, model, [Rule(0.5)] * 3)
     np.testing.assert_array_equal(counts.sum(1), [61 * 83, 48 * 64, 24 * 32])
     dice = compute_dice(counts)
     assert (dice[:2] > 0.97).all()  # what the training size can show of the truth
@@ -57,7 +57,7 @@ def test_frames_are_scored_at_their_original_size(examples):
 def test_each_frame_is_decided_by_its_own_rule_and_held_against_the_plain_one(examples):
     probs = np.full((2, *TRAINING_SIZE), 0.4, np.float32)
     model = predicted(examples, [0, 2], probs, [0.9, 0.3])
-    rules = [Threshold(0.3), Threshold(0.5)]
+    rules = [Rule(0.3), Rule(0.5)]
     scored = score_frames(
         examples, model, rules, threshold=0.2, groups=["p", "p", "g"], doubtful={2}
     )

@@ -77,7 +77,9 @@ def test_folds_that_do_not_fit_are_refused_with_those_that_do(
     monkeypatch, hosts, folds, fitting
 ):
     monkeypatch.setattr(devices.jax, "devices", lambda: make_hosts(*hosts))
-    with pytest.raises(InputError, match=f"folds_together={folds}: .* is {fitting}, or"):
+    with pytest.raises(
+        InputError, match=f"folds_together={folds}: .* is {fitting}, or"
+    ):
         devices.create_mesh(folds)
     for fits in map(int, fitting.split(", ")):
         assert devices.create_mesh(fits).shape["fold"] == fits
@@ -102,7 +104,7 @@ def any_platform(monkeypatch):
     jax.config.update("jax_platforms", None)
     for name in ("NVIDIA_FILES", "TPU_FILES"):
         monkeypatch.setattr(devices, name, ())
-    chips = lambda: (0, None)  # noqa: E731
+    chips = lambda: (0, None)
     monkeypatch.setattr(
         devices.hardware_utils, "num_available_tpu_chips_and_device_id", chips
     )
@@ -123,7 +125,9 @@ def test_an_accelerator_that_jax_leaves_unused_is_named_with_the_mend(
     monkeypatch.setattr(devices, files, (str(tmp_path / "chip0"),))
     devices.report()
     warned = capsys.readouterr().err
-    assert warned.startswith(f"warning: this machine has {said}, and JAX does not use it")
+    assert warned.startswith(
+        f"warning: this machine has {said}, and JAX does not use it"
+    )
     assert f'"jax[cuda13]=={jax.__version__}"' in warned
     assert devices.find_unused("gpu") == devices.find_unused("tpu") == ""
     jax.config.update("jax_platforms", "cpu")  # meant
@@ -142,10 +146,17 @@ def test_hidden_gpus_are_not_missed(any_platform, monkeypatch, tmp_path):
     [
         ("cuda", AssertionError(), InputError, "JAX_PLATFORMS=cuda: .*none is visible"),
         ("foo", RuntimeError("unknown"), InputError, "JAX_PLATFORMS=foo: .*unknown"),
-        ("", RuntimeError("in use by 7"), RunError, "its devices .*in use by 7.*JAX_PLATFORMS=cpu"),
+        (
+            "",
+            RuntimeError("in use by 7"),
+            RunError,
+            "its devices .*in use by 7.*JAX_PLATFORMS=cpu",
+        ),
     ],
 )
-def test_devices_that_do_not_start_are_a_sentence(monkeypatch, asked, error, kind, said):
+def test_devices_that_do_not_start_are_a_sentence(
+    monkeypatch, asked, error, kind, said
+):
     def fail():
         raise error
 

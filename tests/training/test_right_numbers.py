@@ -107,10 +107,20 @@ def test_predictions_do_not_depend_on_the_batch_size_or_the_order_of_frames(
     predict_batch, params = create_predict_batch()
     images, order = bright_boxes().images, list(order)
     plain, presence = predictor.predict_probs(
-        predict_batch, [params], images, batch_size=4, flips=False
+        predict_batch,
+        [params],
+        images,
+        batch_size=4,
+        flips=False,
+        reduce=predictor.keep,
     )
     other, other_presence = predictor.predict_probs(
-        predict_batch, [params], images[order], batch_size=batch_size, flips=False
+        predict_batch,
+        [params],
+        images[order],
+        batch_size=batch_size,
+        flips=False,
+        reduce=predictor.keep,
     )
     np.testing.assert_allclose(other, plain[order], atol=1e-6)
     np.testing.assert_allclose(other_presence, presence[order], atol=1e-6)
