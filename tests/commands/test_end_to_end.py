@@ -567,7 +567,7 @@ def test_predict_decides_by_the_rule_of_the_run_and_by_as_many_folds_as_told(
         return int((mask > 0).sum()), said
 
     for value, wanted in ((0.0, 2000), (2.0, 0)):
-        rule = {"rule": "threshold", "value": value}
+        rule = {"threshold": value, "outline": None, "presence": None}
         (workdir / "decision.json").write_text(json.dumps(rule))
         assert area()[0] == wanted
     found, said = area(**{"decision.threshold": 0.0, "decision.ensemble": False})
