@@ -28,12 +28,13 @@ bench-env: .venv-bench/.installed
 bench: .venv-bench/.installed $(VENV)/.installed
 	set -e; for script in train_step profile_step training_loop inference \
 		startup growth folds_together network soak time_to_dice; do \
-		PYTHONPATH=. .venv-bench/bin/python benchmarks/$$script.py; done
+		.venv-bench/bin/python benchmarks/$$script.py; done
 
 .venv-bench/.installed: requirements.txt benchmarks/requirements.txt
 	$(PYTHON) -m venv .venv-bench
 	grep -v orbax requirements.txt > .venv-bench/project.txt
 	.venv-bench/bin/pip install -q -r .venv-bench/project.txt -r benchmarks/requirements.txt
+	.venv-bench/bin/pip install -q --no-deps -e .
 	touch $@
 
 clean:

@@ -7,8 +7,8 @@ fold's other frames at their own size, cut at 0.5; differences are paired by fra
 are fixed, so other work may go on beside it; the same command goes on where it was
 stopped.
 
-    PYTHONPATH=. python benchmarks/ablation.py --usgra=usgra-seg/dataset
-    PYTHONPATH=. python benchmarks/ablation.py --usgra=usgra-seg/dataset --add=flip,gamma
+    python benchmarks/ablation.py --usgra=usgra-seg/dataset
+    python benchmarks/ablation.py --usgra=usgra-seg/dataset --add=flip,gamma
 
 The second adds those that mattered, one at a time, to none. The scores behind the table
 of docs/few_labels.md are kept: --table=benchmarks/few_labels/ablation.csv compares them

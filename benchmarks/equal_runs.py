@@ -1,6 +1,6 @@
 """Whether two runs are equal bit for bit: losses, scores, weights, predictions.
 
-    PYTHONPATH=. python benchmarks/equal_runs.py RUN OTHER_RUN
+    python benchmarks/equal_runs.py RUN OTHER_RUN
 
 For changes that must not change a number: train with the code of before and of after,
 each with the same seed on the same machine. Seconds are not compared.

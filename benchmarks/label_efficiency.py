@@ -9,7 +9,7 @@ beside it; the same command goes on where it was stopped. The scores behind the 
 --table=benchmarks/few_labels/label_efficiency.csv compares them again and trains only
 what is not there.
 
-    PYTHONPATH=. python benchmarks/label_efficiency.py --usgra=usgra-seg/dataset
+    python benchmarks/label_efficiency.py --usgra=usgra-seg/dataset
 """
 
 import json

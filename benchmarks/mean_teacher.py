@@ -7,7 +7,7 @@ masks: 10 or 25 % of the training frames of label_efficiency.py, whose folds, st
 test frames are used; the other half are the rest of its training frames without theirs.
 It is compared with the same step in which the teacher has no weight.
 
-    PYTHONPATH=. python benchmarks/mean_teacher.py --usgra=usgra-seg/dataset
+    python benchmarks/mean_teacher.py --usgra=usgra-seg/dataset
 """
 
 from collections.abc import Sequence

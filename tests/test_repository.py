@@ -1,5 +1,6 @@
 """Files around the code agree with it and with one another."""
 
+import ast
 import functools
 import operator
 import re
@@ -123,3 +124,39 @@ def test_the_changelog_maps_old_fields_to_fields_of_the_reference():
         fields = functools.reduce(operator.getitem, section.split("."), config)
         assert field in fields
         assert old not in config or old == section  # `loss` is a section now
+
+
+BENCHMARKS = sorted((REPO / "benchmarks").glob("*.py"))
+
+
+def list_imports(path: Path) -> set[str]:
+    """Top names of all modules that a file imports."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module.split(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("path", BENCHMARKS, ids=lambda path: path.stem)
+def test_an_installed_project_is_all_that_a_benchmark_needs(path):
+    """Beside its own folder, where Python looks first, and packages."""
+    beside = {other.stem for other in BENCHMARKS}
+    in_the_project = {p.name for p in REPO.iterdir() if (p / "__init__.py").exists()}
+    in_the_project |= {p.stem for p in REPO.glob("*.py")} | {"tests", "benchmarks"}
+    own = (list_imports(path) - beside) & in_the_project
+    assert own <= {"nerve_jax", "configs", "main"}  # what pyproject.toml installs
+    assert "PYTHONPATH" not in path.read_text()
+
+
+def test_the_benchmarks_environment_has_the_project_installed():
+    recipe = read("Makefile").partition(".venv-bench/.installed: ")[2]
+    recipe = recipe.partition("\n\n")[0]
+    assert ".venv-bench/bin/pip install -q --no-deps -e ." in recipe
+    for name in ("Makefile", "benchmarks/README.md", "docs/few_labels.md"):
+        assert "PYTHONPATH" not in read(name)
+    tools = tomllib.loads(read("pyproject.toml"))["tool"]["setuptools"]
+    assert tools["py-modules"] == ["main"]
+    assert {"nerve_jax*", "configs*"} <= set(tools["packages"]["find"]["include"])
