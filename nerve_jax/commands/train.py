@@ -1,12 +1,15 @@
 """--mode=train: folds -> out-of-fold predictions -> one report."""
 
 import time
+import warnings
 
 from ml_collections import ConfigDict
 
 from nerve_jax.commands import setup
 from nerve_jax.commands.folds import prepare, train_all
 from nerve_jax.commands.request import Request
+from nerve_jax.data.examples import Examples
+from nerve_jax.data.plausible import find_implausible
 from nerve_jax.data.population import (
     Population,
     check_labelled,
@@ -19,7 +22,7 @@ from nerve_jax.runs import folder
 from nerve_jax.runs.config import to_plain
 from nerve_jax.runs.folder import Fold
 from nerve_jax.system import devices, locks, processes
-from nerve_jax.system.console import say
+from nerve_jax.system.console import is_first, say
 from nerve_jax.system.files import Path
 from nerve_jax.training.engine import Engine
 from nerve_jax.training.task import Task
@@ -59,11 +62,19 @@ def cross_validate(config: ConfigDict, workdir: Path, *, force: bool = False) ->
     examples = processes.take_turns(lambda: setup.load_frames(config, "train"))
     population = find_people(examples)
     check_labelled(examples)
+    warn_implausible(examples)
     task = setup.create_segmentation(config, population)
     engine = setup.create_engine(config, mesh, examples, task)
     return train_and_report(
         config, workdir, population, task, engine, started, force=force
     )
+
+
+def warn_implausible(examples: Examples) -> None:
+    """Warn, in process 0, of what is hard to believe of a data set as a whole."""
+    if is_first():
+        for text in find_implausible(examples):
+            warnings.warn(text, stacklevel=2)
 
 
 def train_and_report(

@@ -18,6 +18,7 @@ from nerve_jax.data.duplicates import (
     shared_subjects,
 )
 from nerve_jax.data.examples import Examples
+from nerve_jax.data.plausible import find_implausible
 from nerve_jax.scoring.metrics import compute_mean
 
 DISAGREEMENT_DICE = 0.5  # outlines of one view that agree less contradict each other
@@ -39,6 +40,7 @@ def compute_audit(examples: Examples, pairs: list[Pair]) -> dict:
       pairs: of `find_duplicates`.
 
     Returns:
+      `implausible`: sentences of `find_implausible`, of the set as a whole;
       `num_frames`, `num_labelled`, `num_subjects`, `one_frame_a_subject`;
       `shared_subjects`: groups of subjects with a view in common;
       `exact_duplicates`, `near_duplicates`: pairs with `frames`, `subjects`,
@@ -60,6 +62,7 @@ def compute_audit(examples: Examples, pairs: list[Pair]) -> dict:
     people = len(set(examples.subjects))
     empty = contradicting_empty(pairs, examples.presence, examples.labelled)
     return {
+        "implausible": find_implausible(examples),
         "num_frames": len(examples),
         "num_labelled": int(examples.labelled.sum()),
         "num_subjects": people,
@@ -84,8 +87,9 @@ def describe(content: dict) -> str:
     """Say in a few lines what an audit found."""
     noise = content["label_noise_dice"]
     count = {k: len(v) for k, v in content.items() if isinstance(v, list)}
+    warned = "".join(f"warning: {text}\n" for text in content["implausible"])
     text = f"""\
-{content["num_frames"]} frames of {content["num_subjects"]} subjects, \
+{warned}{content["num_frames"]} frames of {content["num_subjects"]} subjects, \
 {content["num_labelled"]} labelled
 {count["exact_duplicates"]} pairs of equal frames, {count["near_duplicates"]} of nearly \
 equal ones; {len(list_across(content))} of them across subjects
