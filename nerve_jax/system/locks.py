@@ -39,17 +39,23 @@ def hold(path: Path, *, wait: bool = False) -> Iterator[None]:
       RunError: at the end, if another run has taken it over meanwhile.
     """
     own = _describe_process()
-    _acquire(path, own, wait=wait)
     over = threading.Event()
     renewing = threading.Thread(target=_renew, args=(path, own, over), daemon=True)
-    renewing.start()
+    others = False
     try:
+        try:
+            _acquire(path, own, wait=wait)
+        except Exception:  # but not a signal, which may come when the file is there
+            others = True
+            raise
+        renewing.start()
         yield
         check(path)
     finally:
         over.set()
-        renewing.join()
-        if _name(_read(path)) == _name(own):
+        if renewing.ident is not None:
+            renewing.join()
+        if not others and _name(_read(path)) == _name(own):
             path.unlink(missing_ok=True)
 
 

@@ -146,3 +146,14 @@ def test_a_run_that_lost_its_lock_says_so_and_leaves_it(path):
     ):
         path.write_text(other)
     assert path.read_text() == other
+
+
+def test_a_signal_just_as_the_lock_is_made_leaves_none(tmp_path, monkeypatch):
+    def create_and_stop(path, content):
+        path.write_text(content)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(locks, "create_whole", create_and_stop)
+    with pytest.raises(KeyboardInterrupt), locks.hold(tmp_path / "lock"):
+        pass
+    assert list(tmp_path.iterdir()) == []
