@@ -4,7 +4,7 @@ import pytest
 
 import main
 from configs import unet
-from nerve_jax.commands.registry import COMMANDS, check_flags
+from nerve_jax.commands.registry import COMMANDS, check_flags, note_flag
 from nerve_jax.commands.request import Request
 from nerve_jax.system.errors import InputError
 
@@ -95,3 +95,23 @@ def test_a_name_may_stand_after_a_space():
     assert main._join_pairs(argv) == [
         *("main.py", "--config=unet", "--mode=plan", "--force", "--config.seed=1")
     ]
+
+
+@pytest.mark.parametrize(
+    ("file", "flags"),
+    [
+        ("w/fold_0/lock", ["--workdir=w"]),
+        ("/data/records/a", ["--config.data.records_dir=/data/records"]),
+        ("out/masks/a.png", ["--output=out"]),
+        ("outer/a.png", []),
+        (None, []),
+    ],
+)
+def test_an_error_of_the_system_names_the_flag_of_its_folder(file, flags):
+    config = unet.get_config()
+    config.data.records_dir = "/data/records"
+    request = request_for("predict", config=config, workdir="w", output="out")
+    error = OSError(28, "No space left on device", file)
+    note_flag(error, request)
+    notes = [f"The folder is that of {flag}" for flag in flags]
+    assert getattr(error, "__notes__", []) == notes
