@@ -1,5 +1,6 @@
 """Train, evaluate and use a nerve segmentation model; see README.md."""
 
+import os
 import re
 import sys
 import warnings
@@ -19,7 +20,9 @@ FLAGS = {
     "workdir": flags.DEFINE_string(
         "workdir", "", "The run's folder; runs/<the configuration's name> by default."
     ),
-    "workdirs": flags.DEFINE_list("workdirs", [], "Folders of two runs: A,B."),
+    "workdirs": flags.DEFINE_list(
+        "workdirs", [], "Folders of two runs: A,B; with commas inside: '\"A,1\",B'."
+    ),
     "split": flags.DEFINE_string("split", "train", "Split of the data set."),
     "input": flags.DEFINE_string("input", "", "Folder of frames."),
     "output": flags.DEFINE_string("output", "", "Folder of masks and tables."),
@@ -39,6 +42,7 @@ FLAGS = {
 
 def find_config(value: str) -> str:
     """The file that --config names, which may be one in configs/ without its ending."""
+    value = os.path.expanduser(value)
     shipped = Path(configs.__file__).parent / f"{value}.py"
     return str(shipped) if shipped.is_file() and not Path(value).is_file() else value
 

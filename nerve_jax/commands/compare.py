@@ -9,9 +9,10 @@ from nerve_jax.scoring.intervals import compute_mean_interval
 from nerve_jax.scoring.metrics import compute_mean
 from nerve_jax.scoring.scores import Scored
 from nerve_jax.scoring.summary import compute_frame_measures
+from nerve_jax.system.claims import check_folder, claim
 from nerve_jax.system.console import say
 from nerve_jax.system.errors import InputError
-from nerve_jax.system.files import Path, open_path, write_json
+from nerve_jax.system.files import Path, write_json
 
 FEWEST_SUBJECTS = 5  # for a verdict
 
@@ -19,8 +20,11 @@ FEWEST_SUBJECTS = 5  # for a verdict
 def run(request: Request) -> None:
     """Run the command."""
     if len(request.workdirs) != 2:
-        raise InputError("comparing needs two runs: --workdirs=A,B")
-    compare(*map(open_path, request.workdirs), request.folder)
+        raise InputError(
+            f"--workdirs names {len(request.workdirs)} folders, and comparing needs two: "
+            "--workdirs=A,B; a path with a comma goes into quotes: --workdirs='\"A,1\",B'"
+        )
+    compare(*request.folders, request.folder)
 
 
 def compare(first: Path, second: Path, workdir: Path) -> dict:
@@ -36,8 +40,10 @@ def compare(first: Path, second: Path, workdir: Path) -> dict:
 
     Raises:
       InputError: a run without finished folds, no frame in common, or a frame whose
-        truth is not the same in both.
+        truth is not the same in both; or another's file under that name.
     """
+    names = ("compare.json",)
+    check_folder(workdir, names, flag="--workdir")
     ours, theirs = _read_scores(first), _read_scores(second)
     shared = sorted(set(ours.frames) & set(theirs.frames))
     if not shared:
@@ -66,7 +72,7 @@ def compare(first: Path, second: Path, workdir: Path) -> dict:
         "num_frames_of_one_run_only": num_lonely,
     }
     content["sentence"] = describe(content)
-    workdir.mkdir(parents=True, exist_ok=True)
+    claim(workdir, "compare", names, flag="--workdir")
     write_json(workdir / "compare.json", content)
     say(content["sentence"], f"wrote {workdir / 'compare.json'}")
     return content

@@ -26,6 +26,7 @@ from nerve_jax.scoring.predictor import average, keep
 from nerve_jax.scoring.scores import Predicted, Scored, count_frames, score_frames
 from nerve_jax.scoring.summary import compute_summary
 from nerve_jax.system import environment, processes
+from nerve_jax.system.claims import check_folder, claim
 from nerve_jax.system.console import is_first, say
 from nerve_jax.system.errors import InputError
 from nerve_jax.system.files import Path, write_json, write_png
@@ -33,6 +34,7 @@ from nerve_jax.system.files import Path, write_json, write_png
 # What may be set again: which data set is scored.
 DATA_FIELDS = (*("data.name", "data.records_dir", "data.manual_dir", "data.phantom."),)
 FRAMES_AT_A_TIME = 64
+FILES = ("evaluation.json", "evaluation.csv", "evaluation.png")
 Judges = list[tuple[int, ...]]  # the folds that may score each frame
 
 
@@ -68,8 +70,10 @@ def evaluate(workdir: Path, overrides: dict, split: str) -> dict:
       evaluation.png shows frames from the worst scored to the best.
 
     Raises:
-      InputError: no labelled frames there, or all of them were trained on by all folds.
+      InputError: no labelled frames there, or all of them were trained on by all folds;
+        or another's files under these names.
     """
+    processes.share(lambda: check_folder(workdir, FILES, flag="--workdir"))
     trained = load_config(workdir)
     config = override(trained, overrides, (*DATA_FIELDS, "decision."), workdir)
     members = load_members(workdir)
@@ -110,6 +114,7 @@ def evaluate(workdir: Path, overrides: dict, split: str) -> dict:
         **environment.describe(),
     }
     if is_first():
+        claim(workdir, "evaluate", FILES, flag="--workdir")
         write_scores(workdir / "evaluation.csv", scored)
         sheet = draw_scored(examples, predicted, rules, scored)
         write_png(workdir / "evaluation.png", sheet)

@@ -46,11 +46,14 @@ def prepare(
       change_split: gives the frames of a fold from those dealt to it.
 
     Raises:
-      InputError: the folder holds a run that this one does not go on from.
+      InputError: the folder holds a run that this one does not go on from, or another's
+        files under the names of a run.
     """
     examples, groups = population.examples, population.groups
     plain = to_plain(config)
+    folder.check_folder(workdir)
     forced = identity.check_run(workdir, plain, examples, task=task, force=force)
+    folder.claim(workdir, task)
     dealt_splits = _split(config, workdir, population, np.flatnonzero(dealt))
     splits = [change_split(split) for split in dealt_splits]
     folder.check_splits(workdir, splits)
@@ -162,7 +165,6 @@ def _split(
         say(f"subjects that share frames are kept together in the folds: {shown}")
     path = workdir / "splits.json"
     found = path.exists()
-    workdir.mkdir(parents=True, exist_ok=True)
     splits = load_or_create_splits(
         path,
         [examples.frames[i] for i in dealt],

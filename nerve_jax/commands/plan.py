@@ -15,9 +15,11 @@ from nerve_jax.commands.request import Request
 from nerve_jax.data.measuring import describe, measure
 from nerve_jax.runs.config import flatten, set_fields, to_plain, write_config
 from nerve_jax.system import clusters, devices
+from nerve_jax.system.claims import check_folder, claim
 from nerve_jax.system.console import say
 from nerve_jax.system.files import Path, write_json
 
+FILES = ("plan.json", "planned_config.py")
 MIN_SIDE_CELLS = 5  # of the coarsest features
 MEMORY_SHARE = 0.5  # of the device, that activations may take
 TENSORS_A_BLOCK = 12  # kept of each block for the gradient, or needed by it
@@ -82,8 +84,9 @@ def plan(config: ConfigDict, workdir: Path) -> dict:
       The content of plan.json: "measured", "device", "chosen" and "why".
 
     Raises:
-      InputError: no frame there shows a nerve.
+      InputError: no frame there shows a nerve; or another's files under these names.
     """
+    check_folder(workdir, FILES, flag="--workdir")
     examples = setup.load_frames(config, "train")
     measured = measure(examples)
     device = devices.describe_device()
@@ -97,7 +100,7 @@ def plan(config: ConfigDict, workdir: Path) -> dict:
         "why": {name: choice.why for name, choice in choices.items()},
     }
     lines = [f"{name} = {value}: {why}" for name, (value, why) in choices.items()]
-    workdir.mkdir(parents=True, exist_ok=True)
+    claim(workdir, "plan", FILES, flag="--workdir")
     write_json(workdir / "plan.json", content)
     text = f"Planned for {examples.fingerprint} on {device['kind']}.\n\n"
     write_config(workdir / "planned_config.py", planned, text + "\n".join(lines) + "\n")

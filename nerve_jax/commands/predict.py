@@ -28,11 +28,13 @@ from nerve_jax.runs.members import load_members
 from nerve_jax.runs.out_of_fold import load_rule
 from nerve_jax.scoring.decide import Rule
 from nerve_jax.scoring.predictor import PresenceProbs, Probs
-from nerve_jax.system import clusters, files
+from nerve_jax.system import claims, clusters, files
 from nerve_jax.system.console import create_console, say
 from nerve_jax.system.errors import InputError, RunError, list_problems
 from nerve_jax.system.files import read_table, show, write_png, write_table
 
+FOLDERS = ("masks", "overlays")
+TABLES = ("predictions.csv", "submission.csv", "errors.csv")
 FRAMES_IN_MEMORY, PIXELS_IN_MEMORY = 64, 64_000_000
 
 
@@ -44,8 +46,8 @@ def run(request: Request) -> None:
     predict(
         request.folder,
         request.overrides,
-        Path(request.input),
-        Path(request.output),
+        request.input_folder,
+        request.output_folder,
         submission=request.submission,
     )
 
@@ -66,6 +68,7 @@ def predict(
     Returns:
       How many frames were done.
     """
+    check_output(output_dir, input_dir)  # before anything is loaded
     config = override(load_config(workdir), overrides, ("decision.",), workdir)
     members = list(load_members(workdir).values())
     if not config.decision.ensemble:
@@ -99,7 +102,8 @@ def predict_folder(
 
     Writes `masks/<stem>.png` (0 or 255, the frame's own size), `overlays/<stem>.png`,
     `predictions.csv` and, if asked, `submission.csv`. A frame that cannot be read is
-    listed in `errors.csv` and keeps none of the others from being done.
+    listed in `errors.csv` and keeps none of the others from being done. What an earlier
+    command of this kind has left in the folder is removed first.
 
     Args:
       input_dir: folder of PNG, TIFF, JPEG or BMP frames.
@@ -113,15 +117,14 @@ def predict_folder(
       How many frames were done.
 
     Raises:
-      InputError: no frames there.
+      InputError: no frames there, or what `check_output` raises.
       RunError: some frames could not be read, or would share another's mask file; all
         others are done.
     """
     paths, left_out = list_frames(input_dir)
     if left_out:
         say(f"{input_dir}: {describe_left_out(left_out)}")
-    for folder in ("masks", "overlays"):
-        (output_dir / folder).mkdir(parents=True, exist_ok=True)
+    prepare_output(output_dir, input_dir, paths)
     bits = _find_bits_of(paths)
     rows, errors = [], []
     for readable in _read_in_chunks(paths, bits, errors):
@@ -147,8 +150,38 @@ def predict_folder(
             f"{len(errors)} of {len(paths)} frames could not be read; the others are "
             f"done:\n{listing}\nListed in {output_dir / 'errors.csv'}"
         )
-    (output_dir / "errors.csv").unlink(missing_ok=True)
     return len(rows)
+
+
+def check_output(output_dir: Path, input_dir: Path, names: Sequence[str] = ()) -> None:
+    """Check that predictions overwrite nothing that this command has not written.
+
+    Args:
+      output_dir: new or empty, or of an earlier command of this kind.
+      input_dir: folder of frames.
+      names: of the files to be written, as paths from `output_dir`.
+
+    Raises:
+      InputError: the frames lie in `output_dir`, or `claims.check_alone` raises it.
+    """
+    frames = _find_frames_folder(input_dir).resolve()
+    if frames.is_relative_to(output_dir.resolve()):
+        raise InputError(
+            f"--output={output_dir} holds the frames of --input={input_dir}; name "
+            "another folder for the masks"
+        )
+    names = (*names, *TABLES, *(f"{folder}/" for folder in FOLDERS))
+    claims.check_alone(output_dir, "predict", names, flag="--output")
+
+
+def prepare_output(output_dir: Path, input_dir: Path, paths: Sequence[Path]) -> None:
+    """Check a folder of predictions, remove those of an earlier command, and claim it."""
+    names = [f"{folder}/{path.stem}.png" for folder in FOLDERS for path in paths]
+    check_output(output_dir, input_dir, names)
+    claims.remove_own(output_dir, "predict")
+    claims.claim(output_dir, "predict", {*names, *TABLES}, flag="--output")
+    for folder in FOLDERS:
+        (output_dir / folder).mkdir(exist_ok=True)
 
 
 def list_frames(input_dir: Path) -> tuple[list[Path], Counter[str]]:
@@ -160,7 +193,7 @@ def list_frames(input_dir: Path) -> tuple[list[Path], Counter[str]]:
     Raises:
       InputError: no such folder, or no frames in it.
     """
-    folder = input_dir / "images" if (input_dir / "images").is_dir() else input_dir
+    folder = _find_frames_folder(input_dir)
     if not folder.is_dir():
         mend = "name the folder it lies in" if folder.exists() else "no such folder"
         raise InputError(f"{folder}: {mend} (--input)")
@@ -194,6 +227,10 @@ def _find_bits_of(paths: Sequence[Path]) -> int:
     if bits < 16:
         say(describe_bits(bits))
     return bits
+
+
+def _find_frames_folder(input_dir: Path) -> Path:
+    return input_dir / "images" if (input_dir / "images").is_dir() else input_dir
 
 
 def _read_in_chunks(

@@ -46,6 +46,7 @@ def pretrain(config: ConfigDict, workdir: Path, *, force: bool = False) -> None:
       StoppedError: a signal asked to stop; what was trained is saved.
     """
     started = time.perf_counter()
+    processes.share(lambda: folder.check_folder(workdir))  # before frames are loaded
     mesh = devices.create_mesh(config.folds_together)
     setup.check_config(config, mesh)
     cell_px = config.model.stem_stride * 2 ** (len(config.model.widths) - 1)

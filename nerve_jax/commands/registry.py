@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from nerve_jax.commands import audit, compare, evaluate, plan, predict, pretrain, train
 from nerve_jax.commands.request import Command, Request
-from nerve_jax.runs.config import check_fields
+from nerve_jax.runs.config import PATHS, check_fields, flatten, open_paths, set_fields
 from nerve_jax.system import processes
 from nerve_jax.system.errors import InputError
 
@@ -94,6 +94,7 @@ def run(request: Request, given: set[str], reference: ConfigDict) -> None:
     check_flags(request, command, given)
     if request.config is not None:
         check_fields(request.config, reference)
+        request = open_fields(request)
     connected = command.together and processes.connect(
         request.coordinator, request.num_processes, request.process_id
     )
@@ -119,6 +120,17 @@ def note_flag(error: OSError, request: Request) -> None:
         inside = folder and pathlib.Path(file).is_relative_to(os.path.abspath(folder))
         if error.filename and inside:
             error.add_note(f"The folder is that of {flag}={folder}")
+
+
+def open_fields(request: Request) -> Request:
+    """The command line with absolute paths in its fields."""
+    fields = open_paths(flatten(request.config.to_dict()))
+    paths = {name: fields[name] for name in PATHS}
+    return dataclasses.replace(
+        request,
+        config=set_fields(request.config, paths),
+        overrides=open_paths(request.overrides),
+    )
 
 
 def check_flags(request: Request, command: Command, given: set[str]) -> None:

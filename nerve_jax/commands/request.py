@@ -1,11 +1,12 @@
 """What a command line asks for, and what a command takes of it."""
 
+import pathlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ml_collections import ConfigDict
 
-from nerve_jax.system.files import Path, open_path
+from nerve_jax.system.files import Path, open_local, open_path
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,27 @@ class Request:
     @property
     def folder(self) -> Path:
         """The run's folder, on a disk or in a bucket."""
-        return open_path(self.workdir)
+        return open_path(self.workdir, "--workdir", plain=True)
+
+    @property
+    def local_folder(self) -> pathlib.Path:
+        """The same of a command that needs it on a disk."""
+        return open_local(self.workdir, "--workdir", plain=True)
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Those of the runs to compare."""
+        return tuple(open_path(text, "--workdirs") for text in self.workdirs)
+
+    @property
+    def input_folder(self) -> pathlib.Path:
+        """The folder of frames."""
+        return open_local(self.input, "--input")
+
+    @property
+    def output_folder(self) -> pathlib.Path:
+        """The folder of masks and tables."""
+        return open_local(self.output, "--output")
 
 
 @dataclass(frozen=True)

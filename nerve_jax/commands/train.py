@@ -56,6 +56,7 @@ def cross_validate(config: ConfigDict, workdir: Path, *, force: bool = False) ->
       StoppedError: a signal asked to stop; what was trained is saved.
     """
     started = time.perf_counter()
+    processes.share(lambda: folder.check_folder(workdir))  # before frames are loaded
     mesh = devices.create_mesh(config.folds_together)
     setup.check_config(config, mesh)
     setup.check_mixing(config, mesh)

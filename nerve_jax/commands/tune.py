@@ -38,6 +38,7 @@ from nerve_jax.runs.study import (
     trial_dir,
 )
 from nerve_jax.system import clusters, devices
+from nerve_jax.system.claims import check_folder, claim
 from nerve_jax.system.console import say
 from nerve_jax.system.errors import (
     DivergedError,
@@ -45,10 +46,11 @@ from nerve_jax.system.errors import (
     first_line,
     is_out_of_memory,
 )
-from nerve_jax.system.files import is_remote
 from nerve_jax.training.engine import Engine
 from nerve_jax.training.scalars import describe_program, read_scalars
 from nerve_jax.training.segmentation import Segmentation
+
+FILES = ("study.db*", "study.html", "study.lock", "best_config.py", "trials")
 
 
 class Search(NamedTuple):
@@ -74,12 +76,9 @@ class Search(NamedTuple):
 def run(request: Request) -> None:
     """Run the command."""
     clusters.check_alone("tune", apart=True)
-    if is_remote(request.workdir):
-        raise InputError(
-            f"--workdir={request.workdir}: a study's folder must be on a disk"
-        )
+    workdir = request.local_folder
     setup.prepare_devices(request.config, request.config.folds_together)
-    tune(request.config, Path(request.workdir))
+    tune(request.config, workdir)
 
 
 def tune(config: ConfigDict, workdir: Path) -> None:
@@ -102,6 +101,7 @@ def tune(config: ConfigDict, workdir: Path) -> None:
         what the first trial is refused for is taken to be wrong with them all.
       StoppedError: a signal asked to stop; what was trained is saved.
     """
+    check_folder(workdir, FILES, flag="--workdir")
     tuning = config.tuning
     space = flatten(tuning.space.to_dict())
     check_space(space, config)
@@ -109,7 +109,7 @@ def tune(config: ConfigDict, workdir: Path) -> None:
     _check(config, mesh)
     examples = setup.load_frames(config, "train")
     check_labelled(examples)
-    workdir.mkdir(parents=True, exist_ok=True)
+    claim(workdir, "tune", FILES, flag="--workdir")
     study = open_study(tuning.storage, workdir)
     check_study(study, to_plain(config), examples.fingerprint, workdir)
     newest: dict[str, Engine] = {}  # one, for each holds the frames on the devices

@@ -58,7 +58,7 @@ def find_prepared(name: str, records_dir: str) -> Path | None:
     """
     if not records_dir:
         return None
-    folder = open_path(records_dir)
+    folder = open_path(records_dir, "--config.data.records_dir")
     found = sorted(p.parent for p in folder.glob(f"{name}-*/*/{LAST_FILE}"))
     if len(found) > 1:
         listing = ", ".join(map(str, found))

@@ -101,6 +101,43 @@ def wait(checkpointer) -> None:
         checkpointer.wait()
 
 
+def check_saved(checkpointer, step: int, state) -> None:
+    """Read the checkpoint of a step back, once it is complete, and compare.
+
+    Of several processes all must call it.
+
+    Args:
+      checkpointer: of `open_checkpoints`.
+      step: that it was saved at.
+      state: that it was made of.
+
+    Raises:
+      RunError: it cannot be read, or holds something else.
+    """
+    wait(checkpointer)
+    try:
+        problem = (
+            "" if _are_equal(_load(checkpointer, step, state), state) else "differs"
+        )
+    except jax.errors.JaxRuntimeError:  # another process is gone, not the disk
+        raise
+    except Exception as error:  # noqa: BLE001  # each library has its own
+        problem = first_line(error)
+    if problem:
+        raise RunError(
+            f"{checkpointer.directory / str(step)}: the first checkpoint was written but "
+            f"does not read back as it was ({problem}). A run could not go on from it: "
+            "name a folder (--workdir) on another disk, or of a plainer name"
+        )
+
+
+@jax.jit
+def _are_equal(one, other) -> jax.Array:
+    """Whether two trees hold the same numbers; NaN equals NaN."""
+    same = jax.tree.map(lambda a, b: jnp.array_equal(a, b, equal_nan=True), one, other)
+    return jnp.stack(jax.tree.leaves(same)).all()
+
+
 @contextlib.contextmanager
 def _saying_why(checkpointer) -> Iterator[None]:
     try:
@@ -200,14 +237,19 @@ def restore_latest(checkpointer, state) -> tuple[Any, Progress] | None:
     latest = checkpointer.latest
     if latest is None:
         return None
+    restored = _load(checkpointer, latest.step, state)
+    return restored, Progress(**checkpointer.metadata(latest.step).custom_metadata)
+
+
+def _load(checkpointer, step: int, state):
+    """The checkpoint of a step, of the shapes, dtypes and shardings of a state."""
     abstract = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(
             leaf.shape, leaf.dtype, sharding=leaf.sharding
         ),
         state,
     )
-    restored = checkpointer.load(latest.step, abstract)
-    return restored, Progress(**checkpointer.metadata(latest.step).custom_metadata)
+    return checkpointer.load(step, abstract)
 
 
 def best_step(checkpointer) -> tuple[int, float]:

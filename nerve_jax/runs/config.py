@@ -1,6 +1,7 @@
 """Configurations as files and dictionaries: read, written, compared and overridden."""
 
 import difflib
+import functools
 import json
 import pprint
 import textwrap
@@ -10,7 +11,13 @@ from ml_collections import ConfigDict
 
 from nerve_jax.scoring.decide import check_rule
 from nerve_jax.system.errors import InputError, raise_if_any
-from nerve_jax.system.files import Path, read_json, write_whole
+from nerve_jax.system.files import (
+    Path,
+    open_local,
+    open_path,
+    read_json,
+    write_whole,
+)
 
 # What may change from one command to the next in the same folder: which folds it trains,
 # how they and the frames lie on the devices, where the files lie (their content has its
@@ -20,6 +27,13 @@ FREE = (
     *("folds", "folds_together", "data.max_resident_gb"),
     *("data.records_dir", "data.manual_dir", "tuning."),
 )
+
+# Fields that are paths, and how each is opened; "" stands for none.
+PATHS = {
+    "data.records_dir": functools.partial(open_path, plain=True),
+    "data.manual_dir": open_local,
+    "start.workdir": functools.partial(open_path, plain=True),
+}
 
 
 def to_plain(config: ConfigDict) -> dict:
@@ -139,12 +153,13 @@ def load_config(workdir: Path) -> ConfigDict:
     return ConfigDict(to_tuples(content))
 
 
-def check_version(path: Path, content: dict) -> None:
+def check_version(path: Path, content) -> None:
     """Raise `InputError` for a config.json that was written before there were sections."""
-    if not isinstance(content.get("model"), dict):
+    sections = isinstance(content, dict) and isinstance(content.get("model"), dict)
+    if not sections:
         raise InputError(
-            f"{path}: an older version of this code has written that run, and this one "
-            "cannot use it. Check out the commit named in its code.json, or train again "
+            f"{path}: not of a run, or an older version of this code has written it, and "
+            "this one cannot use it. Check out the commit named in its code.json, or train again "
             "in another folder (--workdir)"
         )
 
@@ -189,6 +204,16 @@ def override(
             f"--config.decision.rule={changed.decision.rule} in another folder"
         )
     return changed
+
+
+def open_paths(values: dict) -> dict:
+    """Fields by dotted name, those that are paths made absolute (see `files.open_path`)."""
+    opened = {}
+    for name, value in values.items():
+        if value and name in PATHS:
+            value = str(PATHS[name](value, f"--config.{name}"))
+        opened[name] = value
+    return opened
 
 
 def set_fields(config: ConfigDict, values: dict) -> ConfigDict:

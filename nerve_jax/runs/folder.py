@@ -15,6 +15,8 @@ fold_k/        lock (while a run trains it), split.json (its frames), checkpoint
                decision.json (fitted on the other folds), scores.csv, examples.png
 report.json    scores pooled over all finished folds
 report.html    the same for people
+
+Whose these files are says a marker (see `claims`).
 """
 
 from collections.abc import Sequence
@@ -22,10 +24,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nerve_jax.system import locks
+from nerve_jax.system import claims, locks
 from nerve_jax.system.errors import InputError
 from nerve_jax.system.files import Path, read_json, write_json
 
+# What a run writes there; splits.json may be the user's own, which is kept.
+FILES = (
+    *("config.json", "code.json", "dataset.json", "frames.csv", "metrics.*"),
+    *("decision.json", "report.*", "fold_*", "tensorboard"),
+)
 SEGMENTATION, PRETRAINING = "segmentation", "pretraining"  # what a run learns
 
 
@@ -55,6 +62,31 @@ class Fold(NamedTuple):
     def lock(self) -> Path:
         """What the run that trains it holds."""
         return self.directory / "lock"
+
+
+def check_folder(workdir: Path) -> None:
+    """Check that a run can write into a folder and overwrites nobody's files there.
+
+    Raises:
+      InputError: see `claims.check_folder`.
+    """
+    own = FILES if _is_run(workdir) else ()
+    claims.check_folder(workdir, FILES, flag="--workdir", own=own)
+
+
+def claim(workdir: Path, task: str) -> None:
+    """Make a run's folder if need be, and mark its files as those of a run."""
+    mode = {SEGMENTATION: "train", PRETRAINING: "pretrain"}[task]
+    claims.claim(workdir, mode, FILES, flag="--workdir")
+
+
+def _is_run(workdir: Path) -> bool:
+    """Whether a run is there, by its code.json; its marker may not have been copied."""
+    try:
+        content = read_json(workdir / "code.json")
+    except (OSError, InputError):
+        return False
+    return isinstance(content, dict) and {"nerve_jax", "forced"} <= content.keys()
 
 
 def check_segments(workdir: Path) -> None:

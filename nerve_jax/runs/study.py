@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import optuna
 from optuna.trial import Trial, TrialState
@@ -32,7 +33,8 @@ def open_study(storage: str, workdir: Path) -> optuna.Study:
       InputError: a database that cannot be used.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    url = storage or f"sqlite:///{(workdir / 'study.db').resolve()}"
+    # Quoted, for Optuna takes braces in a URL, and SQLAlchemy a % or ?, for its own.
+    url = storage or f"sqlite:///{quote(str((workdir / 'study.db').resolve()))}"
     for _ in range(OPENING_ATTEMPTS):
         try:
             return optuna.create_study(

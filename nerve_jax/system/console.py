@@ -51,5 +51,8 @@ def say(*lines: str) -> None:
 
 
 def create_console() -> Console:
-    """A rich console for tables and bars: of standard output, silent beyond process 0."""
-    return Console(quiet=not is_first())
+    """A rich console for tables and bars: of standard output, silent beyond process 0.
+
+    It prints text as it is: [brackets] and :colons: of a path are no markup.
+    """
+    return Console(quiet=not is_first(), markup=False, emoji=False)

@@ -12,6 +12,7 @@ import os
 import pathlib
 import threading
 import time
+import unicodedata
 import uuid
 from collections.abc import Sequence
 
@@ -23,12 +24,53 @@ from PIL import Image
 from nerve_jax.system.errors import InputError
 
 LEFTOVER_SECONDS = 3600
+PATTERN = "*?[\\"  # Orbax and tfds glob, and Orbax takes a backslash for a slash
 Path = pathlib.Path | epath.Path  # on a disk, or in a bucket
 
 
-def open_path(text: str) -> Path:
-    """The path that a flag names: on a disk, or in a bucket."""
-    return epath.Path(text) if is_remote(text) else pathlib.Path(text)
+def open_path(text: str, flag: str, *, plain: bool = False) -> Path:
+    """The path that a flag or field names: on a disk, or in a bucket.
+
+    Args:
+      text: as given. On a disk ~ is the user's home and ~NAME another's, and a relative
+        path begins at the current folder; the result is absolute.
+      flag: what named it, for errors.
+      plain: whether a library is to look for files there by a pattern.
+
+    Raises:
+      InputError: no path, one with control characters or bytes that are no UTF-8, the
+        home of nobody, or one that is to be plain and holds a character of patterns.
+    """
+    if not text:
+        raise InputError(f"{flag}: no path given")
+    if any(unicodedata.category(c) in ("Cc", "Cs") for c in text):
+        raise InputError(
+            f"{flag}={show(text)}: a path with characters that cannot be printed; "
+            "rename that folder"
+        )
+    if is_remote(text):
+        path = epath.Path(text)
+    else:
+        expanded = os.path.expanduser(text)
+        if expanded.startswith("~"):
+            raise InputError(
+                f"{flag}={text}: no such home; a folder of that name is ./{text}"
+            )
+        path = pathlib.Path(expanded).absolute()
+    found = "".join(c for c in PATTERN if c in str(path))
+    if plain and found:
+        raise InputError(
+            f"{flag}={path}: the libraries that read and write there take {found} for "
+            "part of a pattern; name a folder without it"
+        )
+    return path
+
+
+def open_local(text: str, flag: str, *, plain: bool = False) -> pathlib.Path:
+    """As `open_path`, of what must be on a disk."""
+    if is_remote(text):
+        raise InputError(f"{flag}={text}: must be on a disk; copy it from the bucket")
+    return open_path(text, flag, plain=plain)
 
 
 def is_remote(path: Path | str) -> bool:

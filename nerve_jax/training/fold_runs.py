@@ -102,7 +102,10 @@ def save(
     place: int,
     due: bool,
 ) -> None:
-    """Save a fold and, where an evaluation is due, score and log it before."""
+    """Save a fold and, where an evaluation is due, score and log it before.
+
+    The first checkpoint of a fold is read back before training goes on.
+    """
     step, scores = int(state.step), {}
     if due:
         scores = task.score(engine.predict, fold_run.fold, step, state.ema_params)
@@ -117,6 +120,8 @@ def save(
         score=scores.get(task.measure),
         progress=Progress(*spent, *log.losses[place].tolist()),
     )
+    if not fold_run.saved:  # nothing has been read from there yet
+        checkpoints.check_saved(fold_run.checkpointer, step, _without_scalars(state))
     fold_run.saved = step
 
 

@@ -51,7 +51,7 @@ def make_begin(
     check_take(take)
     if not workdir:
         return _begin_at_random
-    source = open_path(workdir)
+    source = open_path(workdir, "--config.start.workdir", plain=True)
 
     def begin(fold: Fold, params: Params) -> Params:
         number = processes.share(lambda: choose_fold(source, fold, population))

@@ -277,7 +277,9 @@ def test_a_turned_file_is_read_upright(orientation, kind):
     exif[0x0112] = orientation
     stored = Image.fromarray(WHITE)
     content = encode(stored, kind, exif=exif)
-    upright = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(encode(stored, exif=exif)))))
+    upright = np.asarray(
+        ImageOps.exif_transpose(Image.open(io.BytesIO(encode(stored, exif=exif))))
+    )
     label, grey = read_label(content), read_grey(content)
     np.testing.assert_array_equal(label.mask, upright > 127)
     assert label.orientation == grey.orientation == orientation

@@ -1,0 +1,161 @@
+"""Whose files a folder holds, so that a command overwrites none but those of commands.
+
+Before its first file a command leaves a marker, `.nerve_jax.MODE.json`, which lists what
+the command writes there. What no marker lists is somebody's own. A name that ends with *
+stands for all that begin so; masks/a.png is a file in a folder that is written whole, in
+which nothing else may lie.
+"""
+
+import contextlib
+import tempfile
+from collections.abc import Collection, Iterator
+
+from nerve_jax.system.errors import InputError
+from nerve_jax.system.files import Path, is_remote, read_json, show, write_json
+
+PROGRAM = "nerve_jax"
+NUM_SHOWN = 8
+
+
+def check_folder(
+    folder: Path, names: Collection[str], *, flag: str, own: Collection[str] = ()
+) -> None:
+    """Check that a command can write into a folder; leave nothing there.
+
+    Args:
+      folder: need not be there yet.
+      names: of what the command writes.
+      flag: that named the folder, for errors.
+      own: names that are known to be a command's without a marker.
+
+    Raises:
+      InputError: the folder cannot be written, or holds files of somebody else under
+        these names; lists them.
+    """
+    with _naming(folder, flag):
+        foreign = _find_foreign(folder, names, own)
+        if not (foreign or is_remote(folder)):
+            _probe(folder)
+    if foreign:
+        raise InputError(
+            f"{flag}={folder}: {_list(foreign)} would be overwritten, and no command has "
+            "written them. Name another folder, or move them away"
+        )
+
+
+def check_alone(folder: Path, mode: str, names: Collection[str], *, flag: str) -> None:
+    """`check_folder` of a command that begins in a folder of its own: a new or empty one.
+
+    Hidden files do not count. A folder that the command has begun before may hold other
+    files by now, under other names.
+    """
+    with _naming(folder, flag):
+        begun = (folder / _name_marker(mode)).exists()
+        present = [] if begun else _list_entries(folder)
+    if present:
+        raise InputError(
+            f"{flag}={folder}: {_list(present)} are there, which --mode={mode} has not "
+            "written. Name an empty folder or a new one"
+        )
+    check_folder(folder, names, flag=flag)
+
+
+def claim(folder: Path, mode: str, names: Collection[str], *, flag: str) -> None:
+    """Make a folder if need be, and note in its marker what a command writes there.
+
+    Call `check_folder` first.
+    """
+    with _naming(folder, flag):
+        folder.mkdir(parents=True, exist_ok=True)
+        content = {"program": PROGRAM, "mode": mode, "files": sorted(names)}
+        write_json(folder / _name_marker(mode), content)
+
+
+def remove_own(folder: Path, mode: str) -> None:
+    """Remove the files that the marker of a command lists, such as those of a run before."""
+    owned = _read_marker(folder / _name_marker(mode))
+    for name in _list_present(folder, owned):
+        if name in owned and (folder / name).is_file():
+            (folder / name).unlink()
+
+
+def _find_foreign(
+    folder: Path, names: Collection[str], own: Collection[str]
+) -> list[str]:
+    """Entries under these names that no marker lists.
+
+    Entries are listed before markers are read: another command that has just begun here
+    has left its marker before its files.
+    """
+    present = _list_present(folder, names)
+    owned = {*own}
+    if present:
+        for path in folder.glob(f".{PROGRAM}.*.json"):
+            owned |= _read_marker(path)
+    wanted = [name for name in present if "/" in name or _is_among(name, names)]
+    return [name for name in wanted if not _is_among(name, owned)]
+
+
+def _list_present(folder: Path, names: Collection[str]) -> list[str]:
+    """Entries of a folder, and of those inside it that are written whole."""
+    present = _list_entries(folder)
+    for inside in sorted({name.rpartition("/")[0] for name in names} - {""}):
+        if (folder / inside).is_dir():
+            found = _list_entries(folder / inside)
+            present += [f"{inside}/{name}" for name in found]
+    return present
+
+
+def _list_entries(folder: Path) -> list[str]:
+    """Names of what is in a folder and not hidden; none where there is no folder."""
+    if not folder.exists():
+        return []
+    return sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
+
+
+def _is_among(name: str, names: Collection[str]) -> bool:
+    """Whether a name is listed."""
+    beginnings = tuple(listed[:-1] for listed in names if listed.endswith("*"))
+    return name in names or name.startswith(beginnings)
+
+
+def _name_marker(mode: str) -> str:
+    return f".{PROGRAM}.{mode}.json"
+
+
+def _read_marker(path: Path) -> set[str]:
+    """What a marker lists; nothing where it is none."""
+    try:
+        content = read_json(path)
+    except (FileNotFoundError, InputError):
+        return set()
+    known = isinstance(content, dict) and content.get("program") == PROGRAM
+    return set(map(str, content.get("files", []))) if known else set()
+
+
+def _probe(folder: Path) -> None:
+    """Write a nameless file where a folder is or is to be; raise `OSError` where one can't."""
+    while not folder.exists():
+        folder = folder.parent
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(b"\0")
+        file.flush()
+
+
+def _list(names: Collection[str]) -> str:
+    """Some names, and how many more there are."""
+    shown = ", ".join(show(name) for name in list(names)[:NUM_SHOWN])
+    more = len(names) - NUM_SHOWN
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+@contextlib.contextmanager
+def _naming(folder: Path, flag: str) -> Iterator[None]:
+    """Name the flag where a folder cannot be used."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"{flag}={folder}: cannot be written ({error.strerror or error}). Name a "
+            "folder that can, or make this one so"
+        ) from error
