@@ -15,7 +15,7 @@ from nerve_jax.commands.request import Request
 from nerve_jax.data.measuring import describe, measure
 from nerve_jax.runs.config import flatten, set_fields, to_plain, write_config
 from nerve_jax.system import clusters, devices
-from nerve_jax.system.claims import check_folder, claim
+from nerve_jax.system.claims import check_folder, claim, seal
 from nerve_jax.system.console import say
 from nerve_jax.system.files import Path, write_json
 
@@ -104,6 +104,7 @@ def plan(config: ConfigDict, workdir: Path) -> dict:
     write_json(workdir / "plan.json", content)
     text = f"Planned for {examples.fingerprint} on {device['kind']}.\n\n"
     write_config(workdir / "planned_config.py", planned, text + "\n".join(lines) + "\n")
+    seal(workdir, "plan")
     path = workdir / "planned_config.py"
     say(
         describe(examples.fingerprint, measured, device),

@@ -145,12 +145,20 @@ def predict_folder(
         write_submission(output_dir / "submission.csv", runs, output_dir / "masks")
     if errors:
         write_table(output_dir / "errors.csv", ("file", "error"), errors)
-        listing = list_problems([f"{name}: {error}" for name, error in errors])
-        raise RunError(
-            f"{len(errors)} of {len(paths)} frames could not be read; the others are "
-            f"done:\n{listing}\nListed in {output_dir / 'errors.csv'}"
-        )
+    claims.seal(output_dir, "predict")
+    if errors:
+        raise RunError(_describe_errors(errors, len(paths), output_dir))
     return len(rows)
+
+
+def _describe_errors(
+    errors: list[tuple[str, str]], num_frames: int, output_dir: Path
+) -> str:
+    listing = list_problems([f"{name}: {error}" for name, error in errors])
+    return (
+        f"{len(errors)} of {num_frames} frames could not be read; the others are "
+        f"done:\n{listing}\nListed in {output_dir / 'errors.csv'}"
+    )
 
 
 def check_output(output_dir: Path, input_dir: Path, names: Sequence[str] = ()) -> None:

@@ -158,8 +158,8 @@ def check_version(path: Path, content) -> None:
     sections = isinstance(content, dict) and isinstance(content.get("model"), dict)
     if not sections:
         raise InputError(
-            f"{path}: not of a run, or an older version of this code has written it, and "
-            "this one cannot use it. Check out the commit named in its code.json, or train again "
+            f"{path}: an older version of this code has written that run, and this one "
+            "cannot use it. Check out the commit named in its code.json, or train again "
             "in another folder (--workdir)"
         )
 

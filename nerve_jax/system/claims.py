@@ -1,12 +1,13 @@
 """Whose files a folder holds, so that a command overwrites none but those of commands.
 
 Before its first file a command leaves a marker, `.nerve_jax.MODE.json`, which lists what
-the command writes there. What no marker lists is somebody's own. A name that ends with *
-stands for all that begin so; masks/a.png is a file in a folder that is written whole, in
-which nothing else may lie.
+the command writes there. What no marker lists is somebody's own, and so is a sealed file
+that has been changed since. A name that ends with * stands for all that begin so;
+masks/a.png is a file in a folder that is written whole, in which nothing else may lie.
 """
 
 import contextlib
+import hashlib
 import tempfile
 from collections.abc import Collection, Iterator
 
@@ -38,8 +39,9 @@ def check_folder(
             _probe(folder)
     if foreign:
         raise InputError(
-            f"{flag}={folder}: {_list(foreign)} would be overwritten, and no command has "
-            "written them. Name another folder, or move them away"
+            f"{flag}={folder}: would overwrite {_list(foreign)}, which no command has "
+            "written, or somebody has changed since. Name another folder, or move them "
+            "away"
         )
 
 
@@ -54,7 +56,7 @@ def check_alone(folder: Path, mode: str, names: Collection[str], *, flag: str) -
         present = [] if begun else _list_entries(folder)
     if present:
         raise InputError(
-            f"{flag}={folder}: {_list(present)} are there, which --mode={mode} has not "
+            f"{flag}={folder}: holds {_list(present)}, which --mode={mode} has not "
             "written. Name an empty folder or a new one"
         )
     check_folder(folder, names, flag=flag)
@@ -67,8 +69,13 @@ def claim(folder: Path, mode: str, names: Collection[str], *, flag: str) -> None
     """
     with _naming(folder, flag):
         folder.mkdir(parents=True, exist_ok=True)
-        content = {"program": PROGRAM, "mode": mode, "files": sorted(names)}
-        write_json(folder / _name_marker(mode), content)
+        _write_marker(folder, mode, dict.fromkeys(names, ""))
+
+
+def seal(folder: Path, mode: str) -> None:
+    """Note in a marker what its files hold, so that changes by hand are seen later."""
+    owned = _read_marker(folder / _name_marker(mode))
+    _write_marker(folder, mode, {name: _digest(folder / name) for name in owned})
 
 
 def remove_own(folder: Path, mode: str) -> None:
@@ -88,22 +95,28 @@ def _find_foreign(
     has left its marker before its files.
     """
     present = _list_present(folder, names)
-    owned = {*own}
+    owned = dict.fromkeys(own, "")
     if present:
         for path in folder.glob(f".{PROGRAM}.*.json"):
             owned |= _read_marker(path)
     wanted = [name for name in present if "/" in name or _is_among(name, names)]
-    return [name for name in wanted if not _is_among(name, owned)]
+    return [
+        name
+        for name in wanted
+        if not _is_among(name, owned)
+        or (owned.get(name) and owned[name] != _digest(folder / name))
+    ]
 
 
 def _list_present(folder: Path, names: Collection[str]) -> list[str]:
     """Entries of a folder, and of those inside it that are written whole."""
     present = _list_entries(folder)
-    for inside in sorted({name.rpartition("/")[0] for name in names} - {""}):
+    insides = {name.partition("/")[0] for name in names if name.count("/") == 1}
+    for inside in insides & set(present):  # so none is outside, whatever a marker says
         if (folder / inside).is_dir():
             found = _list_entries(folder / inside)
             present += [f"{inside}/{name}" for name in found]
-    return present
+    return sorted(present)
 
 
 def _list_entries(folder: Path) -> list[str]:
@@ -123,14 +136,27 @@ def _name_marker(mode: str) -> str:
     return f".{PROGRAM}.{mode}.json"
 
 
-def _read_marker(path: Path) -> set[str]:
-    """What a marker lists; nothing where it is none."""
+def _write_marker(folder: Path, mode: str, files: dict[str, str]) -> None:
+    content = {"program": PROGRAM, "mode": mode, "files": dict(sorted(files.items()))}
+    write_json(folder / _name_marker(mode), content)
+
+
+def _read_marker(path: Path) -> dict[str, str]:
+    """What a marker lists, and the digest of what is sealed; nothing where it is none."""
     try:
         content = read_json(path)
     except (FileNotFoundError, InputError):
-        return set()
+        return {}
     known = isinstance(content, dict) and content.get("program") == PROGRAM
-    return set(map(str, content.get("files", []))) if known else set()
+    files = content.get("files") if known else None
+    return files if isinstance(files, dict) else {}
+
+
+def _digest(path: Path) -> str:
+    """Hash of a file, 16 hex digits; "" where there is none."""
+    if not path.is_file():
+        return ""
+    return hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
 
 
 def _probe(folder: Path) -> None:

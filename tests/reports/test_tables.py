@@ -47,3 +47,9 @@ def test_the_table_shows_each_score_beside_its_baseline(capsys):
 def test_a_score_over_no_frames_is_a_dash(capsys):
     tables.print_scores(scores_of(COUNTS[1:2]), title="empty")
     assert "–" in capsys.readouterr().out
+
+
+def test_a_title_is_printed_as_it_is(capsys):
+    title = "[bold]x[/bold] [1] [/] :smile:"
+    tables.print_scores(scores_of(COUNTS), title=title)
+    assert title in capsys.readouterr().out

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 
 from nerve_jax.runs import checkpoints
+from nerve_jax.system import files
 from nerve_jax.system.errors import RunError
 
 
 def tree(value):
-    return {"ema_params": {"w": jnp.full(3, value)}, "step": jnp.int32(value)}
+    step = 0 if np.isnan(value) else value
+    return {"ema_params": {"w": jnp.full(3, value)}, "step": jnp.int32(step)}
 
 
 def save_all(directory, dices):
@@ -83,6 +85,45 @@ def test_parameters_of_another_model_are_refused(tmp_path, options):
 def test_a_folder_without_checkpoints_is_named(tmp_path):
     with pytest.raises(RunError, match="no checkpoint there"):
         load(tmp_path)
+
+
+# All that `files.open_path` lets through.
+ODD_NAMES = (
+    *("with space", "trailing ", " a", "a,b", "x]", "{1,2}", "~", "~x", "naïve-神経"),
+    *("%41", "#a", "-dash", "--x", "a'b", 'a"b', "a:b", "a;b", "$HOME", "a|b", "a=b"),
+    *("@x", "a&b", "!a", "a.b", "…", "x" * 200),
+)
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_checkpoints_come_back_whatever_their_folder_is_called(tmp_path, name):
+    folder = files.open_path(f"{tmp_path}/{name}/fold_0", "--workdir", plain=True)
+    save_all(folder / "checkpoints", [0.5, 0.4])
+    with checkpoints.open_checkpoints(folder / "checkpoints") as checkpointer:
+        state, _ = checkpoints.restore_latest(checkpointer, tree(0.0))
+        checkpoints.check_saved(checkpointer, 2, state)
+    assert int(state["step"]) == 2
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("name", ["a[1]b", "a\\b"])  # refused where flags are read
+def test_a_checkpoint_that_cannot_be_read_back_is_seen_at_once(tmp_path, name):
+    with checkpoints.open_checkpoints(tmp_path / name) as checkpointer:
+        progress = checkpoints.Progress()
+        checkpoints.save(checkpointer, 1, tree(1.0), score=0.5, progress=progress)
+        with pytest.raises(RunError, match=r"/1: the first .* does not read back"):
+            checkpoints.check_saved(checkpointer, 1, tree(1.0))
+
+
+def test_a_checkpoint_that_reads_back_as_something_else_is_seen(tmp_path):
+    with checkpoints.open_checkpoints(tmp_path / "c") as checkpointer:
+        progress = checkpoints.Progress()
+        checkpoints.save(
+            checkpointer, 1, tree(float("nan")), score=0.5, progress=progress
+        )
+        checkpoints.check_saved(checkpointer, 1, tree(float("nan")))
+        with pytest.raises(RunError, match="differs"):
+            checkpoints.check_saved(checkpointer, 1, tree(2.0))
 
 
 SHAPES = jax.eval_shape(lambda: tree(0.0))

@@ -7,9 +7,11 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from nerve_jax.system import files
+from nerve_jax.system.errors import InputError
 
 
 def test_json_has_null_for_what_is_no_number(tmp_path):
@@ -87,3 +89,39 @@ def test_a_killed_writer_leaves_whole_files(tmp_path):
         os.utime(path, (0, 0))
     files.remove_leftovers(tmp_path)
     assert not list(tmp_path.glob(".*"))
+
+
+def test_a_path_is_absolute_and_a_tilde_is_a_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    for text, path in {
+        "runs/a": tmp_path / "runs" / "a",
+        "~/runs/a": tmp_path / "home" / "runs" / "a",
+        "~": tmp_path / "home",
+        "./~": tmp_path / "~",
+        "a~b": tmp_path / "a~b",
+        "/x/y": Path("/x/y"),
+        ".": tmp_path,
+    }.items():
+        assert files.open_path(text, "--workdir") == path
+    assert str(files.open_path("gs://b/~/a", "--workdir")) == "gs://b/~/a"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "~nobody-of-that-name/a", "a\nb", "a\tb", "a\x1b[31m", "a\udc80"]
+)
+def test_what_is_no_path_is_refused_by_flag(text):
+    with pytest.raises(InputError, match="^--input"):
+        files.open_path(text, "--input")
+
+
+@pytest.mark.parametrize("text", ["a[1]", "[", "a*", "a?b", "a\\b", "a[1]/b"])
+def test_patterns_are_refused_only_where_a_library_takes_them(text):
+    assert files.open_path(text, "--input").is_absolute()
+    with pytest.raises(InputError, match="^--workdir=.*pattern"):
+        files.open_path(text, "--workdir", plain=True)
+
+
+def test_what_must_be_on_a_disk_is_in_no_bucket():
+    with pytest.raises(InputError, match="^--output=gs://b: must be on a disk"):
+        files.open_local("gs://b", "--output")
