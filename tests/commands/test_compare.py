@@ -3,7 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from nerve_jax.commands.compare import compare
+from nerve_jax.commands.compare import compare, run
+from nerve_jax.commands.request import Request
 from nerve_jax.runs.score_table import write_scores
 from nerve_jax.scoring.scores import Scored
 from nerve_jax.system.errors import InputError
@@ -116,3 +117,9 @@ def test_measures_that_one_of_the_runs_lacks_are_left_out(tmp_path):
     content = compare(ours, theirs, tmp_path / "out")
     assert "hd95_px" not in content["by_score"]
     assert content["by_score"]["iou"]["difference"] > 0
+
+
+def test_a_comma_in_a_path_is_explained():
+    request = Request("compare", workdirs=("a", "1", "b"), workdir="c")
+    with pytest.raises(InputError, match="names 3 folders.*comma goes into quotes"):
+        run(request)

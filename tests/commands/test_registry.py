@@ -4,8 +4,9 @@ import pytest
 
 import main
 from configs import unet
-from nerve_jax.commands.registry import COMMANDS, check_flags, note_flag
+from nerve_jax.commands.registry import COMMANDS, check_flags, note_flag, open_fields
 from nerve_jax.commands.request import Request
+from nerve_jax.runs.config import flatten
 from nerve_jax.system.errors import InputError
 
 
@@ -115,3 +116,61 @@ def test_an_error_of_the_system_names_the_flag_of_its_folder(file, flags):
     note_flag(error, request)
     notes = [f"The folder is that of {flag}" for flag in flags]
     assert getattr(error, "__notes__", []) == notes
+
+
+PATH_FIELDS = ("data.records_dir", "data.manual_dir", "start.workdir")
+
+
+def test_fields_that_are_paths_become_absolute_however_they_were_set(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    config = unet.get_config()
+    config.data.manual_dir, config.start.workdir = "~/data", "runs/a"
+    overrides = {"data.manual_dir": "~/data", "seed": 3}
+    opened = open_fields(request_for("train", config=config, overrides=overrides))
+    assert opened.config.data.manual_dir == str(tmp_path / "home" / "data")
+    assert opened.config.start.workdir == str(tmp_path / "runs" / "a")
+    assert opened.config.data.records_dir == ""
+    assert opened.overrides == {
+        "data.manual_dir": str(tmp_path / "home/data"),
+        "seed": 3,
+    }
+    again = open_fields(opened)  # the same command from elsewhere is the same run
+    assert flatten(again.config.to_dict()) == flatten(opened.config.to_dict())
+
+
+def test_every_field_with_the_name_of_a_folder_is_among_the_paths():
+    names = flatten(unet.get_config().to_dict())
+    folders = [n for n in names if n.endswith(("_dir", "workdir", "_path", "_file"))]
+    assert sorted(folders) == sorted(PATH_FIELDS)
+
+
+@pytest.mark.parametrize("name", PATH_FIELDS)
+def test_a_field_that_is_no_path_is_named(name):
+    config = unet.get_config()
+    config.update_from_flattened_dict({name: "a\nb"})
+    with pytest.raises(InputError, match=f"--config.{name}=a"):
+        open_fields(request_for("train", config=config))
+
+
+def test_flags_that_are_paths_are_opened_and_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    request = request_for(
+        "predict", workdir="~/w", workdirs=("~/a,1", "~/b"), input="~/i", output="~/o"
+    )
+    assert request.folder == request.local_folder == tmp_path / "w"
+    assert request.folders == (tmp_path / "a,1", tmp_path / "b")
+    assert request.input_folder == tmp_path / "i"
+    assert request.output_folder == tmp_path / "o"
+    with pytest.raises(InputError, match="^--workdir=.*pattern"):
+        _ = request_for("train", workdir="a[1]").folder
+    with pytest.raises(InputError, match="^--output=gs://b"):
+        _ = request_for("predict", output="gs://b").output_folder
+
+
+def test_a_configuration_is_found_from_the_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert main.find_config("~/mine.py") == str(tmp_path / "mine.py")
+    assert main.find_config("unet").endswith("configs/unet.py")

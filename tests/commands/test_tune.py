@@ -172,6 +172,14 @@ def test_a_study_is_of_the_same_folds_throughout(
         tune.tune(config, tmp_path / "study")
 
 
+@pytest.mark.parametrize("name", ["a{1,2}", "%41", "#a", "a b", "ä'\"", "a:b@c"])
+def test_a_study_is_found_again_whatever_its_folder_is_called(tmp_path, name):
+    (tmp_path / name).mkdir()
+    tune.open_study("", tmp_path / name).ask()
+    assert len(tune.open_study("", tmp_path / name).trials) == 1
+    assert (tmp_path / name / "study.db").exists()
+
+
 def test_trials_that_others_are_at_are_named(tune_config, tmp_path, capsys):
     study = tune.open_study("", tmp_path)
     study.tell(study.ask(), 0.5)

@@ -306,6 +306,27 @@ def test_a_resumed_fold_equals_the_uninterrupted_one_bit_for_bit(tmp_path):
     assert_same_trees(whole.states, resumed.states)
 
 
+def test_the_first_checkpoint_of_a_fold_is_read_back_and_no_other(
+    tmp_path, monkeypatch
+):
+    read, check = [], checkpoints.check_saved
+
+    def note(checkpointer, step, state):
+        read.append(step)
+        check(checkpointer, step, state)
+
+    monkeypatch.setattr(checkpoints, "check_saved", note)
+    with pytest.raises(KeyboardInterrupt):
+        train_to_the_end(tmp_path, setup(), stop_after=2)
+    train_to_the_end(tmp_path, setup())  # from a checkpoint that it reads anyway
+    assert read == [3]
+
+
+def test_training_ends_at_a_first_checkpoint_that_does_not_read_back(tmp_path):
+    with pytest.raises(RunError, match=r"/3: the first checkpoint .* not read back"):
+        train_to_the_end(tmp_path / "a[1]", setup())
+
+
 def test_a_finished_fold_leaves_what_the_task_exports_and_a_summary(tmp_path):
     done = train_to_the_end(tmp_path, setup())
     fold = fold_of(tmp_path, 3)
