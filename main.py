@@ -5,6 +5,7 @@ import re
 import sys
 import warnings
 from pathlib import Path
+from traceback import extract_tb
 
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -38,6 +39,9 @@ FLAGS = {
         "process_id", -1, "Number of this process, from 0."
     ),
 }
+
+CONFIG_FLAG = re.compile("--?config=")
+FIELD_FLAG = re.compile(r"--?(?:no)?config\.([\w.]+)")
 
 
 def find_config(value: str) -> str:
@@ -73,7 +77,7 @@ def parse(argv: list[str]) -> list[str]:
     from nerve_jax.runs.config import check_names
     from nerve_jax.system.errors import InputError, explain
 
-    argv = _join_pairs(argv)
+    argv = _keep_last(_join_pairs(argv))
     if {"--help", "-help", "-h", "--helpshort", "--helpfull"} & set(argv):
         print(show_help(argv))
         sys.exit(0)
@@ -82,32 +86,91 @@ def parse(argv: list[str]) -> list[str]:
         for arg in argv
     ]
     sys.argv = argv  # ml_collections looks there for overrides
+    file = "".join(re.sub("--?config=", "", a) for a in argv if CONFIG_FLAG.match(a))
     try:
-        fields = (re.match(r"--?(?:no)?config\.([\w.]+)", arg) for arg in argv)
-        check_names([found[1] for found in fields if found], _load_reference())
+        fields = [match[1] for arg in argv if (match := FIELD_FLAG.match(arg))]
+        _check_config(file, fields)
+        check_names(fields)
         left = flags.FLAGS(argv)
         if left[1:]:
             raise InputError(f"what is {left[1]!r}? Flags begin with --")
-        if CONFIG.value is not None:
-            CONFIG.value.to_dict()  # a file that did not load raises when it is used
-    except (flags.Error, InputError) as error:
-        sys.exit(explain(InputError(str(error).strip())))
+        if file and not hasattr(
+            CONFIG.value, "to_dict"
+        ):  # or raises why it did not load
+            raise InputError(
+                f"{file}: get_config() must return a ConfigDict of ml_collections, not "
+                f"{type(CONFIG.value).__name__}"
+            )
+    except InputError as error:
+        sys.exit(explain(error))
     except Exception as error:  # noqa: BLE001  # a configuration may raise anything
-        text = f"the configuration cannot be loaded ({type(error).__name__}: {error})"
-        sys.exit(explain(InputError(text)))
+        text = str(error).strip()
+        if not isinstance(error, flags.Error):
+            text = f"{file}: cannot be loaded ({type(error).__name__}: {text})"
+        sys.exit(explain(InputError(_find_line(error, file) or text)))
     return left
 
 
 def _join_pairs(argv: list[str]) -> list[str]:
-    """`--config unet` as `--config=unet`, and --mode likewise."""
+    """`--config unet` as `--config=unet`; likewise --mode and fields."""
     text = "\0".join(argv)
-    return re.sub("(?<=\0)(--?(?:config|mode))\0(?=[^-])", r"\1=", text).split("\0")
+    pair = "(?<=\0)(--?(?:config[\\w.]*|mode))\0(?!-(?![\\d.]))"
+    return re.sub(pair, r"\1=", text).split("\0")
 
 
-def _load_reference():
-    from configs import unet
+def _keep_last(argv: list[str]) -> list[str]:
+    """Drop a configuration or field that is given again later; --config goes first.
 
-    return unet.get_config()
+    Other flags replace what was given before by themselves, but ml_collections joins
+    tuples.
+    """
+    last = {
+        re.sub("^--?(no)?", "", arg).partition("=")[0]: arg
+        for arg in argv
+        if CONFIG_FLAG.match(arg) or FIELD_FLAG.match(arg)
+    }
+    others = [a for a in argv if not (CONFIG_FLAG.match(a) or FIELD_FLAG.match(a))]
+    config = [last.pop("config")] if "config" in last else []
+    return [*others[:1], *config, *last.values(), *others[1:]]
+
+
+def _check_config(file: str, fields: list[str]) -> None:
+    """Raise `InputError` for a --config that is no file of Python, or none for fields."""
+    from nerve_jax.system.errors import InputError
+
+    if fields and not file:
+        raise InputError(
+            f"--config.{fields[0]}: a field is set on a configuration, so name one too, "
+            "--config=unet. Where --workdir names a trained run, all other fields are "
+            "the run's"
+        )
+    if file.endswith(".json"):
+        raise InputError(
+            f"--config={file}: a configuration is a Python file with get_config(). To "
+            "use the run in that folder, name it with --workdir and leave --config out; "
+            "to train again, name the file that the run was trained with"
+        )
+    if file and not Path(file.partition(":")[0]).is_file():
+        shipped = sorted(p.stem for p in Path(configs.__file__).parent.glob("[!_]*.py"))
+        raise InputError(
+            f"--config={file}: No such file; those that come with the code are "
+            f"{', '.join(shipped)}"
+        )
+
+
+def _find_line(error: BaseException, file: str) -> str:
+    """What a configuration file raised, with its line; "" where it raised nothing."""
+    path = Path(file.partition(":")[0]).absolute()
+    found: BaseException | None = error
+    while found is not None:
+        places = [(f.filename, f.lineno) for f in extract_tb(found.__traceback__)]
+        if isinstance(found, SyntaxError):
+            places.append((found.filename or "", found.lineno))
+        lines = [line for name, line in places if Path(name).absolute() == path]
+        if lines:
+            return f"{file}, line {lines[-1]}: {type(found).__name__}: {found}"
+        found = found.__cause__ or found.__context__
+    return ""
 
 
 def main(argv: list[str]) -> None:
@@ -129,11 +192,12 @@ def main(argv: list[str]) -> None:
         named = values["workdir"] or (f"runs/{Path(file).stem}" if file else "")
         request = Request(
             config=config,
+            config_file=file,
             overrides=config_flags.get_override_values(flag) if config else {},
             **values | {"workdir": named, "workdirs": tuple(values["workdirs"])},
         )
         given = {name for name, holder in _get_flags().items() if holder.present}
-        registry.run(request, given, _load_reference())
+        registry.run(request, given)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001
         processes.leave(error)
 

@@ -12,7 +12,10 @@ from ml_collections import ConfigDict
 
 
 def get_config() -> ConfigDict:
-    """Every hyperparameter once, with its unit; most sections are a function's arguments."""
+    """Every hyperparameter once, with its unit; most sections are a function's arguments.
+
+    What each may be is in nerve_jax/runs/fields.py.
+    """
     config = ConfigDict()
     config.seed = 0
 

@@ -46,10 +46,12 @@ def run(request: Request) -> None:
     other = request.config and request.config.data.name != trained.data.name
     if other and "data.name" not in overrides:
         say(f"{workdir} has its own data set, {trained.data.name}: that one is scored")
-    evaluate(workdir, overrides, request.split)
+    evaluate(workdir, overrides, request.split, trained)
 
 
-def evaluate(workdir: Path, overrides: dict, split: str) -> dict:
+def evaluate(
+    workdir: Path, overrides: dict, split: str, trained: ConfigDict | None = None
+) -> dict:
     """Score a labelled split; each frame only by folds that were not trained on it.
 
     A fold counts as trained on a frame when it was trained on one of the same pixels,
@@ -63,6 +65,7 @@ def evaluate(workdir: Path, overrides: dict, split: str) -> dict:
         `DATA_FIELDS`, to score another data set, and those of "decision". A threshold
         alone asks for the plain decision.
       split: "train" or "test".
+      trained: the run's configuration; None reads it.
 
     Returns:
       The content of evaluation.json, with `flip_gain` and `ensemble_gain` where mirror
@@ -74,7 +77,7 @@ def evaluate(workdir: Path, overrides: dict, split: str) -> dict:
         or another's files under these names.
     """
     processes.share(lambda: check_folder(workdir, FILES, flag="--workdir"))
-    trained = load_config(workdir)
+    trained = load_config(workdir) if trained is None else trained
     config = override(trained, overrides, (*DATA_FIELDS, "decision."), workdir)
     members = load_members(workdir)
     population = find_people(

@@ -16,7 +16,7 @@ from nerve_jax.runs.folder import Fold
 from nerve_jax.system import locks, processes, signals
 from nerve_jax.system.console import say
 from nerve_jax.system.errors import InputError
-from nerve_jax.system.files import Path
+from nerve_jax.system.files import Path, read_json
 from nerve_jax.system.processes import StopPoint
 from nerve_jax.training.engine import Engine
 from nerve_jax.training.loop import Steps, train_folds
@@ -50,14 +50,15 @@ def prepare(
         files under the names of a run.
     """
     examples, groups = population.examples, population.groups
+    check_dealt(config, workdir)
     plain = to_plain(config)
     folder.check_folder(workdir)
-    forced = identity.check_run(workdir, plain, examples, task=task, force=force)
+    notes = identity.check_run(workdir, plain, examples, task=task, force=force)
     folder.claim(workdir, task)
     dealt_splits = _split(config, workdir, population, np.flatnonzero(dealt))
     splits = [change_split(split) for split in dealt_splits]
     folder.check_splits(workdir, splits)
-    identity.save_run(workdir, plain, examples, groups, task=task, forced=forced)
+    identity.save_run(workdir, plain, examples, groups, task=task, notes=notes)
     for number in config.folds:
         folder.save_split(workdir, number, splits[number])
     return splits
@@ -175,9 +176,12 @@ def _split(
     )
     if found and len(splits) != config.num_folds:
         say(f"{path} has {len(splits)} folds and is honoured, whatever num_folds says")
-    wrong = [fold for fold in config.folds if not 0 <= fold < len(splits)]
-    if wrong:
-        raise InputError(
-            f"folds={config.folds}: there are folds 0 to {len(splits) - 1}"
-        )
     return splits
+
+
+def check_dealt(config: ConfigDict, workdir: Path) -> None:
+    """Raise `InputError` for a fold that is not dealt, or will not be: see `_split`."""
+    path = workdir / "splits.json"
+    count = len(read_json(path)) if path.exists() else config.num_folds
+    if max(config.folds) >= count:
+        raise InputError(f"folds={config.folds}: there are folds 0 to {count - 1}")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+from ml_collections import ConfigDict
 from rich.progress import track
 
 from nerve_jax.commands import setup
@@ -49,6 +50,7 @@ def run(request: Request) -> None:
         request.input_folder,
         request.output_folder,
         submission=request.submission,
+        trained=trained,
     )
 
 
@@ -59,17 +61,19 @@ def predict(
     output_dir: Path,
     *,
     submission: bool,
+    trained: ConfigDict | None = None,
 ) -> int:
     """Segment a folder of frames with the average of all finished folds.
 
-    `overrides` may set fields of "decision" again. See `predict_folder` for what is
-    written and raised.
+    `overrides` may set fields of "decision" again; `trained` is the run's configuration,
+    None to read it. See `predict_folder` for what is written and raised.
 
     Returns:
       How many frames were done.
     """
     check_output(output_dir, input_dir)  # before anything is loaded
-    config = override(load_config(workdir), overrides, ("decision.",), workdir)
+    trained = load_config(workdir) if trained is None else trained
+    config = override(trained, overrides, ("decision.",), workdir)
     members = list(load_members(workdir).values())
     if not config.decision.ensemble:
         members = members[:1]

@@ -4,8 +4,6 @@ import dataclasses
 import os
 import pathlib
 
-from ml_collections import ConfigDict
-
 from nerve_jax.commands import audit, compare, evaluate, plan, predict, pretrain, train
 from nerve_jax.commands.request import Command, Request
 from nerve_jax.runs.config import PATHS, check_fields, flatten, open_paths, set_fields
@@ -76,16 +74,16 @@ COMMANDS = {
 }
 
 
-def run(request: Request, given: set[str], reference: ConfigDict) -> None:
+def run(request: Request, given: set[str]) -> None:
     """Run a command.
 
     Args:
       request: the command line.
       given: names of the flags that were on it.
-      reference: a configuration that has every field.
 
     Raises:
-      InputError: a flag is missing or does not fit, or a field is unknown.
+      InputError: a flag is missing or does not fit, a field is unknown or has a value
+        that it cannot have.
       RunError: the command could not be finished.
     """
     if request.mode not in COMMANDS:
@@ -93,8 +91,8 @@ def run(request: Request, given: set[str], reference: ConfigDict) -> None:
     command = COMMANDS[request.mode]
     check_flags(request, command, given)
     if request.config is not None:
-        check_fields(request.config, reference)
-        request = open_fields(request)
+        config = check_fields(request.config, request.config_file)
+        request = open_fields(dataclasses.replace(request, config=config))
     connected = command.together and processes.connect(
         request.coordinator, request.num_processes, request.process_id
     )

@@ -16,6 +16,7 @@ class Request:
     Attributes:
       mode: a key of `COMMANDS`.
       config: None without --config.
+      config_file: that --config names; "" without.
       overrides: fields given by --config.name=, by dotted name.
       workdir: folder of the run; "" where none was named.
       workdirs: of two runs to compare.
@@ -32,6 +33,7 @@ class Request:
 
     mode: str
     config: ConfigDict | None = None
+    config_file: str = ""
     overrides: dict = field(default_factory=dict)
     workdir: str = ""
     workdirs: tuple[str, ...] = ()

@@ -10,10 +10,10 @@ from nerve_jax.data.loading import load_all_frames, load_split
 from nerve_jax.data.population import Population
 from nerve_jax.data.resize import check_image_size
 from nerve_jax.model.unet import create_model
-from nerve_jax.scoring.decide import check_rule
+from nerve_jax.runs.config import check_values, flatten
 from nerve_jax.scoring.predictor import average, create_predictor
 from nerve_jax.system import devices
-from nerve_jax.system.errors import InputError, check_at_least
+from nerve_jax.system.errors import InputError
 from nerve_jax.training.augment import make_augment
 from nerve_jax.training.engine import Engine
 from nerve_jax.training.feed import Feed, create_feed
@@ -23,7 +23,7 @@ from nerve_jax.training.scalars import fill_in, read_scalars
 from nerve_jax.training.segmentation import Segmentation
 from nerve_jax.training.step import make_train_step
 from nerve_jax.training.task import Task
-from nerve_jax.training.transfer import check_take, make_begin
+from nerve_jax.training.transfer import make_begin
 
 
 def load_frames(config: ConfigDict, split: str) -> Examples:
@@ -162,11 +162,9 @@ def prepare_devices(
 
 def check_config(config: ConfigDict, mesh) -> None:
     """Raise `InputError` for what cannot be trained with."""
+    check_values(flatten(config.to_dict()), "the configuration cannot be trained with")
     devices.check_batch_size(mesh, config.batch_size, config.accumulate_steps)
-    check_at_least(1, eval_every_steps=config.eval_every_steps)
-    check_at_least(0, seed=config.seed, steps_per_call=config.steps_per_call)
     check_image_size(tuple(config.data.image_size))
-    check_rule(config.decision.rule)
     if not config.folds:
         raise InputError('folds=(): name at least one, e.g. --config.folds="(0,)"')
     if len(set(config.folds)) < len(config.folds):
@@ -190,7 +188,6 @@ def _check_sections(config: ConfigDict) -> None:
     make_loss(**config.loss)
     make_augment(**config.augment)
     _prepare_optimizer(config)(**config.optimizer)
-    check_take(config.start.take)
 
 
 def check_mixing(config: ConfigDict, mesh) -> None:

@@ -10,7 +10,8 @@ from ml_collections import ConfigDict
 from optuna.trial import BaseTrial
 
 from nerve_jax.runs.config import flatten, is_among
-from nerve_jax.runs.config import suggest as suggest_name
+from nerve_jax.runs.fields import find_problem
+from nerve_jax.runs.fields import suggest as suggest_name
 from nerve_jax.system.errors import raise_if_any
 
 # Trials share frames, folds, devices and the steps at which they are held against each
@@ -30,7 +31,8 @@ def check_space(space: dict, config: ConfigDict) -> None:
       config: of a training.
 
     Raises:
-      InputError: lists all that cannot be tried.
+      InputError: lists all that cannot be tried, such as ends and choices out of the
+        range of their field.
     """
     known = flatten(config.to_dict())
     problems = [] if space else ["it names no field"]
@@ -40,7 +42,7 @@ def check_space(space: dict, config: ConfigDict) -> None:
         elif is_among(name, SHARED):
             problem = "all trials share it"
         else:
-            problem = _find_problem(entry, known[name])
+            problem = _find_problem(name, entry, known[name])
         problems += [f"{name} = {entry}: {problem}"] if problem else []
     raise_if_any(
         problems,
@@ -49,22 +51,25 @@ def check_space(space: dict, config: ConfigDict) -> None:
     )
 
 
-def _find_problem(entry, value) -> str:
+def _find_problem(name: str, entry, value) -> str:
     """What is wrong with a range of a field that has some value; "" if nothing is."""
     if not isinstance(entry, tuple | list) or len(entry) < 2 or entry[0] not in KINDS:
         return f"not (kind, low, high); kinds are {', '.join(KINDS)}"
     kind, *values = entry
+    problems = ((end, find_problem(name, end, value)) for end in values)
+    wrong = next((f"{end!r} {problem}" for end, problem in problems if problem), "")
     if kind == "choice":
-        kinds = {type(choice) for choice in values} - {type(value)}
-        return f"choices must be {type(value).__name__}" if kinds else ""
+        return wrong
     wanted = int if kind == "int" else float
     if type(value) is not wanted:
         return f"{kind!r} is for {wanted.__name__}, and the field is {value!r}"
     if len(values) != 2 or any(type(x) not in (int, wanted) for x in values):
         return f"low and high must be {wanted.__name__}"
     if not values[0] < values[1]:
-        return "low must be below high"
-    return "its logarithm wants low above 0" if kind == "log" and values[0] <= 0 else ""
+        return wrong or "low must be below high"
+    if kind == "log" and values[0] <= 0:
+        return "its logarithm wants low above 0"
+    return wrong
 
 
 def suggest(trial: BaseTrial, space: dict[str, tuple]) -> dict:

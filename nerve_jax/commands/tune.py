@@ -20,13 +20,20 @@ from ml_collections import ConfigDict
 from optuna.trial import Trial, TrialState
 
 from nerve_jax.commands import setup
+from nerve_jax.commands.folds import check_dealt
 from nerve_jax.commands.request import Request
 from nerve_jax.commands.space import check_space, suggest
 from nerve_jax.commands.train import train_and_report
 from nerve_jax.data.population import Population, check_labelled, find_people
 from nerve_jax.model.unet import Params
 from nerve_jax.reports import study as study_page
-from nerve_jax.runs.config import flatten, set_fields, to_plain, write_config
+from nerve_jax.runs.config import (
+    flatten,
+    set_fields,
+    to_plain,
+    to_tuples,
+    write_config,
+)
 from nerve_jax.runs.folder import Fold
 from nerve_jax.runs.study import (
     check_done,
@@ -103,12 +110,13 @@ def tune(config: ConfigDict, workdir: Path) -> None:
     """
     check_folder(workdir, FILES, flag="--workdir")
     tuning = config.tuning
-    space = flatten(tuning.space.to_dict())
+    space = flatten(to_tuples(tuning.space.to_dict()))
     check_space(space, config)
     mesh = devices.create_mesh(config.folds_together)
     _check(config, mesh)
     examples = setup.load_frames(config, "train")
     check_labelled(examples)
+    check_dealt(config, workdir)
     claim(workdir, "tune", FILES, flag="--workdir")
     study = open_study(tuning.storage, workdir)
     check_study(study, to_plain(config), examples.fingerprint, workdir)

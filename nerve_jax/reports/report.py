@@ -151,15 +151,15 @@ def _find_torn(
 def _describe_folds(workdir: Path, folds: list[int]) -> dict:
     """Scores of each finished fold, over them, and the time they took."""
     tables = _list_tables(workdir, folds)
-    summaries = [read_json(path.parent / "summary.json") for path in tables]
+    summaries = [read_json(path.parent / folder.SUMMARY) for path in tables]
     rows = [
         {
-            "fold": int(path.parent.name.removeprefix("fold_")),
+            "fold": fold,
             **summarise(read_scores([path])),
             "decision": read_json(path.parent / "decision.json"),
             **summary,
         }
-        for path, summary in zip(tables, summaries, strict=True)
+        for fold, path, summary in zip(folds, tables, summaries, strict=True)
     ]
     train_seconds = sum(s["train_seconds"] for s in summaries)
     num_images = sum(s["num_train_steps"] * s["batch_size"] for s in summaries)

@@ -1,15 +1,15 @@
 """Configurations as files and dictionaries: read, written, compared and overridden."""
 
-import difflib
 import functools
 import json
 import pprint
 import textwrap
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ml_collections import ConfigDict
 
-from nerve_jax.scoring.decide import check_rule
+from nerve_jax.runs.fields import conform, find_problem, suggest
 from nerve_jax.system.errors import InputError, raise_if_any
 from nerve_jax.system.files import (
     Path,
@@ -19,14 +19,29 @@ from nerve_jax.system.files import (
     write_whole,
 )
 
+# Where files lie, and how frames lie in memory: the content of files has a fingerprint.
+PLACES = ("data.records_dir", "data.manual_dir", "data.max_resident_gb")
 # What may change from one command to the next in the same folder: which folds it trains,
-# how they and the frames lie on the devices, where the files lie (their content has its
-# own fingerprint), and what training does not read. A name that ends with a dot stands
-# for a whole section.
-FREE = (
-    *("folds", "folds_together", "data.max_resident_gb"),
-    *("data.records_dir", "data.manual_dir", "tuning."),
-)
+# how they lie on the devices, and what training does not read. A name that ends with a
+# dot stands for a whole section.
+FREE = ("folds", "folds_together", "decision.ensemble", "tuning.", *PLACES)
+# What changes the weights by no more than rounding: how many steps and frames one call
+# of a compiled program takes, and at which steps it is left for an evaluation.
+ROUNDING = ("eval_every_steps", "steps_per_call", "accumulate_steps")
+
+
+def load_reference() -> ConfigDict:
+    """The configuration that has every field once, `configs/unet.py`."""
+    from configs import unet
+
+    return unet.get_config()
+
+
+@functools.cache
+def read_reference() -> Mapping[str, Any]:
+    """The fields of the reference and their values, by dotted name."""
+    return flatten(load_reference().to_dict())
+
 
 # Fields that are paths, and how each is opened; "" stands for none.
 PATHS = {
@@ -68,60 +83,95 @@ def is_among(name: str, fields: Sequence[str]) -> bool:
     )
 
 
-def list_differences(before: dict, now: dict, leave_out: Sequence[str]) -> list[str]:
-    """Say of every field that differs, by dotted name, what it was and is."""
+def find_differences(
+    before: dict, now: dict, leave_out: Sequence[str]
+) -> dict[str, tuple]:
+    """What every field that differs was and is, by dotted name; "not there" if absent."""
     before, now, absent = flatten(before), flatten(now), "not there"
-    return [
-        f"{name}: {before.get(name, absent)} before, {now.get(name, absent)} now"
+    return {
+        name: (before.get(name, absent), now.get(name, absent))
         for name in sorted(before.keys() | now.keys())
         if not is_among(name, leave_out) and before.get(name) != now.get(name)
-    ]
+    }
 
 
-def check_names(names: Sequence[str], reference: ConfigDict) -> None:
+def show_differences(found: Mapping[str, tuple]) -> list[str]:
+    """What `find_differences` found, a line for each field."""
+    return [f"{name}: {was} before, {now} now" for name, (was, now) in found.items()]
+
+
+def check_names(names: Sequence[str]) -> None:
     """Raise `InputError` for the first dotted name that is no field, with a right one."""
-    known = flatten(reference.to_dict())
+    known = read_reference()
     for name in names:
-        if any(field.startswith(f"{name}.") for field in known):
-            raise InputError(f"--config.{name} is a section: set one of its fields")
+        inside = [field for field in known if field.startswith(f"{name}.")]
+        if inside:
+            raise InputError(
+                f"--config.{name} is a section: set one of its fields, such as {inside[0]}"
+            )
         if name not in known:
             raise InputError(f"--config.{name} is not a field{suggest(name, known)}")
 
 
-def check_fields(config: ConfigDict, reference: ConfigDict) -> None:
-    """Check that a configuration has the fields of another one, and no others.
-
-    What is searched (`tuning.space`) is not compared.
+def check_values(values: Mapping[str, Any], heading: str) -> None:
+    """Check values of fields, by dotted name, for their types and ranges.
 
     Raises:
-      InputError: lists fields that are missing and fields that are unknown, these with
-        the nearest right name.
+      InputError: lists, below a heading, those that a field cannot have.
     """
-    known, given = (flatten(c.to_dict()).keys() for c in (reference, config))
-    known, given = (
-        {name for name in names if not name.startswith("tuning.space")}
-        for names in (known, given)
-    )
-    problems = [
-        f"{name} is not a field{suggest(name, known)}" for name in given - known
-    ]
-    problems += [f"{name} is missing" for name in known - given]
     raise_if_any(
-        sorted(problems),
-        "the configuration does not fit this code",
-        "Write the fields as configs/unet.py has them.",
+        _list_problems(values),
+        heading,
+        "Each must be as configs/unet.py and nerve_jax/runs/fields.py say.",
     )
 
 
-def suggest(name: str, known: Collection[str]) -> str:
-    """A clause that names the right field nearest to a wrong one; "" if none is near."""
-    leaf = name.rpartition(".")[2]
-    by_leaf = {field.rpartition(".")[2]: field for field in sorted(known)}
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
-    near = near or [
-        by_leaf[found] for found in difflib.get_close_matches(leaf, by_leaf, n=1)
+def _list_problems(values: Mapping[str, Any]) -> list[str]:
+    """What is wrong with values of fields; unknown names are left to `check_names`."""
+    reference, problems = read_reference(), []
+    for name, value in values.items():
+        problem = ""
+        if name in reference:
+            problem = find_problem(name, value, reference[name])
+        elif any(field.startswith(f"{name}.") for field in reference):
+            problem = "must be a section"
+        problems += [f"{name}={value!r} {problem}"] if problem else []
+    return problems
+
+
+def check_fields(config: ConfigDict, file: str = "") -> ConfigDict:
+    """Check that a configuration has every field, no others, and right values.
+
+    Args:
+      config: what is searched (`tuning.space`) is not looked at.
+      file: that it comes from, to be named; "" where it is from none.
+
+    Returns:
+      A copy with every value in the type of its field: tuples for lists, floats for ints.
+
+    Raises:
+      InputError: lists fields that are missing, those that are unknown, these with the
+        nearest right name, and those with a value that they cannot have.
+    """
+    known, given = read_reference(), flatten(config.to_dict())
+    space = {name for name in given if name.startswith("tuning.space.")}
+    problems = [
+        f"{name} is not a field{suggest(name, known)}"
+        for name in given.keys() - known.keys() - space
     ]
-    return f"; did you mean {near[0]}?" if near else ""
+    problems += [f"{name} is missing" for name in known.keys() - given.keys()]
+    raise_if_any(
+        sorted(problems) + _list_problems(given),
+        f"the configuration{' ' * bool(file)}{file} does not fit this code",
+        "Write the fields as configs/unet.py has them, within the ranges of "
+        "nerve_jax/runs/fields.py.",
+    )
+    checked = load_reference()
+    checked.update_from_flattened_dict(
+        {name: conform(given[name], value) for name, value in known.items()}
+    )
+    checked.tuning.space = config.tuning.get("space", ConfigDict())
+    return checked
 
 
 def write_config(path: Path, config: ConfigDict, text: str) -> None:
@@ -138,9 +188,12 @@ def write_config(path: Path, config: ConfigDict, text: str) -> None:
 def load_config(workdir: Path) -> ConfigDict:
     """Read the config.json of a run.
 
+    A field that the run is older than has the value of the reference, but for those of
+    the section "model", where the defaults of `create_model` are what older runs had.
+
     Raises:
       InputError: there is none, so nothing was trained there; or an older version of the
-        code has written it.
+        code has written it; or it was changed and holds what a field cannot be.
     """
     path = workdir / "config.json"
     if not path.exists():
@@ -150,13 +203,26 @@ def load_config(workdir: Path) -> ConfigDict:
         )
     content = read_json(path)
     check_version(path, content)
-    return ConfigDict(to_tuples(content))
+    problems = _list_problems(flatten(content))
+    raise_if_any(problems, f"{path} was changed", "Set these as the run had them.")
+    content = to_tuples(content)
+    filled = _fill_in(content, load_reference().to_dict())
+    return ConfigDict(filled | {"model": content["model"]})
 
 
-def check_version(path: Path, content) -> None:
+def _fill_in(content: dict, reference: dict) -> dict:
+    """A nested dictionary with what a reference has and it lacks."""
+    filled = reference | content
+    for name, value in content.items():
+        if isinstance(value, dict) and isinstance(reference.get(name), dict):
+            filled[name] = _fill_in(value, reference[name])
+    return filled
+
+
+def check_version(path: Path, content: Any) -> None:
     """Raise `InputError` for a config.json that was written before there were sections."""
-    sections = isinstance(content, dict) and isinstance(content.get("model"), dict)
-    if not sections:
+    model = content.get("model") if isinstance(content, dict) else None
+    if not isinstance(model, dict) or "widths" not in model:
         raise InputError(
             f"{path}: an older version of this code has written that run, and this one "
             "cannot use it. Check out the commit named in its code.json, or train again "
@@ -172,31 +238,31 @@ def override(
     Args:
       config: of the run.
       overrides: values by dotted name. A threshold alone asks for the plain decision.
-      fields: those that may be set, as `is_among` takes them; besides `FREE`.
+      fields: those that may be set, as `is_among` takes them.
       workdir: of the run.
 
     Raises:
-      InputError: lists those that may not; or a fitted decision is asked for and the run
-        has none.
+      InputError: lists those that may not, or values that a field cannot have; or a
+        fitted decision is asked for and the run has none.
     """
-    changed = config.copy_and_resolve_references()
+    check_values(overrides, "these fields cannot be set so")
     before = flatten(config.to_dict())
     wrong = [
-        f"--config.{name}={value}"
+        f"--config.{name}={value}: {before.get(name)} in the run"
         for name, value in overrides.items()
-        if not is_among(name, (*fields, *FREE)) and before.get(name) != value
+        if not is_among(name, fields) and before.get(name) != value
     ]
     raise_if_any(
         wrong,
-        f"{workdir} was trained with another configuration than",
-        "Only these can be set again: "
+        f"{workdir} is trained, and these fields cannot be set again",
+        "Leave them out. Only these can be set: "
         + ", ".join(name for name in before if is_among(name, fields)),
     )
-    set_again = {n: v for n, v in overrides.items() if is_among(n, fields)}
-    changed.update_from_flattened_dict(set_again)
+    changed = set_fields(
+        config, {n: v for n, v in overrides.items() if is_among(n, fields)}
+    )
     if "decision.threshold" in overrides and "decision.rule" not in overrides:
         changed.decision.rule = "threshold"
-    check_rule(changed.decision.rule)
     if changed.decision.rule not in ("threshold", config.decision.rule):
         raise InputError(
             f"{workdir} was trained with --config.decision.rule={config.decision.rule} "

@@ -19,6 +19,7 @@ report.html    the same for people
 Whose these files are says a marker (see `claims`).
 """
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -33,6 +34,7 @@ FILES = (
     *("config.json", "code.json", "dataset.json", "frames.csv", "metrics.*"),
     *("decision.json", "report.*", "fold_*", "tensorboard"),
 )
+SUMMARY = "summary.json"  # a fold that has it is finished
 SEGMENTATION, PRETRAINING = "segmentation", "pretraining"  # what a run learns
 
 
@@ -57,6 +59,11 @@ class Fold(NamedTuple):
     def checkpoints(self) -> Path:
         """Where its checkpoints are."""
         return self.directory / "checkpoints"
+
+    @property
+    def summary(self) -> Path:
+        """The file that says that it is finished."""
+        return self.directory / SUMMARY
 
     @property
     def lock(self) -> Path:
@@ -100,11 +107,10 @@ def check_segments(workdir: Path) -> None:
 
 def check_splits(workdir: Path, splits: list[dict[str, list[str]]]) -> None:
     """Check that no fold that was begun has other frames now (see `save_split`)."""
-    for path in workdir.glob("fold_*/split.json"):
-        number = path.parent.name.removeprefix("fold_")
-        if number.isdecimal() and is_begun(workdir, path.parent.name):
-            known = int(number) < len(splits)
-            save_split(workdir, int(number), splits[int(number)] if known else {})
+    for number in find_folds(workdir, "split.json"):
+        if is_begun(workdir, f"fold_{number}"):
+            known = number < len(splits)
+            save_split(workdir, number, splits[number] if known else {})
 
 
 def save_split(workdir: Path, fold: int, split: dict[str, list[str]]) -> None:
@@ -147,10 +153,16 @@ def check_reported(paths: Sequence[Path]) -> None:
         )
 
 
+def find_folds(workdir: Path, name: str) -> list[int]:
+    """Numbers of the folds in whose folders there is a file of that name, in order."""
+    paths = workdir.glob(f"fold_*/{name}")
+    found = (re.fullmatch("fold_(0|[1-9][0-9]*)", path.parent.name) for path in paths)
+    return sorted(int(match[1]) for match in found if match)
+
+
 def finished_folds(workdir: Path) -> list[int]:
     """Numbers of the folds that are trained and scored."""
-    names = [path.parent.name for path in workdir.glob("fold_*/summary.json")]
-    return sorted(int(name[5:]) for name in names if name[5:].isdecimal())
+    return find_folds(workdir, SUMMARY)
 
 
 def load_split(workdir: Path, fold: int) -> dict[str, list[str]]:

@@ -1,5 +1,7 @@
 """The trained weights of a run's finished folds."""
 
+from collections.abc import Callable
+
 import jax
 
 from nerve_jax.model.unet import create_model
@@ -16,7 +18,7 @@ def load_members(workdir: Path) -> dict[int, dict[str, jax.Array]]:
     Raises:
       InputError: no fold is finished there.
     """
-    load_config(workdir)
+    init = _load_init(workdir)
     folder.check_segments(workdir)
     same = devices.replicated(devices.create_local_mesh())
     folds = folder.finished_folds(workdir)
@@ -24,12 +26,20 @@ def load_members(workdir: Path) -> dict[int, dict[str, jax.Array]]:
         raise InputError(
             f"{workdir}: no fold is trained to its end there; run --mode=train first"
         )
-    return {fold: load_member(workdir, fold, same) for fold in folds}
+    return {fold: _load(workdir, fold, init, same) for fold in folds}
 
 
 def load_member(workdir: Path, fold: int, sharding) -> dict[str, jax.Array]:
     """Load the last averaged parameters of one fold, laid on devices as `sharding` says."""
-    _, init = create_model(**load_config(workdir).model)
+    return _load(workdir, fold, _load_init(workdir), sharding)
+
+
+def _load_init(workdir: Path) -> Callable:
+    """`init` of a run's model, which says the shapes of its parameters."""
+    return create_model(**load_config(workdir).model)[1]
+
+
+def _load(workdir: Path, fold: int, init: Callable, sharding) -> dict[str, jax.Array]:
     shapes = jax.eval_shape(init, jax.random.key(0))
     return checkpoints.load_average(
         folder.fold_dir(workdir, fold) / "checkpoints",

@@ -12,16 +12,14 @@ from urllib.parse import quote
 import optuna
 from optuna.trial import Trial, TrialState
 
-from nerve_jax.runs.config import list_differences
+from nerve_jax.runs.config import PLACES, find_differences, show_differences
+from nerve_jax.runs.identity import find_harmless
 from nerve_jax.system import environment, locks
 from nerve_jax.system.console import say
 from nerve_jax.system.errors import InputError, RunError, first_line, raise_if_any
 
 # What may differ when a study goes on.
-FREE = (
-    *("data.max_resident_gb", "data.records_dir", "data.manual_dir"),
-    *("tuning.num_trials", "tuning.storage"),
-)
+FREE = (*PLACES, "tuning.num_trials", "tuning.storage")
 OPENING_ATTEMPTS, OPENING_SECONDS = 4, 0.5  # of a database
 UNPRUNED_TRIALS = 4  # before any is held against the median of the others
 
@@ -95,8 +93,14 @@ def check_study(
     with locks.hold(workdir / "study.lock", wait=True):
         if "of" not in study.user_attrs:
             study.set_user_attr("of", now)
+    found = find_differences(study.user_attrs["of"], now, FREE)
+    code = {name: values for name, values in found.items() if name.startswith("code.")}
+    noted = {name: code[name] for name in find_harmless(code)}
+    if noted:
+        say(f"trials differ in rounding: {'; '.join(show_differences(noted))}")
+    changing = {name: found[name] for name in found if name not in noted}
     raise_if_any(
-        list_differences(study.user_attrs["of"], now, FREE),
+        show_differences(changing),
         f"the study {study.study_name} is of another configuration, data set or code",
         "Name another folder (--workdir) or set these back.",
     )

@@ -217,9 +217,3 @@ def rule_from_json(content: dict) -> Rule:
         outline and Outline(**outline),
         presence and Presence(**presence),
     )
-
-
-def check_rule(name: str) -> None:
-    """Raise `InputError` unless masks may be decided in a way of that name."""
-    if name not in KINDS:
-        raise InputError(f"decision.rule={name!r} is not one of: {', '.join(KINDS)}")

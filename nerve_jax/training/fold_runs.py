@@ -133,8 +133,13 @@ def finish(
     log: RunLog,
     num_train_steps: int,
 ) -> None:
-    """Write what a fold leaves; summary.json last, for it says that the fold is finished."""
+    """Write what a fold leaves; summary.json last, for it says that the fold is finished.
+
+    A fold that was finished before, and waited for others, is left as it is.
+    """
     fold = fold_run.fold
+    if processes.share(fold.summary.exists):
+        return
     arrays = task.export(engine.predict, fold, params)
     _check_lock(fold)
     if not is_first():
@@ -151,7 +156,7 @@ def finish(
         "best_step": best_step,
         f"{task.measure}_of_best_step_selected_on_these_frames": best_score,
     }
-    write_json(fold.directory / "summary.json", summary)
+    write_json(fold.summary, summary)
 
 
 def _check_lock(fold: Fold) -> None:

@@ -15,7 +15,6 @@ from nerve_jax.scoring.decide import (
     Outline,
     Presence,
     Rule,
-    check_rule,
     expect_dice,
     expect_nested_dice,
     rule_from_json,
@@ -164,5 +163,3 @@ def test_rules_are_written_and_read_back():
         assert rule_from_json(content | {"tried": []}) == rule
     with pytest.raises(InputError, match="older version"):
         rule_from_json({"rule": "expected_dice", "temperature": 1.0})
-    with pytest.raises(InputError, match="fitted, threshold"):
-        check_rule("best")
