@@ -191,7 +191,7 @@ def save_run(
     groups: list[str],
     *,
     task: str = SEGMENTATION,
-    notes: Notes = Notes(),
+    notes: Notes | None = None,
 ) -> None:
     """Write config.json, code.json, dataset.json and frames.csv.
 
@@ -201,7 +201,7 @@ def save_run(
     for folder in (workdir, *workdir.glob("fold_*")):
         remove_leftovers(folder)
     write_json(workdir / "config.json", config)
-    _save_code(workdir, config["folds"], notes)
+    _save_code(workdir, config["folds"], notes or Notes())
     columns = (examples.frames, examples.subjects, groups)
     marks = (examples.labelled.astype(int), examples.presence.astype(int))
     write_table(
