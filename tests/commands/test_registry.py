@@ -1,4 +1,7 @@
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +11,8 @@ from nerve_jax.commands.registry import COMMANDS, check_flags, note_flag, open_f
 from nerve_jax.commands.request import Request
 from nerve_jax.runs.config import flatten
 from nerve_jax.system.errors import InputError
+
+REPO = Path(__file__).parents[2]
 
 
 def request_for(mode, **fields):
@@ -81,6 +86,85 @@ def test_a_file_of_ones_own_goes_before_a_shipped_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "unet").write_text("")
     assert main.find_config("unet") == "unet"
+
+
+@pytest.mark.parametrize(
+    ("words", "kept"),
+    [
+        ("--config=a --config.folds=(0,) --config.folds=(1,)", "--config=a --config.folds=(1,)"),
+        ("--config=a --config.folds (0,) --config.folds=(1,)", "--config=a --config.folds=(1,)"),
+        ("--config=a -config.seed=1 --config.seed -1", "--config=a --config.seed=-1"),
+        ("--config.seed=1 --config=a --config=b", "--config=b --config.seed=1"),
+        (
+            "--config=a --config.data.clean_train --noconfig.data.clean_train",
+            "--config=a --noconfig.data.clean_train",
+        ),
+        (
+            "--config=a --config.data.clean_train --force",
+            "--config=a --config.data.clean_train --force",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_given_again_replaces_what_was_given(words, kept):
+    argv = main._keep_last(main._join_pairs(["main.py", *words.split()]))
+    assert argv[0] == "main.py"
+    assert argv[1:] == kept.split()
+
+
+BROKEN = {
+    "raise KeyError('x')": "line 3: KeyError: 'x'",
+    "raise TypeError('x')": "line 3: TypeError: x",
+    "raise ValueError('x')": "line 3: ValueError: x",
+    "open('/nowhere/x')": "line 3: FileNotFoundError: ",
+    "c = unet.get_config(); c.seed = 'x'": "line 3: TypeError: .*'seed'",
+    "return unet.get_config().sed": "line 3: AttributeError: .*sed",
+    "return 1 +": "line 3: SyntaxError",
+    "return dict(seed=1)": "must return a ConfigDict of ml_collections, not dict",
+    "pass": "must return a ConfigDict of ml_collections, not NoneType",
+    "c = unet.get_config(); c.folds = (0.5,); return c": r"folds=\(0.5,\) must be a tuple",
+}
+
+
+@pytest.mark.parametrize("line", BROKEN)
+def test_a_configuration_that_does_not_load_is_named_with_its_line(tmp_path, line):
+    path = tmp_path / "mine.py"
+    path.write_text(f"from configs import unet\ndef get_config():\n    {line}\n")
+    said = run_main(f"--config={path}", f"--workdir={tmp_path / 'run'}")
+    assert re.search(rf"{path}\b[\s\S]*{BROKEN[line]}", said)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--config=runs/a/config.json", "is a Python file .* name it with --workdir"),
+        ("--config=nowhere", "No such file; those that come with the code are accurate"),
+        ("--config.seed=1", "--config.seed: .* name one too, --config=unet"),
+        ("--mode=evaluate --config.decision.threshold=2", "name one too, --config=unet"),
+        ("--config=unet --config.seed=99999999999", "seed=99999999999 must be at least 0"),
+        ("--config=unet --config.folds=(0,) --config.folds=(0.5,)", r"folds=\(0.5,\) must"),
+        ("--config=unet --config.data_dir=x", "did you mean data.records_dir"),
+        (
+            "--mode=evaluate --config=unet --config.decision.threshold=nan",
+            "decision.threshold=nan must be at least 0 and at most 1",
+        ),
+    ],
+)  # fmt: skip
+def test_a_flag_that_does_not_fit_is_named_with_its_mend(tmp_path, words, message):
+    said = run_main(*words.split(), f"--workdir={tmp_path / 'run'}")
+    assert re.search(message, said.replace("\n", " "))
+    assert not (tmp_path / "run").exists()
+
+
+def run_main(*words):
+    """What a refused command says."""
+    command = [sys.executable, "main.py", *words]
+    done = subprocess.run(
+        command, cwd=REPO, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    return done.stderr
 
 
 def test_a_name_may_stand_after_a_space():

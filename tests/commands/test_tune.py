@@ -116,6 +116,31 @@ def test_a_study_is_trained_scored_shown_and_its_best_is_a_configuration(
         tune.tune(changed, workdir)
 
 
+def test_a_study_of_folds_that_are_not_dealt_leaves_nothing(tune_config, tmp_path):
+    with pytest.raises(InputError, match="there are folds 0 to 1"):
+        tune.tune(tune_config(folds=(0, 2)), tmp_path / "study")
+    assert not (tmp_path / "study").exists()
+
+
+@pytest.mark.parametrize(("place", "refused"), [(0, True), (1, True), (2, False)])
+def test_a_study_goes_on_with_patches_of_packages(
+    no_engine, tune_config, tmp_path, monkeypatch, place, refused
+):
+    monkeypatch.setattr(tune, "train_and_report", lambda *_, **__: {"dice": 0.5})
+    monkeypatch.setattr(tune.study_page, "write_page", lambda *_: None)
+    tune.tune(tune_config(**{"tuning.num_trials": 1}), tmp_path)
+    before = trials.environment.describe_code()
+    now = ".".join([*before["jax"].split(".")[:place], "99"])
+    code = before | {"jax": now}
+    monkeypatch.setattr(trials.environment, "describe_code", lambda: code)
+    if refused:
+        with pytest.raises(InputError, match="code.jax: "):
+            tune.tune(tune_config(**{"tuning.num_trials": 2}), tmp_path)
+    else:
+        tune.tune(tune_config(**{"tuning.num_trials": 2}), tmp_path)
+        assert len(trials_of(tmp_path)) == 2
+
+
 def test_the_same_seed_tries_the_same_values_however_often_it_was_stopped(
     no_engine, tune_config, tmp_path, monkeypatch
 ):

@@ -42,6 +42,64 @@ def test_a_run_of_an_older_version_is_named(tmp_path):
         config.load_config(tmp_path)
 
 
+@pytest.mark.parametrize("content", ["[1, 2]", "3", '"text"', '{"model": {}}'])
+def test_what_is_no_configuration_of_a_run_is_named(tmp_path, content):
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(InputError, match="config.json: an older version of this code"):
+        config.load_config(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("batch_size", "eight"),
+        ("data", 3),
+        ("data.phantom", [1]),
+        ("model.widths", 8),
+        ("decision.test_flips", "False"),
+    ],
+)
+def test_a_configuration_that_was_changed_by_hand_is_named(tmp_path, name, value):
+    content = config.to_plain(unet.get_config())
+    *sections, leaf = name.split(".")
+    place = content
+    for section in sections:
+        place = place[section]
+    place[leaf] = value
+    write_json(tmp_path / "config.json", content)
+    with pytest.raises(InputError, match=rf"config.json was changed[\s\S]*- {name}="):
+        config.load_config(tmp_path)
+
+
+@pytest.mark.parametrize("name", sorted(config.read_reference()))
+def test_a_field_that_a_run_is_older_than_is_filled_in(tmp_path, name):
+    """As the reference has it, but options of the model as `create_model` does."""
+    content = config.to_plain(unet.get_config())
+    *sections, leaf = name.split(".")
+    place = content
+    for section in sections:
+        place = place[section]
+    del place[leaf]
+    write_json(tmp_path / "config.json", content)
+    if name == "model.widths":
+        with pytest.raises(InputError, match="older version"):
+            config.load_config(tmp_path)
+        return
+    found = config.flatten(config.load_config(tmp_path).to_dict())
+    reference = dict(config.read_reference())
+    if name.startswith("model."):
+        del reference[name]
+    assert found == reference
+
+
+def test_a_section_that_a_run_is_older_than_is_filled_in(tmp_path):
+    content = config.to_plain(unet.get_config())
+    del content["decision"], content["data"]["phantom"]
+    write_json(tmp_path / "config.json", content)
+    found = config.flatten(config.load_config(tmp_path).to_dict())
+    assert found == config.read_reference()
+
+
 @pytest.mark.parametrize(
     ("name", "right"),
     [

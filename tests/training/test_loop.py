@@ -1,5 +1,6 @@
 import contextlib
 import functools
+import json
 import shutil
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -364,6 +365,18 @@ def test_a_fold_that_was_saved_later_waits_for_the_others(tmp_path):
     assert read_rows(whole.log) == sorted(
         read_rows(resumed.log), key=lambda row: (row["step"], row["fold"])
     )
+
+
+def test_a_finished_fold_that_waits_for_another_is_left_as_it_is(tmp_path):
+    two = setup(num_devices=2, num_folds=2)
+    train_to_the_end(tmp_path, two, folds=(0, 1))
+    done, other = (fold_of(tmp_path, number) for number in (0, 1))
+    other.summary.unlink()
+    shutil.rmtree(other.checkpoints / "8")
+    done.summary.write_text("as it was")
+    train_to_the_end(tmp_path, two, folds=(0, 1))
+    assert done.summary.read_text() == "as it was"
+    assert json.loads(other.summary.read_text())["num_train_steps"] == 8
 
 
 @pytest.mark.parametrize("folds", [(3,), (0, 1)])
