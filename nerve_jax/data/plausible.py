@@ -16,7 +16,10 @@ from nerve_jax.data.resize import resize_image
 
 LARGE_SHARE = 0.5  # of a frame; no nerve covers so much
 NARROW_RANGE = 16  # of 256 greys
-MIN_PEOPLE, FEW_PEOPLE = 6, 12  # below the first nothing is said of the fit of masks
+MIN_PEOPLE, FEW_PEOPLE = (
+    6,
+    12,
+)  # of fewer than the first, the fit of masks is not judged
 MIN_FIT = 0.6  # 0.5 is chance
 FRAMES_TRIED, OTHERS_TRIED = 300, 4
 NUM_FOLDS = 5

@@ -40,13 +40,10 @@ def test_nothing_is_said_of_frames_with_their_own_masks():
     assert measure_fit(examples) == (pytest.approx(1, abs=0.1), 12)
 
 
-@pytest.mark.parametrize("how", ["of other frames", "turned"])
-def test_outlines_along_nothing_are_found(how):
+def test_masks_of_other_frames_are_found():
     examples = people(16)
-    masks = examples.masks
-    order = np.random.default_rng(1).permutation(len(masks))
-    wrong = masks[order] if how == "of other frames" else masks[:, ::-1, ::-1].copy()
-    found = find_implausible(with_masks(examples, wrong))
+    order = np.random.default_rng(1).permutation(len(examples))
+    found = find_implausible(with_masks(examples, examples.masks[order]))
     assert len(found) == 1
     assert "outlines lie along nothing" in found[0]
     assert "16 people" in found[0]

@@ -9,7 +9,6 @@ import pytest
 from PIL import Image, ImageOps
 
 from nerve_jax.data.frames import (
-    count_pages,
     find_bits,
     read_brightest,
     read_grey,
@@ -170,16 +169,6 @@ def test_white_of_any_depth_becomes_255(bits):
 def test_the_range_of_8_bit_frames_is_known():
     assert read_brightest(encode(GREY)) == 0
     assert read_grey(encode(GREY)).brightest == 0
-
-
-def test_each_page_of_a_tiff_is_read():
-    pages = [Image.fromarray(np.full((4, 5), 50 * i, np.uint8)) for i in range(3)]
-    content = encode(pages[0], "TIFF", save_all=True, append_images=pages[1:])
-    assert count_pages(content) == 3
-    assert [int(read_image(content, page=i).max()) for i in range(3)] == [0, 50, 100]
-    assert count_pages(encode(GREY)) == 1
-    with pytest.raises(ValueError, match="cannot be decoded"):
-        read_image(content, page=3)
 
 
 RED, GREEN = np.zeros((2, *MASK.shape, 3), np.uint8)
