@@ -347,3 +347,5 @@ def test_kaggle_counts_and_refuses_what_it_does_not_read(kaggle_dir):
         path.unlink()
     notes = list_plainly(kaggle_dir, "kaggle").notes
     assert notes == ["no *_mask files in train/: frames are unlabelled"]
+    shutil.rmtree(kaggle_dir / "test")
+    assert list_plainly(kaggle_dir, "kaggle").notes[0] == "no test/*.tif"

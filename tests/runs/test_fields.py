@@ -19,7 +19,7 @@ from nerve_jax.runs.config import (
     override,
     read_reference,
 )
-from nerve_jax.scoring.decide import KINDS
+from nerve_jax.scoring.decide import KINDS as DECISIONS
 from nerve_jax.system.errors import InputError
 from nerve_jax.training.losses import LOSSES
 from nerve_jax.training.transfer import TAKES
@@ -79,7 +79,7 @@ def test_choices_are_those_of_the_code():
         "model.compute_dtype": tuple(COMPUTE_DTYPES),
         "start.take": tuple(TAKES),
         "loss.name": tuple(LOSSES),
-        "decision.rule": KINDS,
+        "decision.rule": DECISIONS,
     }
 
 

@@ -42,7 +42,8 @@ def list_kaggle(manual_dir: Path) -> Listing:
     ]
     splits = {"train": frames, "test": unlabelled}
     listing.splits = {split: listed for split, listed in splits.items() if listed}
-    if not any(f.mask for f in frames):
+    listing.notes += [f"no {s}/*.tif" for s in splits if s not in listing.splits]
+    if frames and not any(f.mask for f in frames):
         listing.notes.append("no *_mask files in train/: frames are unlabelled")
     return listing
 

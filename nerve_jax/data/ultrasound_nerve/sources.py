@@ -195,6 +195,8 @@ def describe(listing: Listing) -> list[str]:
     frames = [f for split in listing.splits.values() for f in split]
     masks = sum(f.mask is not None for f in frames)
     read = f"read {count_of(len(frames) + masks, 'file')} ({masks} of them masks)"
+    if len(listing.splits) > 1:
+        read += f" for splits {', '.join(listing.splits)}"
     left_out = describe_left_out(listing.left_out)
     return ["; ".join(filter(None, [read, left_out])), *listing.notes]
 
