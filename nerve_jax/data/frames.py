@@ -190,8 +190,8 @@ def _open(content: bytes) -> Image.Image:
         raise ValueError("16-bit colour; save it as 16-bit grey or 8-bit colour")
     if image.mode.startswith("I") and "transparency" in image.info:
         raise ValueError("one of its 16-bit greys means transparent; save it without")
-    eight_bit = image.format == "TIFF" and image.mode in ("L", "P")
-    if eight_bit and SIGNED in image.tag_v2.get(SAMPLE_FORMAT, ()):
+    tags = image.tag_v2 if image.format == "TIFF" else {}
+    if image.mode in ("L", "P") and SIGNED in tags.get(SAMPLE_FORMAT, ()):
         raise ValueError("signed 8-bit values; save it without sign, from 0 to 255")
     return image
 

@@ -147,15 +147,17 @@ def _find_value(values: np.ndarray, picture: Picture):
             return values == value, str(value), False
     if values.dtype == np.uint8 and _is_certain(values, found, picture.kind):
         return values > 127, "255", True
-    text = f"mask values {_list(found)}; not [0, 1] or [0, 255]: "
     if len(found) > VALUES_SHOWN:
         raise ValueError(
-            text
-            + "a mask softened by resizing or lossy compression, or no mask. Resize "
-            "masks by nearest neighbour and save them as PNG; or cut them: 255 where "
-            "above 127, else 0"
+            f"mask values {found[0]} to {found[-1]}; not [0, 1] or [0, 255]: a mask "
+            "softened by resizing or lossy compression, or no mask. Resize masks by "
+            "nearest neighbour and save them as PNG; or cut them: 255 where above 127, "
+            "else 0"
         )
-    raise ValueError(text + "save the nerve's value as 255 and all others as 0")
+    raise ValueError(
+        f"mask values {_list(found)}; not [0, 1] or [0, 255]: save the nerve's value as "
+        "255 and all others as 0"
+    )
 
 
 def _is_certain(values: np.ndarray, found: list, kind: str) -> bool:

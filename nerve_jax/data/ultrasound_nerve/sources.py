@@ -32,7 +32,6 @@ from nerve_jax.data.frames import (
 )
 from nerve_jax.data.labels import Label, read_label, turn_with_frame
 from nerve_jax.data.listing import count_of, describe_left_out
-from nerve_jax.system.console import say
 from nerve_jax.system.errors import InputError, raise_if_any
 from nerve_jax.system.files import show
 
@@ -122,9 +121,8 @@ class SourceFrame:
         """
         stored = self.read_stored()
         image = to_8_bit(stored.grey.values, bits)
-        return image, np.zeros(
-            image.shape, bool
-        ) if stored.mask is None else stored.mask
+        empty = np.zeros(image.shape, bool)
+        return image, empty if stored.mask is None else stored.mask
 
     def read_stored(self) -> "Stored":
         """Read both files; see `read` for errors."""
@@ -201,15 +199,24 @@ def describe(listing: Listing) -> list[str]:
     return ["; ".join(filter(None, [read, left_out])), *listing.notes]
 
 
-def check_frames(splits: Splits, problems: Sequence[str] = ()) -> int:
-    """Decode every frame and mask, and say what they have in common.
+class Checked(NamedTuple):
+    """What all frames of a data set have in common.
+
+    Attributes:
+      bits: how many 16-bit frames use: see `find_bits`.
+      remarks: what a user should know at every load.
+    """
+
+    bits: int
+    remarks: list[str]
+
+
+def check_frames(splits: Splits, problems: Sequence[str] = ()) -> Checked:
+    """Decode every frame and mask.
 
     Args:
       splits: the frames.
       problems: what was already found wrong with their names.
-
-    Returns:
-      How many bits 16-bit frames use: see `find_bits`.
 
     Raises:
       InputError: one, that names everything that is wrong.
@@ -217,19 +224,15 @@ def check_frames(splits: Splits, problems: Sequence[str] = ()) -> int:
     frames = [f for split in splits.values() for f in split]
     with concurrent.futures.ThreadPoolExecutor(FILES_AT_A_TIME) as pool:
         found = list(pool.map(_look_at, frames))
-    wrong = [
-        *problems,
-        *(f.problem for f in found if f.problem),
-        *_compare_marks(found),
-    ]
+    wrong = [f.problem for f in found if f.problem]
+    wrong = [*problems, *wrong, *_compare_marks(found)]
     raise_if_any(wrong, "frames cannot be used", "Nothing was written.")
     bits = find_bits(max((f.brightest for f in found), default=0))
-    if bits < 16:
-        say(describe_bits(bits))
-    num_cut = sum(f.is_cut for f in found)
-    if num_cut:
-        say(f"{num_cut} masks hold values near 0 and 255 as well: cut at half")
-    return bits
+    remarks = [describe_bits(bits)] if bits < 16 else []
+    if num_cut := sum(f.is_cut for f in found):
+        counted = count_of(num_cut, "mask")
+        remarks.append(f"cut at half, for values near 0 and 255: {counted}")
+    return Checked(bits, remarks)
 
 
 class Look(NamedTuple):

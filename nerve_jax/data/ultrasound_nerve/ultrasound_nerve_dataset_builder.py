@@ -133,7 +133,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
           InputError: names every frame and mask that cannot be used.
         """
         if self._listing is not None and not self.data_path.exists():
-            self._bits = sources.check_frames(self._listing.splits)
+            self._bits, remarks = sources.check_frames(self._listing.splits)
+            self.info.metadata["remarks"] += remarks
         super().download_and_prepare(**kwargs)
 
     def _split_generators(self, dl_manager):
