@@ -13,7 +13,7 @@ from fsspec.implementations.local import LocalFileSystem
 from configs import unet
 from nerve_jax.commands import setup
 from nerve_jax.data import records
-from nerve_jax.system import files, locks
+from nerve_jax.system import claims, files, locks
 from nerve_jax.system.errors import InputError
 
 
@@ -41,7 +41,7 @@ def bucket(tmp_path_factory):
 
 
 def test_files_in_a_bucket_are_written_read_and_grown(bucket):
-    folder = files.open_path("gs://bucket/runs/one")
+    folder = files.open_path("gs://bucket/runs/one", "--workdir")
     files.write_json(folder / "a.json", {"x": 1})
     assert json.loads((bucket / "runs/one/a.json").read_text()) == {"x": 1}
     files.write_table(folder / "t.csv", ("frame", "n"), [("a,b", 1)])
@@ -57,7 +57,7 @@ def test_files_in_a_bucket_are_written_read_and_grown(bucket):
 
 
 def test_a_lock_in_a_bucket_keeps_others_out(bucket):
-    path = files.open_path("gs://bucket/runs/one/lock")
+    path = files.open_path("gs://bucket/runs/one/lock", "--workdir")
     with (
         locks.hold(path),
         pytest.raises(InputError, match=f"process {os.getpid()}"),
@@ -130,3 +130,14 @@ def test_records_that_are_still_being_published_are_not_fetched(bucket, tmp_path
     local = pathlib.Path(records.choose_local("gs://bucket/half"))
     records.fetch(local / "ultrasound_nerve/x-1/1.0.0", "gs://bucket/half")
     assert not (local / "ultrasound_nerve/x-1/1.0.0").exists()
+
+
+def test_a_folder_in_a_bucket_is_claimed_and_files_of_others_stay(bucket):
+    folder = files.open_path("gs://bucket/claimed", "--workdir")
+    claims.check_folder(folder, ("a.json",), flag="--workdir")
+    claims.claim(folder, "train", ("a.json",), flag="--workdir")
+    (folder / "a.json").write_text("ours")
+    claims.check_folder(folder, ("a.json",), flag="--workdir")
+    (folder / "b.json").write_text("mine")
+    with pytest.raises(InputError, match="overwrite b.json"):
+        claims.check_folder(folder, ("b.json",), flag="--workdir")
