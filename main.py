@@ -94,13 +94,7 @@ def parse(argv: list[str]) -> list[str]:
         left = flags.FLAGS(argv)
         if left[1:]:
             raise InputError(f"what is {left[1]!r}? Flags begin with --")
-        if file and not hasattr(
-            CONFIG.value, "to_dict"
-        ):  # or raises why it did not load
-            raise InputError(
-                f"{file}: get_config() must return a ConfigDict of ml_collections, not "
-                f"{type(CONFIG.value).__name__}"
-            )
+        _check_loaded(file)
     except InputError as error:
         sys.exit(explain(error))
     except Exception as error:  # noqa: BLE001  # a configuration may raise anything
@@ -155,6 +149,17 @@ def _check_config(file: str, fields: list[str]) -> None:
         raise InputError(
             f"--config={file}: No such file; those that come with the code are "
             f"{', '.join(shipped)}"
+        )
+
+
+def _check_loaded(file: str) -> None:
+    """Raise `InputError` where --config gave no configuration, or why it did not load."""
+    from nerve_jax.system.errors import InputError
+
+    if file and not hasattr(CONFIG.value, "to_dict"):
+        raise InputError(
+            f"{file}: get_config() must return a ConfigDict of ml_collections, not "
+            f"{type(CONFIG.value).__name__}"
         )
 
 
