@@ -2,8 +2,8 @@
 
 from nerve_jax.commands import setup
 from nerve_jax.commands.request import Request
-from nerve_jax.data.duplicates import find_duplicates
 from nerve_jax.data.examples import Examples
+from nerve_jax.data.population import find_people
 from nerve_jax.reports.audit import compute_audit, describe
 from nerve_jax.reports.audit_page import render_audit
 from nerve_jax.system.claims import check_folder, claim
@@ -21,8 +21,7 @@ def run(request: Request) -> None:
 
 def audit(examples: Examples, workdir: Path) -> dict:
     """Write audit.json and audit.html of a data set; return the content of the first."""
-    pairs = find_duplicates(examples.thumbnails, examples.digests)
-    content = compute_audit(examples, pairs)
+    content = compute_audit(find_people(examples))
     check_folder(workdir, FILES, flag="--workdir")
     claim(workdir, "audit", FILES, flag="--workdir")
     write_json(workdir / "audit.json", content)

@@ -139,7 +139,7 @@ def _choose_frames(
     if config.data.clean_train:
         train = leave_out_doubtful(given, population)
         say(
-            f"clean_train: {len(given) - len(train)} contradicted empty frames are not "
-            "trained on"
+            f"clean_train: {len(given) - len(train)} frames whose label others of the same view "
+            "contradict are not trained on"
         )
     return Fold(number, folder.fold_dir(workdir, number), given, train, val)

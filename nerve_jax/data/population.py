@@ -6,12 +6,13 @@ import numpy as np
 from jaxtyping import Int
 
 from nerve_jax.data.duplicates import (
-    Pair,
-    contradicting_empty,
+    Duplicates,
     find_duplicates,
+    find_outvoted,
     group_subjects,
 )
 from nerve_jax.data.examples import Examples
+from nerve_jax.data.likeness import Likeness, normalise
 from nerve_jax.system.errors import InputError
 
 
@@ -20,19 +21,25 @@ class Population(NamedTuple):
 
     Attributes:
       examples: its frames.
-      pairs: of frames that show the same view.
+      duplicates: those that show the same view.
       groups: the person of each frame; subjects that share a view are one.
     """
 
     examples: Examples
-    pairs: list[Pair]
+    duplicates: Duplicates
     groups: list[str]
 
 
 def find_people(examples: Examples) -> Population:
     """Find out who is who among frames."""
-    pairs = find_duplicates(examples.thumbnails, examples.digests)
-    return Population(examples, pairs, group_subjects(examples.subjects, pairs))
+    likeness = _measure_likeness(examples)
+    groups = group_subjects(likeness, examples.digests, examples.subjects)
+    duplicates = find_duplicates(likeness, examples.digests, groups)
+    return Population(examples, duplicates, groups)
+
+
+def _measure_likeness(examples: Examples) -> Likeness:
+    return Likeness(normalise(examples.thumbnails), examples.subjects)
 
 
 def check_labelled(examples: Examples) -> None:
@@ -44,22 +51,30 @@ def check_labelled(examples: Examples) -> None:
         )
 
 
-def find_doubtful(population: Population) -> Int[np.ndarray, " found"]:
-    """Positions of frames labelled empty that another frame contradicts."""
-    examples = population.examples
-    return contradicting_empty(population.pairs, examples.presence, examples.labelled)
+def find_doubtful(
+    population: Population, given: Int[np.ndarray, " given"] | None = None
+) -> Int[np.ndarray, " found"]:
+    """Positions of frames whose label most labelled frames of the same view contradict.
+
+    Args:
+      population: of the data set.
+      given: frames that have a vote, by position; all of them where it is None.
+    """
+    examples, _, groups = population
+    votes = examples.labelled.copy()
+    if given is not None:
+        votes &= np.isin(np.arange(len(votes)), given)
+    likeness = _measure_likeness(examples)
+    return find_outvoted(likeness, examples.digests, groups, examples.presence, votes)
 
 
 def leave_out_doubtful(
     train: Int[np.ndarray, " given"], population: Population
 ) -> Int[np.ndarray, " kept"]:
-    """Leave out frames labelled empty that another of the given frames contradicts.
+    """Leave out frames whose label most of the given frames of the same view contradict.
 
     Args:
       train: positions of training frames.
       population: of the data set.
     """
-    given = set(train.tolist())
-    inside = [p for p in population.pairs if {p.first, p.second} <= given]
-    doubtful = find_doubtful(population._replace(pairs=inside))
-    return train[~np.isin(train, doubtful)]
+    return train[~np.isin(train, find_doubtful(population, train))]

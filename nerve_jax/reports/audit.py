@@ -10,17 +10,13 @@ import numpy as np
 from jaxtyping import Float
 from scipy import ndimage, stats
 
-from nerve_jax.data.duplicates import (
-    SAME_VIEW,
-    Pair,
-    contradicting_empty,
-    group_subjects,
-    shared_subjects,
-)
+from nerve_jax.data.duplicates import SAME_VIEW, Pair, shared_subjects
 from nerve_jax.data.examples import Examples
 from nerve_jax.data.plausible import find_implausible
-from nerve_jax.scoring.metrics import compute_mean
+from nerve_jax.data.population import Population, find_doubtful
+from nerve_jax.scoring.label_noise import compute_label_noise
 
+LISTED = 200  # pairs of a kind
 DISAGREEMENT_DICE = 0.5  # outlines of one view that agree less contradict each other
 OUTLIER_DEVIATIONS = 4.0  # robust standard deviations from the data set's median
 USUAL_SIZE_SHARE = 0.9  # of frames; with a size so common, every other one is odd
@@ -30,37 +26,41 @@ RARE_SHARE = 0.05  # of masks; pieces in so few of them are odd
 SATURATED_SHARE = 0.02  # of a frame's pixels, and that much more than is usual
 
 
-def compute_audit(examples: Examples, pairs: list[Pair]) -> dict:
+def compute_audit(population: Population) -> dict:
     """Everything odd about a data set.
 
     Labels are compared at training size, a pixel being nerve if half of it is.
 
     Args:
-      examples: all frames of a split.
-      pairs: of `find_duplicates`.
+      population: all frames of a split, and who is who.
 
     Returns:
       `implausible`: sentences of `find_implausible`, of the set as a whole;
       `num_frames`, `num_labelled`, `num_subjects`, `one_frame_a_subject`;
       `shared_subjects`: groups of subjects with a view in common;
-      `exact_duplicates`, `near_duplicates`: pairs with `frames`, `subjects`,
-      `similarity`, and `dice` between their labels (None if not both have one);
-      `contradictions`: those of them that show the same view and whose labels cannot
-      both be right, with `kind`;
-      `contradicting_empty`: frames labelled empty whose twin shows a nerve;
-      `label_noise_dice`: mean Dice between the two labels of one view, over the
-      `num_label_pairs` pairs of which at least one shows a nerve (NaN without any): how
-      far labels agree with each other, and about what a model can be asked for;
-      `label_noise_dice_both_present`: of those pairs in which both do;
+      `num_exact_duplicates`, `num_near_duplicates`, `num_across_subjects`: all pairs;
+      `exact_duplicates`, `near_duplicates`: at most `LISTED` of each, those of two
+      subjects first and then the most alike, with `frames`, `subjects`, `similarity`, and
+      `dice` between their labels (None if not both have one);
+      `num_compared`: pairs whose labels were compared, `duplicates.PARTNERS` of a frame;
+      `num_contradictions`, `contradictions`: those of them that show the same view and
+      whose labels cannot both be right, with `kind`; at most `LISTED`;
+      `doubtful`: frames whose label most others of the same view contradict;
+      what `compute_label_noise` returns, of compared pairs that show the same view and of
+      which at least one has a nerve;
       `sizes`, `odd_sizes`, `odd_intensities`, `odd_masks`: frames with `reasons`;
       `presence_by_subject`: [frames with a nerve, labelled frames] of each.
     """
-    groups = group_subjects(examples.subjects, pairs)
-    described = [_describe_pair(pair, examples) for pair in pairs]
-    labelled = [p for p in described if p["same_view"] and p["nerves"]]
-    both = [p["dice"] for p in labelled if p["nerves"] == 2]
+    examples, duplicates, groups = population
+    described = [
+        _describe_pair(pair, examples) | {"view": int(duplicates.views[pair.first])}
+        for pair in duplicates.pairs
+    ]
+    described.sort(key=lambda p: (p["subjects"][0] == p["subjects"][1], -p["similarity"]))
+    exact = [p for p in described if p["exact"]]
+    near = [p for p in described if not p["exact"]]
+    contradictions = [p for p in described if p["kind"]]
     people = len(set(examples.subjects))
-    empty = contradicting_empty(pairs, examples.presence, examples.labelled)
     return {
         "implausible": find_implausible(examples),
         "num_frames": len(examples),
@@ -68,13 +68,16 @@ def compute_audit(examples: Examples, pairs: list[Pair]) -> dict:
         "num_subjects": people,
         "one_frame_a_subject": people >= max(ALONE_SHARE * len(examples), 3),
         "shared_subjects": shared_subjects(examples.subjects, groups),
-        "exact_duplicates": [p for p in described if p["exact"]],
-        "near_duplicates": [p for p in described if not p["exact"]],
-        "contradictions": [p for p in described if p["kind"]],
-        "contradicting_empty": [examples.frames[i] for i in empty],
-        "label_noise_dice": compute_mean(np.array([p["dice"] for p in labelled])),
-        "num_label_pairs": len(labelled),
-        "label_noise_dice_both_present": compute_mean(np.array(both)),
+        "num_exact_duplicates": duplicates.num_exact,
+        "num_near_duplicates": duplicates.num_near,
+        "num_across_subjects": duplicates.num_across,
+        "exact_duplicates": exact[:LISTED],
+        "near_duplicates": near[:LISTED],
+        "num_compared": len(described),
+        "num_contradictions": len(contradictions),
+        "contradictions": contradictions[:LISTED],
+        "doubtful": [examples.frames[i] for i in find_doubtful(population)],
+        **_measure_label_noise(described),
         "presence_by_subject": _count_presence(examples),
         "sizes": {f"{h}x{w}": count for (h, w), count in _count_sizes(examples)},
         "odd_sizes": _find_odd_sizes(examples),
@@ -83,26 +86,37 @@ def compute_audit(examples: Examples, pairs: list[Pair]) -> dict:
     }
 
 
+def _measure_label_noise(described: list[dict]) -> dict:
+    labelled = [p for p in described if p["same_view"] and p["nerves"]]
+    columns = ([p[key] for p in labelled] for key in ("view", "dice", "nerves"))
+    return compute_label_noise(*columns)
+
+
 def describe(content: dict) -> str:
     """Say in a few lines what an audit found."""
-    noise = content["label_noise_dice"]
     count = {k: len(v) for k, v in content.items() if isinstance(v, list)}
+    not_listed = count_not_listed(content)
     warned = "".join(f"warning: {text}\n" for text in content["implausible"])
     text = f"""\
 {warned}{content["num_frames"]} frames of {content["num_subjects"]} subjects, \
 {content["num_labelled"]} labelled
-{count["exact_duplicates"]} pairs of equal frames, {count["near_duplicates"]} of nearly \
-equal ones; {len(list_across(content))} of them across subjects
+{content["num_exact_duplicates"]} pairs of equal frames, \
+{content["num_near_duplicates"]} of nearly equal ones; \
+{content["num_across_subjects"]} of them across subjects{
+        f"; {not_listed} are not listed" * bool(not_listed)
+    }
 {count["shared_subjects"]} group(s) of subjects that share a view; each counts as one \
 subject in the folds
-{count["contradictions"]} pairs contradict each other; {count["contradicting_empty"]} \
-frames are labelled empty and have a twin with a nerve
+{content["num_contradictions"]} of {content["num_compared"]} compared pairs contradict \
+each other; the labels of {count["doubtful"]} frames are in doubt
 {count["odd_sizes"]} frames of odd size, {count["odd_intensities"]} of odd intensity, \
 {count["odd_masks"]} odd masks"""
     if content["num_label_pairs"]:
         text += (
-            f"\ntwo labels of one view agree with Dice {noise:.3f} on average "
-            f"({content['num_label_pairs']} pairs)"
+            f"\ntwo labels of one view agree with Dice {content['label_noise_dice']:.3f} "
+            f"on average ({content['num_label_views']} views, "
+            f"{content['num_label_pairs']} pairs); a model that is always right would "
+            f"have {content['perfect_model_dice']:.3f} with one of them"
         )
     if content["one_frame_a_subject"]:
         text += (
@@ -113,9 +127,15 @@ frames are labelled empty and have a twin with a nerve
 
 
 def list_across(content: dict) -> list[dict]:
-    """Of the pairs that an audit found, equal ones first, those of two subjects."""
+    """Of the pairs that an audit lists, equal ones first, those of two subjects."""
     pairs = content["exact_duplicates"] + content["near_duplicates"]
     return [pair for pair in pairs if len(set(pair["subjects"])) > 1]
+
+
+def count_not_listed(content: dict) -> int:
+    """How many pairs an audit found and does not list."""
+    kinds = ("exact_duplicates", "near_duplicates")
+    return sum(content[f"num_{kind}"] - len(content[kind]) for kind in kinds)
 
 
 def _describe_pair(pair: Pair, examples: Examples) -> dict:

@@ -3,7 +3,7 @@
 from collections import Counter
 
 from nerve_jax.data.examples import Examples
-from nerve_jax.reports.audit import list_across
+from nerve_jax.reports.audit import count_not_listed, list_across
 from nerve_jax.reports.html import picture_uri, render
 
 PAIRS_SHOWN = 12  # of a kind
@@ -25,7 +25,7 @@ def picture_findings(content: dict, examples: Examples, count: int) -> dict:
     Returns:
       `contradictions`, `across` (pairs of different subjects), `exact` and `near`: pairs
       with two `pictures`; `odd`: frames with their reasons and a `picture`; `counts`:
-      how many there are of each.
+      how many there are of each, and `not_listed`, pairs that audit.json lacks.
     """
     exact, near = content["exact_duplicates"], content["near_duplicates"]
     kinds = {
@@ -53,8 +53,14 @@ def picture_findings(content: dict, examples: Examples, count: int) -> dict:
             entry | {"picture": picture(entry["frame"])}
             for entry in _one_a_subject_first(odd, where, examples)[:count]
         ],
-        "counts": {kind: len(pairs) for kind, pairs in kinds.items()}
-        | {"odd": len(odd)},
+        "counts": {
+            "contradictions": content["num_contradictions"],
+            "across": content["num_across_subjects"],
+            "exact": content["num_exact_duplicates"],
+            "near": content["num_near_duplicates"],
+            "odd": len(odd),
+            "not_listed": count_not_listed(content),
+        },
     }
 
 

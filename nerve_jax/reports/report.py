@@ -44,12 +44,12 @@ def write_report(
     Returns:
       The content of report.json.
     """
-    examples, pairs, groups = population
+    examples, _, groups = population
     decided = out_of_fold.decide_folds(
         workdir, population, kind=rule, threshold=threshold
     )
     scored = _score(workdir, population, decided, threshold)
-    audit = compute_audit(examples, pairs)
+    audit = compute_audit(population)
     pixels = out_of_fold.measure_reliability(decided.evidence, decided.rules)
     presence = compute_reliability(
         scored.presence_probs,
@@ -177,9 +177,10 @@ def _describe_folds(workdir: Path, folds: list[int]) -> dict:
 def _count_findings(audit: dict) -> dict:
     """An audit in numbers; the lists are in audit.json, by --mode=audit."""
     return {
-        key: len(value)
+        key: audit.get(f"num_{key}", len(value))
         if isinstance(value, list) and key != "shared_subjects"
         else value
         for key, value in audit.items()
         if key not in ("presence_by_subject", "sizes")
+        and key.removeprefix("num_") not in audit
     }

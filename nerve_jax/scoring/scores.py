@@ -43,7 +43,7 @@ class Scored(NamedTuple):
       counts: of pixels, for what the rule decided.
       presence_probs: that there is a nerve, as the rule sees it.
       dice_at_threshold: what cutting at the plain threshold scores.
-      doubtful: labelled empty although a frame of the same view shows a nerve.
+      doubtful: labelled otherwise than most frames of the same view (nerve or none).
       surface: see `surface.compute_surface_scores`.
     """
 

@@ -76,7 +76,7 @@ def compute_summary(scored: Scored, *, fitted: bool) -> dict:
       `by_subject`, a person's own means; `num_subjects`; `decision_gain`, the Dice that
       the fitted rules gain over the plain threshold (NaN if none were fitted), with its
       interval, and the same over frames with a nerve and without; `cleaned`, means and
-      intervals without the frames whose empty label is doubtful.
+      intervals without the frames whose label is doubtful.
     """
     gains = _compute_decision_gains(scored)
     people = sorted(set(scored.subjects))
