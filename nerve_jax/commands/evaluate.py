@@ -54,10 +54,10 @@ def evaluate(
 ) -> dict:
     """Score a labelled split; each frame only by folds that were not trained on it.
 
-    A fold counts as trained on a frame when it was trained on one of the same pixels,
-    whatever data set and name that came under, and on data sets that it was trained on
-    also when it has seen any frame of the same subject, or of one that shares a view. The
-    same holds of the fitted decision.
+    A fold counts as trained on a frame when it was trained on one of the same pixels, or
+    on one that is like one of the same subject, whatever data set and name that came
+    under; and on data sets that it was trained on also when it has seen any frame of the
+    same subject, or of one that shares a view. The same holds of the fitted decision.
 
     Args:
       workdir: of a run with finished folds.
@@ -84,7 +84,7 @@ def evaluate(
         processes.take_turns(lambda: setup.load_frames(config, split))
     )
     examples, _, groups = population
-    judges = _choose_judges(workdir, list(members), examples, groups)
+    judges, judges_by_name = _choose_judges(workdir, list(members), examples, groups)
     if not config.decision.ensemble:
         judges = [group[:1] for group in judges]
     positions = _choose_positions(examples, judges, split)
@@ -114,6 +114,9 @@ def evaluate(
         "folds": sorted({fold for i in positions for fold in judges[i]}),
         **config.decision.to_dict(),
         "num_frames_left_out": int(examples.labelled.sum()) - len(positions),
+        "num_frames_left_out_by_likeness": _count_alike(
+            examples, judges, judges_by_name
+        ),
         **environment.describe(),
     }
     if is_first():
@@ -131,7 +134,11 @@ def _print(content: dict, workdir: Path) -> None:
     title = f"{content['dataset']}, split {content['split']}, {count} frames"
     print_scores(content, title=title)
     if left_out:
-        say(f"{left_out} frames left out: all folds trained on them")
+        alike = content["num_frames_left_out_by_likeness"]
+        say(
+            f"{left_out} frames left out: all folds trained on them or on their subjects, "
+            f"{alike} of which are known by likeness alone"
+        )
     say(f"wrote {workdir / 'evaluation.json'}, evaluation.csv and evaluation.png")
 
 
@@ -160,13 +167,39 @@ def _summarise(scored: Scored, gains: dict, *, fitted: bool) -> dict:
 
 def _choose_judges(
     workdir: Path, folds: list[int], examples: Examples, groups: list[str]
-) -> Judges:
-    """Name the folds that may score each frame: those not trained on it."""
-    knows = _find_known(workdir, folds, "train", examples, groups)
+) -> tuple[Judges, Judges]:
+    """Name the folds that may score each frame: those not trained on it.
+
+    Returns:
+      The folds, and those that might if nobody were known by likeness.
+    """
+    seen = [load_seen(workdir, fold, "train") for fold in folds]
+    if not all(s.whole for s in seen):
+        say(
+            f"{workdir} keeps no thumbnails of some frames that it was trained on (an "
+            "earlier version made it): equal frames are left out, nearly equal ones are "
+            "not found"
+        )
+    known = [s.find_known(examples, groups) for s in seen]
+    by_name = [found.by_name for found in known]
+    return (
+        _list_unknowing(folds, [k.by_name | k.by_likeness for k in known]),
+        _list_unknowing(folds, by_name),
+    )
+
+
+def _list_unknowing(folds: list[int], known: list[np.ndarray]) -> Judges:
+    """The folds that do not know each frame."""
     return [
-        tuple(fold for fold, known in zip(folds, row, strict=True) if not known)
-        for row in knows
+        tuple(fold for fold, knows in zip(folds, row, strict=True) if not knows)
+        for row in np.stack(known, 1)
     ]
+
+
+def _count_alike(examples: Examples, judges: Judges, by_name: Judges) -> int:
+    """How many labelled frames nobody may score for their likeness alone."""
+    rows = zip(examples.labelled, judges, by_name, strict=True)
+    return sum(bool(labelled and not may and might) for labelled, may, might in rows)
 
 
 def _choose_rules(
@@ -181,37 +214,18 @@ def _choose_rules(
     A frame that a fold has scored is decided by the rule for that fold's frames.
     """
     folds = folder.finished_folds(workdir)
-    knows = _find_known(workdir, folds, "val", examples, groups)
+    seen = [load_seen(workdir, fold, "val") for fold in folds]
+    knows = np.stack([np.any(s.find_known(examples, groups), 0) for s in seen], 1)
     decision = (config.decision.rule, config.decision.threshold)
     general = load_rule(workdir, *decision)
     own = [load_fold_rules(workdir, *decision, fold) for fold in folds]
 
     def choose(i: int) -> Rule:
-        if not any(knows[i]):
+        if not knows[i].any():
             return general
-        return own[knows[i].index(True)].find((examples.subjects[i], groups[i]))
+        return own[int(knows[i].argmax())].find((examples.subjects[i], groups[i]))
 
     return [choose(i) for i in positions]
-
-
-def _find_known(
-    workdir: Path,
-    folds: list[int],
-    part: str,
-    examples: Examples,
-    groups: list[str],
-) -> list[list[bool]]:
-    """Whether each frame is known from a part, "train" or "val", of each fold.
-
-    Known are frames of the same pixels, whatever data set and name they came under,
-    and, of data sets that the weights have seen, those of the same group of subjects.
-    """
-    seen = [load_seen(workdir, fold, part) for fold in folds]
-    people = zip(examples.subjects, groups, strict=True)
-    return [
-        [s.knows(examples.fingerprint, digest, who) for s in seen]
-        for digest, who in zip(examples.digests, people, strict=True)
-    ]
 
 
 def _predict(

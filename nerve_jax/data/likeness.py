@@ -15,7 +15,9 @@ from scipy import ndimage
 SMOOTHING_PX = 6.0  # of the thumbnail; slower changes are left out
 BLANK_GREY = 2.0  # a thumbnail that varies less, in grey values, shows nothing
 OWN_SHARE = 1e-3  # of a frame's variance; one with less of its own is like no other
-FEW_PEOPLE = 32  # among more, the mean of all others hardly depends on whom they leave out
+FEW_PEOPLE = (
+    32  # among more, the mean of all others hardly depends on whom they leave out
+)
 ROWS_AT_A_TIME = 256
 
 
@@ -61,7 +63,9 @@ class Likeness:
             return
         self.frames = frames
         self._on_means = frames @ means.T
-        between = means @ means.T  # and of the sums of all means but two, with themselves:
+        between = (
+            means @ means.T
+        )  # and of the sums of all means but two, with themselves:
         rest, own = between.sum(1), np.diag(between)
         two = rest[:, None] + rest - between - (own[:, None] + own) / 2
         self._of_others = between.sum() - 2 * two
@@ -100,9 +104,7 @@ class Likeness:
 
     def blocks(
         self, members: Int[np.ndarray, " members"]
-    ) -> Iterator[
-        tuple[Int[np.ndarray, " rows"], Float[np.ndarray, "rows members"]]
-    ]:
+    ) -> Iterator[tuple[Int[np.ndarray, " rows"], Float[np.ndarray, "rows members"]]]:
         """Compare members with members, `ROWS_AT_A_TIME`; yields positions and likeness."""
         for start in range(0, len(members), ROWS_AT_A_TIME):
             rows = members[start : start + ROWS_AT_A_TIME]
@@ -117,7 +119,9 @@ def _take_off_others(frames, means, person) -> Float[np.ndarray, "frames pixels"
     for start in range(0, len(frames), ROWS_AT_A_TIME):
         rows = slice(start, start + ROWS_AT_A_TIME)
         shared = others[person[rows]]
-        left[rows] = frames[rows] - (frames[rows] * shared).sum(1, keepdims=True) * shared
+        left[rows] = (
+            frames[rows] - (frames[rows] * shared).sum(1, keepdims=True) * shared
+        )
     length = np.linalg.norm(left, axis=1, keepdims=True)
     shows = length > np.sqrt(OWN_SHARE)
     return np.where(shows, left / np.where(shows, length, 1), 0).astype(np.float32)

@@ -56,7 +56,9 @@ def compute_audit(population: Population) -> dict:
         _describe_pair(pair, examples) | {"view": int(duplicates.views[pair.first])}
         for pair in duplicates.pairs
     ]
-    described.sort(key=lambda p: (p["subjects"][0] == p["subjects"][1], -p["similarity"]))
+    described.sort(
+        key=lambda p: (p["subjects"][0] == p["subjects"][1], -p["similarity"])
+    )
     exact = [p for p in described if p["exact"]]
     near = [p for p in described if not p["exact"]]
     contradictions = [p for p in described if p["kind"]]

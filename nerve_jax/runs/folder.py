@@ -5,11 +5,13 @@ code.json      hash of the code, versions of packages; what --force went over
 dataset.json   name and fingerprint of the prepared records, what is learnt from them
 splits.json    the folds (see `splits`)
 frames.csv     every frame: id, subject, group, labelled, presence, digest of its pixels
+thumbnails.npy small pictures of the frames in frames.csv, to know like ones again
 metrics.jsonl  one row per evaluation
 decision.json  how masks are made of probabilities, fitted on all finished folds
 report.lock    while a report is written
 fold_k/        lock (while a run trains it), split.json (its frames), checkpoints/,
                init.json (with `start.workdir`: what was taken, and whom it has seen),
+               init_thumbnails.npy (of the frames that it has seen),
                val_probs.npy, val_presence.npy,
                summary.json (it is finished); and, written again with every report,
                decision.json (fitted on the other folds), scores.csv, examples.png

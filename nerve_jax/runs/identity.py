@@ -3,6 +3,8 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from nerve_jax.data.examples import Examples
 from nerve_jax.runs.config import (
     FREE,
@@ -25,6 +27,7 @@ from nerve_jax.system.files import (
     Path,
     read_json,
     remove_leftovers,
+    write_array,
     write_json,
     write_table,
 )
@@ -193,7 +196,7 @@ def save_run(
     task: str = SEGMENTATION,
     notes: Notes | None = None,
 ) -> None:
-    """Write config.json, code.json, dataset.json and frames.csv.
+    """Write config.json, code.json, dataset.json, frames.csv and thumbnails.npy.
 
     code.json keeps the code that trained, where all folds of the configuration are
     finished, and the `notes` of `check_run`.
@@ -209,6 +212,7 @@ def save_run(
         ("frame", "subject", "group", "labelled", "presence", "digest"),
         list(zip(*columns, *marks, examples.digests, strict=True)),
     )
+    write_array(workdir / "thumbnails.npy", np.asarray(examples.thumbnails))
     write_json(workdir / "dataset.json", _describe_dataset(examples, task))
 
 

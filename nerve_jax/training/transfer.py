@@ -127,7 +127,8 @@ def choose_fold(source: Path, fold: Fold, population: Population) -> int:
     Raises:
       InputError: none is finished, or all have seen people that `fold` is scored on.
     """
-    examples, groups = population.examples, population.groups
+    val = population.examples.choose(fold.val)
+    val_groups = [population.groups[i] for i in fold.val]
     finished = folder.finished_folds(source)
     if not finished:
         raise InputError(
@@ -136,15 +137,9 @@ def choose_fold(source: Path, fold: Fold, population: Population) -> int:
         )
     known = []
     for number in sorted(finished, key=lambda number: (number != fold.number, number)):
-        seen = load_seen(source, number, "train")
+        seen = load_seen(source, number, "train").find_known(val, val_groups)
         known = [
-            examples.frames[i]
-            for i in fold.val
-            if seen.knows(
-                examples.fingerprint,
-                examples.digests[i],
-                (examples.subjects[i], groups[i]),
-            )
+            frame for frame, *found in zip(val.frames, *seen, strict=True) if any(found)
         ]
         if not known:
             return number
@@ -162,5 +157,6 @@ def _note(fold: Fold, source: Path, number: int, matched: dict[str, list[str]]) 
     for kind, arrays in matched.items():
         say(f"  {len(arrays)} {kind}: {', '.join(arrays) or '–'}")
     seen = load_seen(source, number, "train")
-    content = {"source": str(source), "fold": number, **matched, "seen": seen.to_json()}
+    kept = seen.write(fold.directory)
+    content = {"source": str(source), "fold": number, **matched, "seen": kept}
     write_json(fold.directory / "init.json", content)

@@ -493,7 +493,7 @@ def test_an_audit_is_a_page_and_a_file(shared, tmp_path):
 def test_clean_train_drops_doubtful_frames_from_training_and_not_from_scores(
     tmp_path, write_folder, blob_frames
 ):
-    """s0_9 and s1_9 repeat frames with a nerve and are labelled empty.
+    """s0_9 and s1_9 repeat frames with a nerve and are labelled empty: neither is believed.
 
     And s8 is s2 under another number: folds keep the two together.
     """
@@ -513,17 +513,17 @@ def test_clean_train_drops_doubtful_frames_from_training_and_not_from_scores(
     )
     splits = json.loads((tmp_path / "run" / "splits.json").read_text())
     for split in splits:
-        dropped = {"s0_9", "s1_9"} & set(split["train"])
-        assert f"clean_train: {len(dropped)} contradicted" in said
+        dropped = {"s0_1", "s0_9", "s1_1", "s1_9"} & set(split["train"])
+        assert f"clean_train: {len(dropped)} frames whose label" in said
         people = [{frame[:2] for frame in split[part]} for part in ("train", "val")]
         assert any({"s2", "s8"} <= side for side in people)
         assert not people[0] & people[1]
     content = report(tmp_path / "run")
     left_out = [row["num_frames_left_out_of_training"] for row in content["by_fold"]]
-    assert sum(left_out) == 2
+    assert sum(left_out) == 4
     assert content["num_frames"] == 17
-    assert content["cleaned"]["num_frames"] == 15
-    assert content["audit"]["contradicting_empty"] == 2
+    assert content["cleaned"]["num_frames"] == 13
+    assert content["audit"]["doubtful"] == 4
     assert content["audit"]["shared_subjects"] == [["s2", "s8"]]
     assert "subjects that share frames are kept together in the folds: s2, s8" in said
 
