@@ -27,7 +27,7 @@ from configs import fast
 from nerve_jax.commands import setup
 from nerve_jax.reports.plots import STYLE
 from nerve_jax.runs.config import set_fields
-from nerve_jax.system import devices
+from nerve_jax.system import backend
 
 FRAMES = (100, 1000, 10_000)
 SIZES = ((96, 128), (192, 256), (288, 384), (420, 580))
@@ -61,7 +61,7 @@ def measure_cell(folder: Path, size: tuple[int, int], batch_size: int) -> dict:
         "data.image_size": size,
     }
     config = set_fields(fast.get_config(), fields)
-    devices.use_cpu_cores(batch_size, 1)
+    backend.use_cpu_cores(batch_size, 1)
     started = time.perf_counter()
     examples = setup.load_frames(config, "train")
     load_seconds = time.perf_counter() - started

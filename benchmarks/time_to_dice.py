@@ -41,7 +41,7 @@ from nerve_jax.scoring.decide import Rule
 from nerve_jax.scoring.intervals import compute_mean_interval
 from nerve_jax.scoring.metrics import compute_dice
 from nerve_jax.scoring.scores import Predicted, count_frames
-from nerve_jax.system import devices
+from nerve_jax.system import backend
 
 CONTESTANTS = ("fast", "smp", "unet")
 BUDGET_SECONDS = {"usgra": 300, "phantom": 900}
@@ -142,8 +142,8 @@ def score(examples: Examples, val: np.ndarray, probs: np.ndarray) -> np.ndarray:
 def draw_one(arguments) -> None:
     """Draw a curve and write it."""
     name, dataset, seed = arguments.curve.split(",")
-    devices.use_cpu_cores(8, 1)
-    devices.keep_compiled_programs()
+    backend.use_cpu_cores(8, 1)
+    backend.keep_compiled_programs()
     config = create_config(
         "fast" if name == "smp" else name, dataset, str(arguments.usgra)
     )

@@ -24,7 +24,7 @@ from configs import fast, unet
 from nerve_jax.commands import setup
 from nerve_jax.data.examples import Examples
 from nerve_jax.runs.config import set_fields
-from nerve_jax.system import devices
+from nerve_jax.system import backend
 
 STEPS, ROUNDS = 20, 5
 
@@ -65,7 +65,7 @@ def make_smp(examples: Examples, strengths: ConfigDict, dtype: str):
 def main() -> None:
     """Print images per second of each and the ratios."""
     flags.FLAGS(["training_loop"])
-    devices.use_cpu_cores(BATCH, 1)
+    backend.use_cpu_cores(BATCH, 1)
     with tempfile.TemporaryDirectory() as records:
         config = make_config(records, augment=True)
         examples = setup.load_frames(config, "train")

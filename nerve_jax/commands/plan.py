@@ -14,7 +14,7 @@ from nerve_jax.commands import setup
 from nerve_jax.commands.request import Request
 from nerve_jax.data.measuring import describe, measure
 from nerve_jax.runs.config import flatten, set_fields, to_plain, write_config
-from nerve_jax.system import clusters, devices
+from nerve_jax.system import backend, clusters
 from nerve_jax.system.claims import check_folder, claim, seal
 from nerve_jax.system.console import say
 from nerve_jax.system.files import Path, write_json
@@ -69,7 +69,7 @@ ACCELERATOR = Budget(1000, 416 * 576, 32, 512, 1, "bfloat16", 60, 64_000, 2_000_
 def run(request: Request) -> None:
     """Run the command."""
     clusters.check_alone("plan")
-    devices.report()
+    backend.report()
     plan(request.config, request.folder)
 
 
@@ -89,7 +89,7 @@ def plan(config: ConfigDict, workdir: Path) -> dict:
     check_folder(workdir, FILES, flag="--workdir")
     examples = setup.load_frames(config, "train")
     measured = measure(examples)
-    device = devices.describe_device()
+    device = backend.describe_device()
     choices = choose(measured, device)
     planned = set_fields(config, {name: c.value for name, c in choices.items()})
     content = {

@@ -12,7 +12,7 @@ from nerve_jax.data.resize import check_image_size
 from nerve_jax.model.unet import create_model
 from nerve_jax.runs.config import check_values, flatten
 from nerve_jax.scoring.predictor import average, create_predictor
-from nerve_jax.system import devices
+from nerve_jax.system import backend, devices
 from nerve_jax.system.errors import InputError
 from nerve_jax.training.augment import make_augment
 from nerve_jax.training.engine import Engine
@@ -153,11 +153,11 @@ def prepare_devices(
     All cores of a CPU are used, unless connected to other processes.
     """
     if not connected:
-        devices.use_cpu_cores(
+        backend.use_cpu_cores(
             config.batch_size, config.accumulate_steps, folds_together
         )
-    devices.keep_compiled_programs()
-    devices.report()
+    backend.keep_compiled_programs()
+    backend.report()
 
 
 def check_config(config: ConfigDict, mesh) -> None:

@@ -4,7 +4,7 @@ import importlib.util
 import os
 import urllib.request
 
-from nerve_jax.system import devices
+from nerve_jax.system import backend
 from nerve_jax.system.errors import InputError, RunError, first_line
 
 METADATA_SECONDS = 10
@@ -46,7 +46,7 @@ def check_tpu_hosts(flag: str) -> None:
 
 def count_tpu_hosts() -> int:
     """How many hosts share the TPU of this one, by what its cloud says; 1 without a TPU."""
-    if not (devices.has_tpu() and importlib.util.find_spec("libtpu")):
+    if not (backend.has_tpu() and importlib.util.find_spec("libtpu")):
         return 1
     if os.environ.get("TPU_PROCESS_BOUNDS") == "1,1,1":  # a part of the TPU by itself
         return 1

@@ -19,7 +19,7 @@ import numpy as np
 from jax._src import distributed  # no public way to its key-value store
 from jax.experimental import multihost_utils
 
-from nerve_jax.system import clusters, devices, signals
+from nerve_jax.system import backend, clusters, signals
 from nerve_jax.system.console import is_first
 from nerve_jax.system.errors import (
     ElsewhereError,
@@ -99,7 +99,7 @@ def connect(
         )
     if not jax.distributed.is_initialized():
         return False
-    devices.start()
+    backend.start()
     multihost_utils.sync_global_devices("connected")
     return True
 

@@ -23,7 +23,7 @@ def alone(monkeypatch):
 @pytest.fixture
 def with_tpu(monkeypatch):
     """As if this host had chips of a TPU, and its library."""
-    monkeypatch.setattr(clusters.devices, "has_tpu", lambda: True)
+    monkeypatch.setattr(clusters.backend, "has_tpu", lambda: True)
     monkeypatch.setattr(clusters.importlib.util, "find_spec", lambda _: True)
 
 
