@@ -8,7 +8,9 @@ for, as `nohup` does with SIGHUP, stays ignored.
 """
 
 import contextlib
+import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 
@@ -18,6 +20,7 @@ from nerve_jax.system.files import Path
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 # A closed terminal's shell sends SIGHUP too, and Slurm SIGTERM after SIGUSR1.
 REPEATED = (signal.SIGHUP, signal.SIGUSR1)
+RETRY_SECONDS = 0.02
 
 
 class Stop:
@@ -35,19 +38,35 @@ class Stop:
 
 
 def raise_on_signals() -> None:
-    """From now on signals raise `Interrupted` in the main thread; a second one ends it."""
+    """From now on signals raise `Interrupted` in the main thread; a second one ends it.
 
+    One that comes amid a destructor or a callback of the garbage collector, where Python
+    drops exceptions, is sent again.
+    """
+    report = sys.unraisablehook
+
+    def retry(dropped) -> None:
+        if not isinstance(dropped.exc_value, Interrupted):
+            report(dropped)
+            return
+        _raise_at_next()
+        again = (os.getpid(), dropped.exc_value.number)
+        threading.Timer(RETRY_SECONDS, os.kill, again).start()
+
+    sys.unraisablehook = retry
+    _raise_at_next()
+
+
+def _raise_at_next() -> None:
     def end(number, frame) -> None:
         del frame
-        for other in SIGNALS:
-            if _is_heeded(other):
-                ends = other not in REPEATED
-                signal.signal(other, signal.SIG_DFL if ends else _ignore)
+        for other in filter(_is_heeded, SIGNALS):
+            ends = other not in REPEATED
+            signal.signal(other, signal.SIG_DFL if ends else _ignore)
         raise Interrupted(signal.Signals(number))
 
-    for number in SIGNALS:
-        if _is_heeded(number):
-            signal.signal(number, end)
+    for number in filter(_is_heeded, SIGNALS):
+        signal.signal(number, end)
 
 
 def _is_heeded(number: signal.Signals) -> bool:

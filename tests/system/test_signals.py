@@ -1,6 +1,8 @@
 import os
 import signal
+import sys
 import threading
+import time
 
 import jax
 import pytest
@@ -11,7 +13,9 @@ from nerve_jax.system import errors, locks, signals
 @pytest.fixture(autouse=True)
 def keep_handlers():
     before = {number: signal.getsignal(number) for number in signals.SIGNALS}
+    hook = sys.unraisablehook
     yield
+    sys.unraisablehook = hook
     for number, handler in before.items():
         signal.signal(number, handler)
 
@@ -64,6 +68,27 @@ def test_what_nohup_ignores_stays_ignored(number):
         os.kill(os.getpid(), number)
     assert not stop
     assert signal.getsignal(number) == signal.SIG_IGN
+
+
+class Dropped:
+    """Drops exceptions that come while it goes, as any destructor does."""
+
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0)
+
+
+def test_a_signal_amid_a_destructor_is_not_lost():
+    signals.raise_on_signals()
+
+    def go_on():
+        gone = Dropped()
+        del gone
+        for _ in range(500):
+            time.sleep(0.01)
+
+    with pytest.raises(errors.Interrupted):
+        go_on()
 
 
 def test_a_signal_does_not_wait_for_a_program_to_compile():
