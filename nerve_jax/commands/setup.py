@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from ml_collections import ConfigDict
 
+from nerve_jax.data import records
 from nerve_jax.data.examples import Examples
 from nerve_jax.data.loading import load_all_frames, load_split
 from nerve_jax.data.population import Population
@@ -34,6 +35,13 @@ def load_frames(config: ConfigDict, split: str) -> Examples:
 def load_frames_of_all_splits(config: ConfigDict) -> tuple[Examples, Examples]:
     """See `load_all_frames`."""
     return load_all_frames(**_name_source(config))
+
+
+def list_splits(config: ConfigDict) -> list[str]:
+    """Names of the splits of the configuration's data set, once it is prepared."""
+    source = _name_source(config)
+    del source["image_size"]
+    return records.list_splits(records.open_records(**source)[0])
 
 
 def _name_source(config: ConfigDict) -> dict:

@@ -1,8 +1,10 @@
 """Frames that show the same view: who is one person, and which labels are in doubt.
 
-In phantoms of 30 people (seeds 0 and 3, six frames each) no two of different people are
-more alike than 0.21, and 0.43 behind black borders that cover two thirds of the frame;
-neighbours in a sweep are up to 0.98.
+In phantoms of 30 people (seeds 0 and 3, six frames each) no two frames of different
+people are more alike than 0.26, and 0.60 behind black borders that cover 81 % of each
+frame; neighbours in a sweep are up to 0.98. In 40 real clips of the brachial plexus,
+every tenth frame, the two pairs of clips that show one person are 0.93 alike and no
+others above 0.84.
 """
 
 from collections.abc import Iterator, Sequence
@@ -59,7 +61,7 @@ def group_subjects(
     Where that joins three or more, though not all, it may be their scanner's screen that
     is alike: they stay joined only as far as frames are `STILL_ALIKE` without what these
     subjects share, or show the `SAME_VIEW`. (Where subjects have only a frame or so, that
-    cannot be said, and they stay joined.) Two subjects by themselves are joined by
+    cannot be decided, and they stay joined.) Two subjects by themselves are joined by
     `SAME_VIEW`, since no other people say what a screen is.
 
     Args:

@@ -1,9 +1,10 @@
 """Who is who in a data set, and whose labels are in doubt."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int, UInt8
 
 from nerve_jax.data.duplicates import (
     Duplicates,
@@ -36,6 +37,38 @@ def find_people(examples: Examples) -> Population:
     groups = group_subjects(likeness, examples.digests, examples.subjects)
     duplicates = find_duplicates(likeness, examples.digests, groups)
     return Population(examples, duplicates, groups)
+
+
+class Shown(NamedTuple):
+    """What frames show: enough to know them, and their people, again.
+
+    Attributes:
+      thumbnails: of each frame, grey values.
+      digests: of each frame's pixels.
+      people: the person of each.
+    """
+
+    thumbnails: UInt8[np.ndarray, "frames rows columns"]
+    digests: Sequence[str]
+    people: Sequence[str]
+
+
+def find_known_people(shown: Shown, known: Shown) -> Bool[np.ndarray, " frames"]:
+    """Frames whose person shares a view with one of those known, whatever their names.
+
+    Joined as `group_subjects` joins people; none where either side shows nothing.
+    """
+    if not (shown.thumbnails.any() and known.thumbnails.any()):
+        return np.zeros(len(shown.thumbnails), bool)
+    people = [
+        *("known " + p for p in known.people),
+        *("new " + p for p in shown.people),
+    ]
+    thumbnails = np.concatenate([known.thumbnails, shown.thumbnails])
+    likeness = Likeness(normalise(thumbnails), people)
+    groups = group_subjects(likeness, [*known.digests, *shown.digests], people)
+    found = set(groups[: len(known.people)])
+    return np.array([group in found for group in groups[len(known.people) :]], bool)
 
 
 def _measure_likeness(examples: Examples) -> Likeness:

@@ -4,43 +4,52 @@ Frames that occur twice, people who share frames, labels that contradict each ot
 frames and masks unlike the others. Scores cannot be believed, or beaten, past these.
 """
 
-from collections import Counter
+from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Float
-from scipy import ndimage, stats
 
 from nerve_jax.data.duplicates import SAME_VIEW, Pair, shared_subjects
 from nerve_jax.data.examples import Examples
 from nerve_jax.data.plausible import find_implausible
-from nerve_jax.data.population import Population, find_doubtful
+from nerve_jax.data.population import (
+    Population,
+    Shown,
+    find_doubtful,
+    find_known_people,
+)
+from nerve_jax.reports.outliers import (
+    count_sizes,
+    find_odd_intensities,
+    find_odd_masks,
+    find_odd_sizes,
+)
 from nerve_jax.scoring.label_noise import compute_label_noise
 
 LISTED = 200  # pairs of a kind
 DISAGREEMENT_DICE = 0.5  # outlines of one view that agree less contradict each other
-OUTLIER_DEVIATIONS = 4.0  # robust standard deviations from the data set's median
-USUAL_SIZE_SHARE = 0.9  # of frames; with a size so common, every other one is odd
 ALONE_SHARE = 0.9  # of subjects in frames, from which nobody seems to know who is who
-TOUCHING = np.ones((3, 3))  # pixels that touch at a corner hang together
-RARE_SHARE = 0.05  # of masks; pieces in so few of them are odd
-SATURATED_SHARE = 0.02  # of a frame's pixels, and that much more than is usual
 
 
-def compute_audit(population: Population) -> dict:
+def compute_audit(
+    population: Population, others: Mapping[str, Examples] | None = None
+) -> dict:
     """Everything odd about a data set.
 
     Labels are compared at training size, a pixel being nerve if half of it is.
 
     Args:
       population: all frames of a split, and who is who.
+      others: frames of other splits, by their names.
 
     Returns:
       `implausible`: sentences of `find_implausible`, of the set as a whole;
       `num_frames`, `num_labelled`, `num_subjects`, `one_frame_a_subject`;
       `shared_subjects`: groups of subjects with a view in common;
+      `in_other_splits`: of each, the frames here whose person shares a view with it;
       `num_exact_duplicates`, `num_near_duplicates`, `num_across_subjects`: all pairs;
       `exact_duplicates`, `near_duplicates`: at most `LISTED` of each, those of two
-      subjects first and then the most alike, with `frames`, `subjects`, `similarity`, and
+      subjects first, from the most alike, then of one, nearly equal ones from the least
+      alike, with `frames`, `subjects`, `similarity`, and
       `dice` between their labels (None if not both have one);
       `num_compared`: pairs whose labels were compared, `duplicates.PARTNERS` of a frame;
       `num_contradictions`, `contradictions`: those of them that show the same view and
@@ -61,6 +70,7 @@ def compute_audit(population: Population) -> dict:
     )
     exact = [p for p in described if p["exact"]]
     near = [p for p in described if not p["exact"]]
+    near.sort(key=_telling)
     contradictions = [p for p in described if p["kind"]]
     people = len(set(examples.subjects))
     return {
@@ -70,6 +80,10 @@ def compute_audit(population: Population) -> dict:
         "num_subjects": people,
         "one_frame_a_subject": people >= max(ALONE_SHARE * len(examples), 3),
         "shared_subjects": shared_subjects(examples.subjects, groups),
+        "in_other_splits": {
+            split: _find_in_other_split(population, other)
+            for split, other in (others or {}).items()
+        },
         "num_exact_duplicates": duplicates.num_exact,
         "num_near_duplicates": duplicates.num_near,
         "num_across_subjects": duplicates.num_across,
@@ -81,11 +95,19 @@ def compute_audit(population: Population) -> dict:
         "doubtful": [examples.frames[i] for i in find_doubtful(population)],
         **_measure_label_noise(described),
         "presence_by_subject": _count_presence(examples),
-        "sizes": {f"{h}x{w}": count for (h, w), count in _count_sizes(examples)},
-        "odd_sizes": _find_odd_sizes(examples),
-        "odd_intensities": _find_odd_intensities(examples),
-        "odd_masks": _find_odd_masks(examples),
+        "sizes": {f"{h}x{w}": count for (h, w), count in count_sizes(examples)},
+        "odd_sizes": find_odd_sizes(examples),
+        "odd_intensities": find_odd_intensities(examples),
+        "odd_masks": find_odd_masks(examples),
     }
+
+
+def _find_in_other_split(population: Population, other: Examples) -> list[str]:
+    examples = population.examples
+    shown = Shown(examples.thumbnails, examples.digests, population.groups)
+    known = Shown(other.thumbnails, other.digests, other.subjects)
+    found = np.flatnonzero(find_known_people(shown, known))
+    return [examples.frames[i] for i in found]
 
 
 def _measure_label_noise(described: list[dict]) -> dict:
@@ -120,6 +142,9 @@ each other; the labels of {count["doubtful"]} frames are in doubt
             f"{content['num_label_pairs']} pairs); a model that is always right would "
             f"have {content['perfect_model_dice']:.3f} with one of them"
         )
+    for split, frames in content["in_other_splits"].items():
+        if frames:
+            text += f"\n{len(frames)} frames are of people who are in split {split} too"
     if content["one_frame_a_subject"]:
         text += (
             "\nnearly every frame counts as a subject of its own: if people recur, one "
@@ -165,6 +190,12 @@ def _describe_pair(pair: Pair, examples: Examples) -> dict:
     }
 
 
+def _telling(pair: dict) -> tuple[bool, float]:
+    """Of two subjects from the most alike, of one from the least alike."""
+    own = pair["subjects"][0] == pair["subjects"][1]
+    return own, pair["similarity"] if own else -pair["similarity"]
+
+
 def _count_presence(examples: Examples) -> dict[str, list[int]]:
     subjects = np.array(examples.subjects)
     counts = {}
@@ -172,83 +203,3 @@ def _count_presence(examples: Examples) -> dict[str, list[int]]:
         rows = (subjects == subject) & examples.labelled
         counts[subject] = [int(examples.presence[rows].sum()), int(rows.sum())]
     return counts
-
-
-def _count_sizes(examples: Examples) -> list[tuple[tuple[int, int], int]]:
-    return Counter(tuple(map(int, size)) for size in examples.sizes).most_common()
-
-
-def _find_odd_sizes(examples: Examples) -> list[dict]:
-    usual, count = _count_sizes(examples)[0]
-    if count < USUAL_SIZE_SHARE * len(examples):
-        return []
-    odd = np.flatnonzero((examples.sizes != np.array(usual)).any(1))
-    return [
-        {
-            "frame": examples.frames[i],
-            "reasons": ["{}x{} px, not {}x{}".format(*examples.sizes[i], *usual)],
-        }
-        for i in odd
-    ]
-
-
-def _find_odd_intensities(examples: Examples) -> list[dict]:
-    saturated = examples.saturated_share
-    limit = np.median(saturated) + SATURATED_SHARE
-    mean = examples.images.mean((1, 2))
-    deviation = _deviations(mean)
-    found = []
-    for i, frame in enumerate(examples.frames):
-        reasons = []
-        if saturated[i] > limit:
-            reasons.append(f"{saturated[i]:.1%} of its pixels are saturated")
-        if np.ptp(examples.images[i]) == 0:
-            reasons.append("it shows nothing: all pixels alike")
-        elif abs(deviation[i]) > OUTLIER_DEVIATIONS:
-            reasons.append(
-                f"mean grey {mean[i]:.0f}, {deviation[i]:+.1f} robust deviations"
-            )
-        if reasons:
-            found.append({"frame": frame, "reasons": reasons})
-    return found
-
-
-def _find_odd_masks(examples: Examples) -> list[dict]:
-    """Masks whose area, place or number of pieces is unlike the others'."""
-    rows = np.flatnonzero(examples.presence)
-    if not rows.size:
-        return []
-    masks = examples.masks[rows].astype(np.float32) / 255
-    height, width = masks.shape[1:]
-    area = masks.mean((1, 2))
-    across = (np.arange(width) + 0.5) / width
-    down = (np.arange(height) + 0.5) / height
-    total = np.maximum(masks.sum((1, 2)), 1e-6)
-    measures = {
-        "area": area,
-        "centre across": (masks.sum(1) * across).sum(1) / total,
-        "centre down": (masks.sum(2) * down).sum(1) / total,
-    }
-    deviations = {name: _deviations(values) for name, values in measures.items()}
-    deviations["area"] = _deviations(np.log(np.maximum(area, 1e-6)))
-    pieces = np.array([ndimage.label(mask >= 0.5, TOUCHING)[1] for mask in masks])
-    rare = np.mean(pieces > 1) <= RARE_SHARE
-    found = []
-    for i, row in enumerate(rows):
-        reasons = [
-            f"{name} {measures[name][i]:.3f} of the frame's, "
-            f"{values[i]:+.1f} robust deviations"
-            for name, values in deviations.items()
-            if abs(values[i]) > OUTLIER_DEVIATIONS
-        ]
-        if rare and pieces[i] > 1:
-            reasons.append(f"{pieces[i]} pieces")
-        if reasons:
-            found.append({"frame": examples.frames[row], "reasons": reasons})
-    return found
-
-
-def _deviations(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """Distance from the median in robust standard deviations; 0 where all are alike."""
-    spread = float(stats.median_abs_deviation(values, scale="normal"))
-    return (values - np.median(values)) / spread if spread else np.zeros(len(values))

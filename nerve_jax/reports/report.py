@@ -181,6 +181,6 @@ def _count_findings(audit: dict) -> dict:
         if isinstance(value, list) and key != "shared_subjects"
         else value
         for key, value in audit.items()
-        if key not in ("presence_by_subject", "sizes")
+        if key not in ("presence_by_subject", "sizes", "in_other_splits")
         and key.removeprefix("num_") not in audit
     }

@@ -13,10 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from nerve_jax.data.duplicates import group_subjects
 from nerve_jax.data.examples import Examples
-from nerve_jax.data.likeness import Likeness, normalise
 from nerve_jax.data.loading import THUMBNAIL_SIZE
+from nerve_jax.data.population import Shown, find_known_people
 from nerve_jax.runs.folder import fold_dir, load_split
 from nerve_jax.system.files import Path, read_array, read_json, read_table, write_array
 
@@ -70,23 +69,14 @@ class Seen(NamedTuple):
         dealt = np.array([digest in self.dealt for digest in examples.digests], bool)
         asked = np.flatnonzero(~by_name & ~dealt)
         by_likeness = np.zeros_like(by_name)
-        by_likeness[asked] = self._find_alike(
-            examples.choose(asked), [groups[i] for i in asked]
+        new = Shown(
+            np.asarray(examples.thumbnails[asked]),
+            [examples.digests[i] for i in asked],
+            [groups[i] for i in asked],
         )
+        known = Shown(self.thumbnails, self.digests, self.shows)
+        by_likeness[asked] = find_known_people(new, known)
         return Known(by_name, by_likeness)
-
-    def _find_alike(self, examples: Examples, groups) -> Bool[np.ndarray, " frames"]:
-        """Frames whose person shares a view with one of those seen."""
-        thumbnails = examples.thumbnails
-        if not (self.thumbnails.any() and thumbnails.any()):
-            return np.zeros(len(thumbnails), bool)
-        people = [*("seen " + who for who in self.shows), *("new " + g for g in groups)]
-        likeness = Likeness(
-            normalise(np.concatenate([self.thumbnails, thumbnails])), people
-        )
-        joined = group_subjects(likeness, [*self.digests, *examples.digests], people)
-        known = set(joined[: len(self.shows)])
-        return np.array([group in known for group in joined[len(self.shows) :]])
 
     def write(self, directory: Path) -> dict:
         """Write init_thumbnails.npy; return what init.json keeps beside it."""

@@ -207,6 +207,21 @@ def test_the_page_and_the_json_hold_what_was_found(load, tmp_path, capsys):
     assert "1 of them across subjects" in capsys.readouterr().out
 
 
+def test_people_of_another_split_are_named(load, tmp_path, capsys):
+    """s1 is in both, there under another name and one grey level brighter."""
+    frames, others = cohort(), {}
+    for index in range(4):
+        image, mask = frames[f"s1_{index}"]
+        others[f"t5_{index}"] = (np.minimum(image, 254) + np.uint8(1), mask)
+    for index in range(6):
+        others[f"t6_{index}"] = (texture(900 + index), mask)
+    test = load(others, "test")
+    content = audit(load(frames, "train"), tmp_path / "out", {"test": test})
+    assert content["in_other_splits"] == {"test": [f"s1_{i}" for i in range(4)]}
+    assert "4 frames are of people who are in split test too" in capsys.readouterr().out
+    assert "4 frames are of people who" in (tmp_path / "out" / "audit.html").read_text()
+
+
 def test_a_cohort_without_names_is_called_optimistic(load):
     frames = {f"{i}": pair for i, pair in enumerate(cohort().values())}
     with pytest.warns(UserWarning, match="name no subject"):
