@@ -1,7 +1,7 @@
 """What is odd about a data set, found before a model is blamed.
 
 Frames that occur twice, people who share frames, labels that contradict each other,
-frames and masks unlike the others. Scores cannot be believed, or beaten, past these.
+frames and masks unlike the others. Scores say little before these are looked at.
 """
 
 from collections.abc import Mapping
