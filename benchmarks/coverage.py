@@ -8,8 +8,8 @@ fewer than two people have a value is not counted; an interval that can't be com
 covers nothing. A cell that the table has is not simulated again: the same command goes
 on where it was stopped.
 
-    PYTHONPATH=. python benchmarks/coverage.py --workdirs=runs/cv,runs/usgra
-    PYTHONPATH=. python benchmarks/coverage.py --trials=50 --output=quick.csv
+    python benchmarks/coverage.py --workdirs=runs/cv,runs/usgra
+    python benchmarks/coverage.py --trials=50 --output=quick.csv
 """
 
 import argparse

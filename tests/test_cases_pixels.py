@@ -10,7 +10,7 @@ from nerve_jax.commands.train import warn_implausible
 from nerve_jax.data import frames
 from nerve_jax.data.loading import load_split
 from nerve_jax.data.ultrasound_nerve import layouts, sources
-from nerve_jax.scoring.decide import ExpectedDice
+from nerve_jax.scoring.decide import Outline, Rule
 from nerve_jax.system.errors import InputError
 
 SIZE = (48, 64)
@@ -181,7 +181,7 @@ def test_predict_takes_the_range_of_all_frames(tmp_path, capsys):
         tmp_path / "out",
         keep,
         image_size=(48, 64),
-        rule=ExpectedDice(1.0, 0.0, 0.5, 0.002, one_component=True),
+        rule=Rule(0.5, Outline("expected_dice", 1.0)),
         submission=False,
     )
     bright, dark = seen[0]

@@ -225,7 +225,7 @@ def _choose_rules(
             return general
         return own[int(knows[i].argmax())].find((examples.subjects[i], groups[i]))
 
-    return [choose(i) for i in positions]
+    return [choose(i) for i in positions.tolist()]
 
 
 def _predict(

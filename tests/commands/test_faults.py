@@ -287,8 +287,8 @@ def test_a_disk_too_full_for_the_records_is_told_of(root, tmp_path):
 
 
 def test_a_place_that_cannot_be_written_is_named(root):
-    said = finish(start(root, Path("/proc/nerve_jax_run")), expect=1)
-    assert "The folder is that of --workdir=/proc/nerve_jax_run" in said
+    said = finish(start(root, Path("/proc/nerve_jax_run")), expect=2)
+    assert "--workdir=/proc/nerve_jax_run: cannot be written" in said
     assert "goes on" not in said  # nothing was saved
 
 

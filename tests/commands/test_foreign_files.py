@@ -10,7 +10,7 @@ from nerve_jax.commands import audit, compare, evaluate, plan, predict, setup
 from nerve_jax.commands.pretrain import pretrain
 from nerve_jax.commands.train import cross_validate
 from nerve_jax.commands.tune import tune
-from nerve_jax.scoring.decide import Threshold
+from nerve_jax.scoring.decide import Rule
 from nerve_jax.system.errors import InputError
 
 
@@ -34,7 +34,7 @@ def predict_into(output, frames, model=bright):
         output,
         model,
         image_size=(24, 32),
-        rule=Threshold(0.5),
+        rule=Rule(0.5),
         submission=True,
     )
 

@@ -192,7 +192,7 @@ def test_a_study_is_of_the_same_folds_throughout(
     tune.tune(config, tmp_path / "study")
     with pytest.raises(InputError, match="folds_together: 1 before, 2 now"):
         tune.tune(tune_config(folds=(0, 1), folds_together=2), tmp_path / "study")
-    (tmp_path / "study" / "splits.json").write_text("[]")
+    (tmp_path / "study" / "splits.json").write_text("[{}, {}]")
     with pytest.raises(InputError, match=r"splits.json:  before, \w+ now"):
         tune.tune(config, tmp_path / "study")
 
