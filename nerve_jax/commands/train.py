@@ -19,13 +19,16 @@ from nerve_jax.data.population import (
 from nerve_jax.reports.report import write_report
 from nerve_jax.reports.tables import print_scores
 from nerve_jax.runs import folder
-from nerve_jax.runs.config import to_plain
+from nerve_jax.runs.config import set_fields, to_plain
 from nerve_jax.runs.folder import Fold
 from nerve_jax.system import devices, locks, processes
 from nerve_jax.system.console import is_first, say
 from nerve_jax.system.files import Path
 from nerve_jax.training.engine import Engine
 from nerve_jax.training.task import Task
+
+# A report travels: it does not show where on the machine the data lie.
+UNSHOWN = {"data.records_dir": "", "data.manual_dir": ""}
 
 
 def run(request: Request) -> None:
@@ -123,7 +126,7 @@ def _report(workdir: Path, config: ConfigDict, population: Population) -> dict:
     with locks.hold(workdir / "report.lock", wait=True):
         return write_report(
             workdir,
-            to_plain(config),
+            to_plain(set_fields(config, UNSHOWN)),
             population,
             rule=config.decision.rule,
             threshold=config.decision.threshold,

@@ -133,6 +133,8 @@ def test_cross_validation_scores_every_frame_once_and_says_so(shared):
     low, high = content["intervals"]["dice"]
     assert 0 <= low <= content["dice"] <= high <= 1
     assert content["folds"] == [0, 1, 2]
+    assert content["config"]["data"]["records_dir"] == ""  # a report may travel
+    assert str(folder) not in (folder / "whole" / "report.html").read_text()
     scored = []
     for fold in range(3):
         with (folder / "whole" / f"fold_{fold}" / "scores.csv").open() as file:
