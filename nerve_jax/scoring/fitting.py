@@ -101,7 +101,7 @@ class Tried(NamedTuple):
       name: of the candidate.
       gain: mean over frames; for an outline over frames with a nerve, as if all were
         drawn.
-      interval: of the gain, of `LEVEL`, by drawing people.
+      interval: of the gain, of `LEVEL`, over people.
       gain_with_nerve, gain_without_nerve: over frames with a nerve, and without.
       taken: whether the decision uses it.
     """
