@@ -9,7 +9,7 @@ from nerve_jax.commands.audit import audit
 from nerve_jax.commands.train import warn_implausible
 from nerve_jax.data import frames
 from nerve_jax.data.loading import load_split
-from nerve_jax.data.ultrasound_nerve import layouts, sources
+from nerve_jax.data.ultrasound_nerve import checking, layouts
 from nerve_jax.scoring.decide import Outline, Rule
 from nerve_jax.system.errors import InputError
 
@@ -158,10 +158,10 @@ def test_masks_the_wrong_way_round_are_said_in_train_and_audit(load, tmp_path, c
 def test_records_of_another_decoder_are_not_served(write_folder, monkeypatch):
     folder = write_folder({"a_0": (np.zeros((4, 5), np.uint8), None)})
     listed = layouts.list_folder(folder).splits
-    before = sources.fingerprint(listed)
-    assert sources.fingerprint(listed) == before
-    monkeypatch.setattr(sources, "DECODER_VERSION", frames.DECODER_VERSION + 1)
-    assert sources.fingerprint(listed) != before
+    before = checking.fingerprint(listed)
+    assert checking.fingerprint(listed) == before
+    monkeypatch.setattr(checking, "DECODER_VERSION", frames.DECODER_VERSION + 1)
+    assert checking.fingerprint(listed) != before
 
 
 def test_predict_takes_the_range_of_all_frames(tmp_path, capsys):

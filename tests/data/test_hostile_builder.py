@@ -15,7 +15,7 @@ from PIL import Image
 
 from nerve_jax.data.loading import load_examples
 from nerve_jax.data.records import create_builder
-from nerve_jax.data.ultrasound_nerve import layouts, sources
+from nerve_jax.data.ultrasound_nerve import checking, layouts, sources
 from nerve_jax.system.errors import InputError
 
 GOOD = ("s1_0", "s1_1", "s2_0", "s2_1")
@@ -42,14 +42,14 @@ def folder(tmp_path_factory):
 def check(folder):
     """What the builder does with a folder before it writes: frames, or an error."""
     listing = layouts.list_folder(folder)
-    sources.check_frames(listing.splits, listing.problems)
+    checking.check_frames(listing.splits, listing.problems)
     return listing.splits["train"]
 
 
 def check_kaggle(folder):
     """The same in Kaggle's layout."""
     listing = layouts.list_kaggle(folder)
-    sources.check_frames(listing.splits, listing.problems)
+    checking.check_frames(listing.splits, listing.problems)
 
 
 cells = st.one_of(

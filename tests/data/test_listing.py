@@ -11,8 +11,8 @@ from PIL import Image
 
 from nerve_jax.data import listing
 from nerve_jax.data.loading import load_split
-from nerve_jax.data.ultrasound_nerve import layouts, sources
-from nerve_jax.system.errors import InputError
+from nerve_jax.data.ultrasound_nerve import checking, layouts, sources
+from nerve_jax.system.errors import InputError, raise_if_any
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*name no subject")
 
@@ -26,7 +26,7 @@ def refuse(folder: Path, layout="folder") -> str:
     """The refusal of a folder, which names and tables alone must cause."""
     with pytest.raises(InputError) as caught:
         listed = layouts.LAYOUTS[layout](folder)
-        sources.raise_if_any(listed.problems, "frames", "mend")
+        raise_if_any(listed.problems, "frames", "mend")
     message = str(caught.value)
     assert str(folder) in message
     assert message.count("\n") < 21
@@ -311,7 +311,7 @@ def zip_up(path: Path, folder: Path, names) -> None:
 
 def test_kaggle_half_unpacked_is_read_together(kaggle_dir):
     whole = list_plainly(kaggle_dir, "kaggle")
-    before = sources.fingerprint(whole.splits)
+    before = checking.fingerprint(whole.splits)
     names = sorted(
         p.relative_to(kaggle_dir).as_posix() for p in kaggle_dir.rglob("*.*")
     )
@@ -324,7 +324,7 @@ def test_kaggle_half_unpacked_is_read_together(kaggle_dir):
     for name in train[:5]:  # unpacking broke off
         (kaggle_dir / name).unlink()
     again = list_plainly(kaggle_dir, "kaggle")
-    assert sources.fingerprint(again.splits) == before
+    assert checking.fingerprint(again.splits) == before
     assert all(f.runs is not None for f in again.splits["train"])
     assert not again.left_out
 

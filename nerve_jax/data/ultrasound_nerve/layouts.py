@@ -16,6 +16,7 @@ from nerve_jax.data.listing import (
     name_kind,
     scan,
 )
+from nerve_jax.data.ultrasound_nerve.checking import compute_file_digest
 from nerve_jax.data.ultrasound_nerve.kaggle import list_kaggle
 from nerve_jax.data.ultrasound_nerve.pairing import (
     find_near,
@@ -25,7 +26,6 @@ from nerve_jax.data.ultrasound_nerve.sources import (
     Listing,
     SourceFile,
     SourceFrame,
-    compute_file_digest,
 )
 from nerve_jax.data.ultrasound_nerve.tables import (
     apply_subjects,

@@ -1,19 +1,16 @@
-"""Raw frames before they are prepared: what they are, and whether they can be used.
+"""A raw frame before it is prepared: which files it is made of, and how they are read.
 
-`layouts` lists them from names alone; `check_frames` here opens every file and gathers
-all that is wrong before it raises.
+`layouts` lists frames from names alone, as a `Listing`; `checking` reads all of them
+before any record is written.
 """
 
-import concurrent.futures
 import csv
 import dataclasses
 import functools
-import hashlib
 import math
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -21,18 +18,15 @@ import numpy as np
 
 from nerve_jax.data import rle
 from nerve_jax.data.frames import (
-    DECODER_VERSION,
     MAX_BYTES,
     Grey,
-    describe_bits,
-    find_bits,
     read_file,
     read_grey,
     to_8_bit,
 )
 from nerve_jax.data.labels import Label, read_label, turn_with_frame
 from nerve_jax.data.listing import count_of, describe_left_out
-from nerve_jax.system.errors import InputError, raise_if_any
+from nerve_jax.system.errors import InputError
 from nerve_jax.system.files import show
 
 # What a damaged file or zip member raises: also by decompression or encryption.
@@ -46,7 +40,6 @@ UNREADABLE = (
     zlib.error,
 )
 BOUNDED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # unpacked a piece at a time
-FILES_AT_A_TIME = 4  # bounds the memory that many large ones take
 UNKNOWN_SPACING = (math.nan, math.nan)
 
 
@@ -88,6 +81,11 @@ class SourceFile:
         return show(text)
 
 
+@functools.lru_cache
+def open_zip(path: Path) -> zipfile.ZipFile:
+    return zipfile.ZipFile(path)
+
+
 @dataclasses.dataclass(frozen=True)
 class SourceFrame:
     """One frame before it is decoded.
@@ -114,7 +112,7 @@ class SourceFrame:
         """Return image uint8 and mask bool, both [height, width].
 
         Args:
-          bits: of `check_frames`.
+          bits: of `checking.check_frames`.
 
         Raises:
           InputError: names what is wrong with the image, the mask, or both.
@@ -168,6 +166,14 @@ class Stored(NamedTuple):
     mask: np.ndarray | None
 
 
+def _attempt(file: SourceFile, decode):
+    """Return what `decode` makes of a file, and what is wrong with it or ""."""
+    try:
+        return decode(file.read()), ""
+    except UNREADABLE as error:
+        return None, f"{file}: {error}"
+
+
 Splits = dict[str, list[SourceFrame]]
 
 
@@ -197,122 +203,3 @@ def describe(listing: Listing) -> list[str]:
         read += f" for splits {', '.join(listing.splits)}"
     left_out = describe_left_out(listing.left_out)
     return ["; ".join(filter(None, [read, left_out])), *listing.notes]
-
-
-class Checked(NamedTuple):
-    """What all frames of a data set have in common.
-
-    Attributes:
-      bits: how many 16-bit frames use: see `find_bits`.
-      remarks: what a user should know at every load.
-    """
-
-    bits: int
-    remarks: list[str]
-
-
-def check_frames(splits: Splits, problems: Sequence[str] = ()) -> Checked:
-    """Decode every frame and mask.
-
-    Args:
-      splits: the frames.
-      problems: what was already found wrong with their names.
-
-    Raises:
-      InputError: one, that names everything that is wrong.
-    """
-    frames = [f for split in splits.values() for f in split]
-    with concurrent.futures.ThreadPoolExecutor(FILES_AT_A_TIME) as pool:
-        found = list(pool.map(_look_at, frames))
-    wrong = [f.problem for f in found if f.problem]
-    wrong = [*problems, *wrong, *_compare_marks(found)]
-    raise_if_any(wrong, "frames cannot be used", "Nothing was written.")
-    bits = find_bits(max((f.brightest for f in found), default=0))
-    remarks = [describe_bits(bits)] if bits < 16 else []
-    if num_cut := sum(f.is_cut for f in found):
-        counted = count_of(num_cut, "mask")
-        remarks.append(f"cut at half, for values near 0 and 255: {counted}")
-    return Checked(bits, remarks)
-
-
-class Look(NamedTuple):
-    """What `check_frames` keeps of a frame.
-
-    Attributes:
-      problem: "" without one.
-      brightest: see `Grey`.
-      mask: name of the mask's file.
-      nerve, is_cut: see `Label`.
-    """
-
-    problem: str = ""
-    brightest: int = 0
-    mask: str = ""
-    nerve: str = ""
-    is_cut: bool = False
-
-
-def _look_at(frame: SourceFrame) -> Look:
-    try:
-        grey, label, _ = frame.read_stored()
-    except InputError as error:
-        return Look(problem=str(error))
-    if label is None:
-        return Look(brightest=grey.brightest)
-    return Look("", grey.brightest, str(frame.mask), label.nerve, label.is_cut)
-
-
-def _compare_marks(found: Sequence[Look]) -> list[str]:
-    """Problems of a set in which one colour marks the nerve here, another there."""
-    counts = Counter(f.nerve for f in found if f.nerve)
-    if len(counts) < 2 or all(nerve.isdigit() for nerve in counts):
-        return []
-    first = {f.nerve: f.mask for f in reversed(found)}
-    shown = "; ".join(
-        f"{nerve} in {count} masks, as {first[nerve]}"
-        for nerve, count in counts.most_common(5)
-    )
-    return [
-        f"masks mark different things: {shown}. Save the nerve's alone, as 255 on 0"
-    ]
-
-
-def fingerprint(splits: Splits) -> str:
-    """Digest names, subjects, spacing and content of all files, 12 hex digits."""
-    frames = [(split, f) for split, listed in sorted(splits.items()) for f in listed]
-    with concurrent.futures.ThreadPoolExecutor(FILES_AT_A_TIME) as pool:
-        images = list(pool.map(lambda item: compute_file_digest(item[1].image), frames))
-        masks = list(pool.map(lambda item: compute_file_digest(item[1].mask), frames))
-    total = hashlib.blake2b(b"%d" % DECODER_VERSION, digest_size=6)
-    for (split, f), image, mask in sorted(
-        zip(frames, images, masks, strict=True),
-        key=lambda row: (row[0][0], row[0][1].frame),
-    ):
-        total.update(repr((split, f.frame, f.subject, f.spacing_mm, f.runs)).encode())
-        total.update(image + mask)
-    return total.hexdigest()
-
-
-def _attempt(file: SourceFile, decode):
-    """Return what `decode` makes of a file, and what is wrong with it or ""."""
-    try:
-        return decode(file.read()), ""
-    except UNREADABLE as error:
-        return None, f"{file}: {error}"
-
-
-def compute_file_digest(file: SourceFile | None) -> bytes:
-    """Hash a file's content; a file that cannot be read is found by `check_frames`."""
-    try:
-        return (
-            b"-"
-            if file is None
-            else hashlib.blake2b(file.read(), digest_size=16).digest()
-        )
-    except UNREADABLE:
-        return b"?"
-
-
-@functools.lru_cache
-def open_zip(path: Path) -> zipfile.ZipFile:
-    return zipfile.ZipFile(path)

@@ -19,7 +19,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from nerve_jax.data.phantom import anatomy, people
-from nerve_jax.data.ultrasound_nerve import layouts, sources
+from nerve_jax.data.ultrasound_nerve import checking, layouts, sources
 from nerve_jax.system.errors import InputError
 
 VERSION = "1.0.0"
@@ -82,10 +82,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         """
         config = self._find_config(config)
         self._listing: sources.Listing | None = None
-        self._bits = 16  # of `check_frames`
+        self._bits = 16  # of `checking.check_frames`
         if isinstance(config, SourceConfig):
             self._listing = _list_source(config)
-            digest = sources.fingerprint(self._listing.splits)
+            digest = checking.fingerprint(self._listing.splits)
         else:
             digest = _phantom_fingerprint(config)
         config = dataclasses.replace(config, name=f"{config.name}-{digest}")
@@ -133,7 +133,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
           InputError: names every frame and mask that cannot be used.
         """
         if self._listing is not None and not self.data_path.exists():
-            self._bits, remarks = sources.check_frames(self._listing.splits)
+            self._bits, remarks = checking.check_frames(self._listing.splits)
             self.info.metadata["remarks"] += remarks
         super().download_and_prepare(**kwargs)
 
@@ -188,7 +188,7 @@ def _list_source(config: SourceConfig) -> sources.Listing:
     folder = Path(os.path.expanduser(config.manual_dir)).resolve()
     listing = layouts.LAYOUTS[config.name](folder)
     if listing.problems:  # say at once what else is wrong, inside the files
-        sources.check_frames(listing.splits, listing.problems)
+        checking.check_frames(listing.splits, listing.problems)
     return listing
 
 
