@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nerve_jax.commands.predict import list_frames
+from nerve_jax.data.frames_folder import list_frames
 from nerve_jax.data.listing import describe_left_out
 from nerve_jax.data.loading import load_split
 from nerve_jax.system.errors import InputError

@@ -1,8 +1,6 @@
 """--mode=predict: from a folder of frames to masks and a table."""
 
-import contextlib
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +10,15 @@ from rich.progress import track
 from nerve_jax.commands import setup
 from nerve_jax.commands.request import Request
 from nerve_jax.data import rle
-from nerve_jax.data.frames import (
-    IMAGE_SUFFIXES,
-    describe_bits,
-    find_bits,
-    read_brightest,
-    read_file,
-    read_image,
+from nerve_jax.data.frames import describe_bits
+from nerve_jax.data.frames_folder import (
+    find_common_bits,
+    find_frames_folder,
+    list_frames,
+    read_in_chunks,
 )
 from nerve_jax.data.labels import read_mask
-from nerve_jax.data.listing import describe_left_out, name_kind, scan
+from nerve_jax.data.listing import describe_left_out
 from nerve_jax.data.resize import resize_image
 from nerve_jax.reports.pictures import outline
 from nerve_jax.runs.config import load_config, override
@@ -36,7 +33,6 @@ from nerve_jax.system.files import read_table, show, write_png, write_table
 
 FOLDERS = ("masks", "overlays")
 TABLES = ("predictions.csv", "submission.csv", "errors.csv")
-FRAMES_IN_MEMORY, PIXELS_IN_MEMORY = 64, 64_000_000
 
 
 def run(request: Request) -> None:
@@ -129,9 +125,12 @@ def predict_folder(
     if left_out:
         say(f"{input_dir}: {describe_left_out(left_out)}")
     prepare_output(output_dir, input_dir, paths)
-    bits = _find_bits_of(paths)
+    bits = find_common_bits(paths)
+    if bits < 16:
+        say(describe_bits(bits))
     rows, errors = [], []
-    for readable in _read_in_chunks(paths, bits, errors):
+    bar = track(paths, "predicting", transient=True, console=create_console())
+    for readable in read_in_chunks(bar, bits, errors):
         small = np.stack([resize_image(image, image_size) for _, image in readable])
         for (path, image), probs, presence in zip(
             readable, *predict_images(small), strict=True
@@ -139,30 +138,11 @@ def predict_folder(
             pred = rule.mask(probs, float(presence), image.shape)
             present = rule.predict_presence(probs, float(presence))
             rows.append(_write_frame(output_dir, path, image, pred, present))
-    write_table(
-        output_dir / "predictions.csv",
-        ("frame", "presence", "area", "probability"),
-        [(show(row[0]), *row[1:-1]) for row in rows],
-    )
-    if submission:
-        runs = {row[0]: row[-1] for row in rows}
-        write_submission(output_dir / "submission.csv", runs, output_dir / "masks")
-    if errors:
-        write_table(output_dir / "errors.csv", ("file", "error"), errors)
+    _write_tables(output_dir, rows, errors, submission)
     claims.seal(output_dir, "predict")
     if errors:
         raise RunError(_describe_errors(errors, len(paths), output_dir))
     return len(rows)
-
-
-def _describe_errors(
-    errors: list[tuple[str, str]], num_frames: int, output_dir: Path
-) -> str:
-    listing = list_problems([f"{name}: {error}" for name, error in errors])
-    return (
-        f"{len(errors)} of {num_frames} frames could not be read; the others are "
-        f"done:\n{listing}\nListed in {output_dir / 'errors.csv'}"
-    )
 
 
 def check_output(output_dir: Path, input_dir: Path, names: Sequence[str] = ()) -> None:
@@ -176,7 +156,7 @@ def check_output(output_dir: Path, input_dir: Path, names: Sequence[str] = ()) -
     Raises:
       InputError: the frames lie in `output_dir`, or `claims.check_alone` raises it.
     """
-    frames = _find_frames_folder(input_dir).resolve()
+    frames = find_frames_folder(input_dir).resolve()
     if frames.is_relative_to(output_dir.resolve()):
         raise InputError(
             f"--output={output_dir} holds the frames of --input={input_dir}; name "
@@ -196,80 +176,6 @@ def prepare_output(output_dir: Path, input_dir: Path, paths: Sequence[Path]) -> 
         (output_dir / folder).mkdir(exist_ok=True)
 
 
-def list_frames(input_dir: Path) -> tuple[list[Path], Counter[str]]:
-    """List the frames of a folder, or of its images/ if it has one.
-
-    Returns:
-      Paths in order of name, numbers by value; and how many files are left out, by kind.
-
-    Raises:
-      InputError: no such folder, or no frames in it.
-    """
-    folder = _find_frames_folder(input_dir)
-    if not folder.is_dir():
-        mend = "name the folder it lies in" if folder.exists() else "no such folder"
-        raise InputError(f"{folder}: {mend} (--input)")
-    contents = scan(folder)
-    left_out = contents.left_out
-    if folder != input_dir:
-        beside = Counter(map(name_kind, scan(input_dir).images))
-        left_out += Counter(
-            {f"{n} beside images/": count for n, count in beside.items()}
-        )
-    if not contents.images:
-        kinds, there = ", ".join(IMAGE_SUFFIXES), describe_left_out(left_out)
-        raise InputError(
-            f"{folder}: no frames ({kinds}) there (--input); {there or 'it is empty'}"
-        )
-
-    def order(path: Path):
-        digits = path.stem if path.stem.isdecimal() and len(path.stem) < 100 else ""
-        return (not digits, int(digits or 0), path.name)
-
-    return sorted(contents.images, key=order), left_out
-
-
-def _find_bits_of(paths: Sequence[Path]) -> int:
-    """How many bits 16-bit frames use, over all of them: one alone may be dark."""
-    brightest = 0
-    for path in paths:
-        with contextlib.suppress(OSError, ValueError):  # reported when it is read
-            brightest = max(brightest, read_brightest(read_file(path)))
-    bits = find_bits(brightest)
-    if bits < 16:
-        say(describe_bits(bits))
-    return bits
-
-
-def _find_frames_folder(input_dir: Path) -> Path:
-    return input_dir / "images" if (input_dir / "images").is_dir() else input_dir
-
-
-def _read_in_chunks(
-    paths: Sequence[Path], bits: int, errors: list[tuple[str, str]]
-) -> Iterator[list[tuple[Path, np.ndarray]]]:
-    """Frames as memory can hold them at a time; those that cannot be read go to errors."""
-    chunk: list[tuple[Path, np.ndarray]] = []
-    done: dict[str, str] = {}
-    for path in track(paths, "predicting", transient=True, console=create_console()):
-        try:
-            if path.stem in done:
-                raise ValueError(f"would share one mask file with {done[path.stem]}")
-            image = read_image(read_file(path), bits)
-        except (OSError, ValueError) as error:
-            problem = getattr(error, "strerror", None) or str(error)
-            errors.append((show(path.name), show(problem)))
-            continue
-        done[path.stem] = path.name
-        chunk.append((path, image))
-        pixels = sum(image.size for _, image in chunk)
-        if len(chunk) == FRAMES_IN_MEMORY or pixels > PIXELS_IN_MEMORY:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
-
-
 def _write_frame(output_dir, path, image, pred, presence) -> tuple:
     name = f"{path.stem}.png"
     write_png(output_dir / "masks" / name, pred.astype(np.uint8) * 255)
@@ -277,6 +183,19 @@ def _write_frame(output_dir, path, image, pred, presence) -> tuple:
     write_png(output_dir / "overlays" / name, overlay)
     area = int(pred.sum())
     return path.stem, int(area > 0), area, f"{presence:.6f}", rle.encode(pred)
+
+
+def _write_tables(output_dir: Path, rows: list, errors: list, submission: bool) -> None:
+    write_table(
+        output_dir / "predictions.csv",
+        ("frame", "presence", "area", "probability"),
+        [(show(row[0]), *row[1:-1]) for row in rows],
+    )
+    if submission:
+        runs = {row[0]: row[-1] for row in rows}
+        write_submission(output_dir / "submission.csv", runs, output_dir / "masks")
+    if errors:
+        write_table(output_dir / "errors.csv", ("file", "error"), errors)
 
 
 def write_submission(path: Path, runs: dict[str, str], masks_dir: Path) -> None:
@@ -296,3 +215,13 @@ def write_submission(path: Path, runs: dict[str, str], masks_dir: Path) -> None:
         mask = read_mask((masks_dir / f"{name}.png").read_bytes())
         if not np.array_equal(rle.decode(row["pixels"], *mask.shape), mask):
             raise RunError(f"{path}: frame {row['img']} does not decode to its mask")
+
+
+def _describe_errors(
+    errors: list[tuple[str, str]], num_frames: int, output_dir: Path
+) -> str:
+    listing = list_problems([f"{name}: {error}" for name, error in errors])
+    return (
+        f"{len(errors)} of {num_frames} frames could not be read; the others are "
+        f"done:\n{listing}\nListed in {output_dir / 'errors.csv'}"
+    )

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from nerve_jax.commands import predict
-from nerve_jax.data import rle
+from nerve_jax.data import frames_folder, rle
 from nerve_jax.scoring.decide import Rule
 from nerve_jax.system.errors import InputError, RunError
 
@@ -20,7 +20,7 @@ def bright(images):
 
 @pytest.fixture(autouse=True)
 def two_at_a_time(monkeypatch):
-    monkeypatch.setattr(predict, "FRAMES_IN_MEMORY", 2)
+    monkeypatch.setattr(frames_folder, "FRAMES_IN_MEMORY", 2)
 
 
 def run(folder, output, model=bright, **options):
@@ -115,8 +115,8 @@ def test_a_bad_frame_keeps_no_good_one_from_being_done(tmp_path, folder):
 
 
 def test_large_frames_are_not_all_held_at_once(tmp_path, folder, monkeypatch):
-    monkeypatch.setattr(predict, "FRAMES_IN_MEMORY", 64)
-    monkeypatch.setattr(predict, "PIXELS_IN_MEMORY", 3000)
+    monkeypatch.setattr(frames_folder, "FRAMES_IN_MEMORY", 64)
+    monkeypatch.setattr(frames_folder, "PIXELS_IN_MEMORY", 3000)
     held = []
 
     def count(images):
