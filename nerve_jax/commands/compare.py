@@ -82,7 +82,7 @@ def describe(content: dict) -> str:
     """Say whether Dice differs by more than the choice of subjects explains."""
     (first, second), difference = content["runs"], content["difference"]
     low, high = content["interval"]
-    basis = f"{content['num_frames']} frames of {content['num_subjects']} subjects"
+    basis = f"{content['num_frames']} frames of {content['num_subjects']} subject(s)"
     if np.isnan(low):
         return (
             f"{first} minus {second}: {difference:+.3f} Dice on {basis}; one subject "

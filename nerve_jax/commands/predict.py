@@ -154,13 +154,13 @@ def check_output(output_dir: Path, input_dir: Path, names: Sequence[str] = ()) -
       names: of the files to be written, as paths from `output_dir`.
 
     Raises:
-      InputError: the frames lie in `output_dir`, or `claims.check_alone` raises it.
+      InputError: the frames lie in `output_dir` or around it, or `claims.check_alone` raises it.
     """
-    frames = find_frames_folder(input_dir).resolve()
-    if frames.is_relative_to(output_dir.resolve()):
+    frames, output = find_frames_folder(input_dir).resolve(), output_dir.resolve()
+    if frames.is_relative_to(output) or output.is_relative_to(frames):
         raise InputError(
-            f"--output={output_dir} holds the frames of --input={input_dir}; name "
-            "another folder for the masks"
+            f"--output={output_dir} holds the frames of --input={input_dir}, or lies "
+            "among them; name another folder for the masks"
         )
     names = (*names, *TABLES, *(f"{folder}/" for folder in FOLDERS))
     claims.check_alone(output_dir, "predict", names, flag="--output")

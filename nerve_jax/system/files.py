@@ -57,7 +57,7 @@ def open_path(text: str, flag: str, *, plain: bool = False) -> Path:
                 f"{flag}={text}: no such home; a folder of that name is ./{text}"
             )
         path = pathlib.Path(expanded).absolute()
-    found = "".join(c for c in PATTERN if c in str(path))
+    found = " or ".join(c for c in PATTERN if c in str(path))
     if plain and found:
         raise InputError(
             f"{flag}={path}: the libraries that read and write there take {found} for "

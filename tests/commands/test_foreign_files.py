@@ -124,6 +124,7 @@ def data(write_folder, blob_frames):
     [
         *(("", ""), ("images", ""), ("images", "images"), ("", "images")),
         *(("", "masks"), ("images", "masks"), ("masks", "masks"), ("", "..")),
+        *(("", "images/new"), ("images", "images/a/b"), ("masks", "masks/new")),
     ],
 )
 def test_predictions_never_land_on_the_data(data, frames, output):
