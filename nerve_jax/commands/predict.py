@@ -154,7 +154,8 @@ def check_output(output_dir: Path, input_dir: Path, names: Sequence[str] = ()) -
       names: of the files to be written, as paths from `output_dir`.
 
     Raises:
-      InputError: the frames lie in `output_dir` or around it, or `claims.check_alone` raises it.
+      InputError: the frames lie in `output_dir` or around it, or `claims.check_alone`
+        raises it.
     """
     frames, output = find_frames_folder(input_dir).resolve(), output_dir.resolve()
     if frames.is_relative_to(output) or output.is_relative_to(frames):

@@ -15,9 +15,7 @@ from scipy import ndimage
 SMOOTHING_PX = 6.0  # of the thumbnail; slower changes are left out
 BLANK_GREY = 2.0  # a thumbnail that varies less, in grey values, shows nothing
 OWN_SHARE = 1e-3  # of a frame's variance; one with less of its own is like no other
-FEW_PEOPLE = (
-    32  # among more, the mean of all others hardly depends on whom they leave out
-)
+FEW_PEOPLE = 32  # of more, the mean of the others is nearly one and the same
 ROWS_AT_A_TIME = 256
 
 
@@ -63,9 +61,8 @@ class Likeness:
             return
         self.frames = frames
         self._on_means = frames @ means.T
-        between = (
-            means @ means.T
-        )  # and of the sums of all means but two, with themselves:
+        # Products of means, and of the sums of all means but two with themselves.
+        between = means @ means.T
         rest, own = between.sum(1), np.diag(between)
         two = rest[:, None] + rest - between - (own[:, None] + own) / 2
         self._of_others = between.sum() - 2 * two
