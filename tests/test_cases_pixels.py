@@ -10,6 +10,8 @@ from nerve_jax.commands.train import warn_implausible
 from nerve_jax.data import frames
 from nerve_jax.data.loading import load_split
 from nerve_jax.data.ultrasound_nerve import checking, layouts
+from nerve_jax.runs import folder as run_folder
+from nerve_jax.runs.identity import save_run
 from nerve_jax.scoring.decide import Outline, Rule
 from nerve_jax.system.errors import InputError
 
@@ -164,11 +166,13 @@ def test_records_of_another_decoder_are_not_served(write_folder, monkeypatch):
     assert checking.fingerprint(listed) != before
 
 
-def test_predict_takes_the_range_of_all_frames(tmp_path, capsys):
-    """A dark 12-bit frame is as dark beside a bright one as it was for training."""
-    for name, brightest in (("dark", 1000), ("bright", 4095)):
+def test_predict_takes_the_range_of_all_frames_and_of_those_trained_on(
+    tmp_path, capsys
+):
+    """A dark 12-bit frame is as dark, beside a bright one or alone, as for training."""
+    for name, brightest in (("in/dark", 1000), ("in/bright", 4095), ("one/dark", 1000)):
         image = np.linspace(0, brightest, 48 * 64).reshape(48, 64).astype(np.uint16)
-        save(image, tmp_path / "in" / f"{name}.tif")
+        save(image, tmp_path / f"{name}.tif")
     seen = []
 
     def keep(images):
@@ -176,15 +180,44 @@ def test_predict_takes_the_range_of_all_frames(tmp_path, capsys):
         probs = np.zeros(images.shape, np.float32)
         return probs, probs.max((1, 2))
 
-    predict.predict_folder(
-        tmp_path / "in",
-        tmp_path / "out",
-        keep,
-        image_size=(48, 64),
-        rule=Rule(0.5, Outline("expected_dice", 1.0)),
-        submission=False,
-    )
-    bright, dark = seen[0]
+    def predict_images(folder, trained_bits):
+        predict.predict_folder(
+            tmp_path / folder,
+            tmp_path / f"{folder}_out",
+            keep,
+            image_size=(48, 64),
+            rule=Rule(0.5, Outline("expected_dice", 1.0)),
+            submission=False,
+            trained_bits=trained_bits,
+        )
+
+    predict_images("in", trained_bits=0)
+    bright, dark = seen.pop()
     assert bright.max() == 255
     assert dark.max() == round(1000 * 255 / 4095)
-    assert "taken as 12-bit grey" in capsys.readouterr().out
+    assert "taken as 12-bit grey, 4095 as white\n" in capsys.readouterr().out
+    predict_images("one", trained_bits=12)
+    assert seen.pop().max() == dark.max()
+    assert "12-bit grey, 4095 as white, as in the frames" in capsys.readouterr().out
+    predict_images("in", trained_bits=10)  # of another scanner
+    assert seen.pop()[0].max() == 255
+
+
+def test_a_run_keeps_how_many_bits_its_frames_use(tmp_path):
+    ramp = np.linspace(0, 4095, 48 * 64).reshape(48, 64).astype(np.uint16)
+    for name in ("a_1", "b_1"):
+        save(ramp, tmp_path / "frames" / "images" / f"{name}.tif")
+        save(
+            np.zeros((48, 64), np.uint8), tmp_path / "frames" / "masks" / f"{name}.png"
+        )
+    source = {
+        "name": "ultrasound_nerve/folder",
+        "records_dir": str(tmp_path / "records"),
+        "manual_dir": str(tmp_path / "frames"),
+    }
+    for _ in ("prepared", "found prepared"):
+        examples = load_split("train", (48, 64), **source)
+        assert examples.bits == 12
+        assert examples.choose(np.array([1])).bits == 12
+    save_run(tmp_path, {"folds": [0]}, examples, list(examples.subjects))
+    assert run_folder.load_bits(tmp_path) == 12

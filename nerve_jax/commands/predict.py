@@ -10,9 +10,9 @@ from rich.progress import track
 from nerve_jax.commands import setup
 from nerve_jax.commands.request import Request
 from nerve_jax.data import rle
-from nerve_jax.data.frames import describe_bits
+from nerve_jax.data.frames import choose_bits, describe_bits
 from nerve_jax.data.frames_folder import (
-    find_common_bits,
+    find_brightest,
     find_frames_folder,
     list_frames,
     read_in_chunks,
@@ -22,6 +22,7 @@ from nerve_jax.data.listing import describe_left_out
 from nerve_jax.data.resize import resize_image
 from nerve_jax.reports.pictures import outline
 from nerve_jax.runs.config import load_config, override
+from nerve_jax.runs.folder import load_bits
 from nerve_jax.runs.members import load_members
 from nerve_jax.runs.out_of_fold import load_rule
 from nerve_jax.scoring.decide import Rule
@@ -81,6 +82,7 @@ def predict(
         image_size=tuple(config.data.image_size),
         rule=load_rule(workdir, config.decision.rule, config.decision.threshold),
         submission=submission,
+        trained_bits=load_bits(workdir),
     )
     say(
         f"{count} frames by {len(members)} fold(s); wrote {output_dir}/predictions.csv",
@@ -97,6 +99,7 @@ def predict_folder(
     image_size: tuple[int, int],
     submission: bool,
     rule: Rule,
+    trained_bits: int = 0,
 ) -> int:
     """Segment every frame of a folder.
 
@@ -112,6 +115,7 @@ def predict_folder(
       image_size: training height and width.
       submission: write the Kaggle file too.
       rule: makes a mask of probabilities.
+      trained_bits: that the 16-bit frames use which were trained on, 0 without any.
 
     Returns:
       How many frames were done.
@@ -125,9 +129,9 @@ def predict_folder(
     if left_out:
         say(f"{input_dir}: {describe_left_out(left_out)}")
     prepare_output(output_dir, input_dir, paths)
-    bits = find_common_bits(paths)
-    if bits < 16:
-        say(describe_bits(bits))
+    brightest = find_brightest(paths)
+    bits = choose_bits(brightest, trained_bits)
+    say(*describe_bits(brightest, bits))
     rows, errors = [], []
     bar = track(paths, "predicting", transient=True, console=create_console())
     for readable in read_in_chunks(bar, bits, errors):

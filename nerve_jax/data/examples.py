@@ -30,6 +30,7 @@ class Examples:
       fingerprint: name of the prepared records, which says what went into them.
       source: the prepared records, read again where an original image is wanted.
       records: where in `source` each frame stands.
+      bits: that its 16-bit files use (`frames.find_bits`); 0 where there are none.
     """
 
     images: UInt8[np.ndarray, "frames height width"]
@@ -46,6 +47,7 @@ class Examples:
     fingerprint: str
     source: Sequence[dict]
     records: Int[np.ndarray, " frames"]
+    bits: int = 0
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -76,7 +78,7 @@ class Examples:
 
     def columns(self) -> dict:
         """What has a value for each frame, by name."""
-        whole = ("fingerprint", "source")
+        whole = ("fingerprint", "source", "bits")
         fields = (field.name for field in dataclasses.fields(self))
         return {name: getattr(self, name) for name in fields if name not in whole}
 

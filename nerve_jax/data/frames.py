@@ -112,11 +112,11 @@ def to_8_bit(
 
     Args:
       values: uint8 or uint16.
-      bits: that are used of the 16; larger values become 255.
+      bits: that are used of the 16; larger values become 255. 0 stands for 16.
     """
     if values.dtype == np.uint8:
         return values
-    white = 2**bits - 1
+    white = 2 ** (bits or 16) - 1
     deep = values.astype(np.uint32)
     deep *= 255
     deep += white // 2
@@ -129,19 +129,36 @@ def find_bits(brightest: int) -> int:
 
     Args:
       brightest: the largest `Grey.brightest` of all frames of the set, for one frame may
-        be dark; 0, of a set without 16-bit frames, gives 16.
+        be dark; 0, of a set without 16-bit frames, gives 0.
     """
     if not brightest:
-        return DEPTHS[-1]
+        return 0
     return next(bits for bits in DEPTHS if brightest < 2**bits)
 
 
-def describe_bits(bits: int) -> str:
-    """What to say of a data set that uses so many bits of 16."""
-    return (
-        f"no 16-bit frame has a value above {2**bits - 1}: taken as {bits}-bit grey, "
-        f"{2**bits - 1} as white"
-    )
+def choose_bits(brightest: int, trained: int) -> int:
+    """How many bits frames use that are given to a trained net.
+
+    Args:
+      brightest: as for `find_bits`, of these frames.
+      trained: of `find_bits` for the data set that the net was trained on. Some frames
+        may all be dark, so that fewer are not believed; more are another scanner's.
+    """
+    return max(find_bits(brightest), trained) if brightest else 0
+
+
+def describe_bits(brightest: int, bits: int) -> list[str]:
+    """What to say of frames of which the brightest 16-bit value is less than 16 bits'.
+
+    Returns:
+      One line, or none where there are no such frames or where all 16 bits are used.
+    """
+    used = find_bits(brightest)
+    if not 0 < used < 16:
+        return []
+    taken = f"taken as {bits}-bit grey, {2**bits - 1} as white"
+    why = "" if bits == used else ", as in the frames that were trained on"
+    return [f"no 16-bit frame has a value above {2**used - 1}: {taken}{why}"]
 
 
 def read_brightest(content: bytes) -> int:

@@ -13,7 +13,6 @@ import numpy as np
 
 from nerve_jax.data.frames import (
     IMAGE_SUFFIXES,
-    find_bits,
     read_brightest,
     read_file,
     read_image,
@@ -63,16 +62,13 @@ def list_frames(input_dir: Path) -> tuple[list[Path], Counter[str]]:
     return sorted(contents.images, key=order), left_out
 
 
-def find_common_bits(paths: Iterable[Path]) -> int:
-    """How many bits 16-bit frames use, over all of them: one alone may be dark.
-
-    Frames that cannot be read do not count; without any 16-bit frame, the answer is 16.
-    """
+def find_brightest(paths: Iterable[Path]) -> int:
+    """The largest `Grey.brightest` of frames; those that cannot be read do not count."""
     brightest = 0
     for path in paths:
         with contextlib.suppress(OSError, ValueError):  # reported when it is read
             brightest = max(brightest, read_brightest(read_file(path)))
-    return find_bits(brightest)
+    return brightest
 
 
 def read_in_chunks(
@@ -82,7 +78,7 @@ def read_in_chunks(
 
     Args:
       paths: of the frames.
-      bits: of `find_common_bits`.
+      bits: that 16-bit frames use: of `choose_bits`.
       errors: gains name and problem of each frame that cannot be read, or whose mask
         would have the name of another's: the same but for the ending.
 

@@ -68,7 +68,8 @@ def load_all_frames(image_size: tuple[int, int], **source) -> tuple[Examples, Ex
 
 def _load(builder, folder: Path, split: str, image_size, source: dict) -> Examples:
     examples = load_examples(builder, split, tuple(image_size))
-    say(*describe_load(examples, split, records.read_remarks(builder)))
+    remarks = records.read_metadata(builder).get("remarks", [])
+    say(*describe_load(examples, split, remarks))
     if is_first():
         records.publish(folder, source.get("records_dir", ""))
     return examples
@@ -121,7 +122,9 @@ def load_examples(
         columns = read_cache(folder)
     if columns is None:
         columns = fill(_decode(source, order, image_size), len(order))
-    return Examples(**columns, fingerprint=builder.info.full_name, source=source)
+    bits = records.read_metadata(builder).get("bits", 0)
+    name = builder.info.full_name
+    return Examples(**columns, fingerprint=name, source=source, bits=bits)
 
 
 def _read_order(builder: tfds.core.DatasetBuilder, split: str) -> list[int]:

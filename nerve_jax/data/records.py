@@ -198,12 +198,17 @@ def list_splits(builder: tfds.core.DatasetBuilder) -> list[str]:
     return list(builder.info.splits)
 
 
-def read_remarks(builder: tfds.core.DatasetBuilder) -> list[str]:
-    """Remarks on the files from which records are, or were, prepared."""
+def read_metadata(builder: tfds.core.DatasetBuilder) -> dict:
+    """What is kept of the files from which records are, or were, prepared.
+
+    Returns:
+      `remarks` and `bits`, as the builder describes them; empty for records of another
+      version, which kept neither.
+    """
     try:
-        return list((builder.info.metadata or {}).get("remarks", []))
-    except OSError:  # records of another version, which kept none
-        return []
+        return dict(builder.info.metadata or {})
+    except OSError:
+        return {}
 
 
 def prepare(builder: tfds.core.DatasetBuilder) -> None:

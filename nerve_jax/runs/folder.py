@@ -2,7 +2,8 @@
 
 config.json    the resolved configuration
 code.json      hash of the code, versions of packages; what --force went over
-dataset.json   name and fingerprint of the prepared records, what is learnt from them
+dataset.json   name and fingerprint of the prepared records, bits that their 16-bit
+               files use, what is learnt from them
 splits.json    the folds (see `splits`)
 frames.csv     every frame: id, subject, group, labelled, presence, digest of its pixels
 thumbnails.npy small pictures of the frames in frames.csv, to know like ones again
@@ -105,6 +106,15 @@ def check_segments(workdir: Path) -> None:
             f"{workdir} was pretrained and does not know nerves yet: train another run "
             f"from it, --mode=train --config.start.workdir={workdir}"
         )
+
+
+def load_bits(workdir: Path) -> int:
+    """How many bits the 16-bit frames use that a run learnt from (see `Examples.bits`).
+
+    Returns:
+      0 where it had none, and for runs of a version that did not keep it.
+    """
+    return read_json(workdir / "dataset.json").get("bits", 0)
 
 
 def check_splits(workdir: Path, splits: list[dict[str, list[str]]]) -> None:

@@ -46,7 +46,7 @@ def is_first() -> bool:
 
 def say(*lines: str) -> None:
     """Print lines at once, in process 0; the other processes of a run stay silent."""
-    if is_first():
+    if lines and is_first():
         print(*lines, sep="\n", flush=True)
 
 

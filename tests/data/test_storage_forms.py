@@ -148,7 +148,7 @@ def test_what_would_lose_its_meaning_is_refused(form):
 
 @pytest.mark.parametrize(
     ("brightest", "bits"),
-    [(0, 16), (1, 8), (255, 8), (256, 10), (1023, 10), (4095, 12), (4096, 14)]
+    [(0, 0), (1, 8), (255, 8), (256, 10), (1023, 10), (4095, 12), (4096, 14)]
     + [(16383, 14), (16384, 16), (65535, 16)],
 )
 def test_the_bits_are_the_fewest_that_scanners_use(brightest, bits):

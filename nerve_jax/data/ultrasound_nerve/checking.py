@@ -53,8 +53,9 @@ def check_frames(splits: Splits, problems: Sequence[str] = ()) -> Checked:
     wrong = [f.problem for f in found if f.problem]
     wrong = [*problems, *wrong, *_compare_marks(found)]
     raise_if_any(wrong, "frames cannot be used", "Nothing was written.")
-    bits = find_bits(max((f.brightest for f in found), default=0))
-    remarks = [describe_bits(bits)] if bits < 16 else []
+    brightest = max((f.brightest for f in found), default=0)
+    bits = find_bits(brightest)
+    remarks = describe_bits(brightest, bits)
     if num_cut := sum(f.is_cut for f in found):
         counted = count_of(num_cut, "mask")
         remarks.append(f"cut at half, for values near 0 and 255: {counted}")

@@ -58,7 +58,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     shape, 0 or 1, all 0 where the frame is unlabelled; `subject`, the person; `frame`,
     an id unique in the data set; `labelled`, whether the mask is a truth; `spacing_mm`
     float32 [2], height and width of a pixel, NaN where unknown. The records' metadata
-    hold `remarks`: lines that say how many files were read and which were left out.
+    hold `remarks`, lines that say how many files were read and which were left out, and
+    `bits`, that the 16-bit frames use: see `frames.find_bits`.
     """
 
     VERSION = tfds.core.Version(VERSION)
@@ -82,7 +83,6 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         """
         config = self._find_config(config)
         self._listing: sources.Listing | None = None
-        self._bits = 16  # of `checking.check_frames`
         if isinstance(config, SourceConfig):
             self._listing = _list_source(config)
             digest = checking.fingerprint(self._listing.splits)
@@ -123,7 +123,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         return self.dataset_info_from_configs(
             features=features,
             supervised_keys=("image", "mask"),
-            metadata=tfds.core.MetadataDict(remarks=remarks),
+            metadata=tfds.core.MetadataDict(remarks=remarks, bits=0),
         )
 
     def download_and_prepare(self, **kwargs) -> None:
@@ -133,8 +133,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
           InputError: names every frame and mask that cannot be used.
         """
         if self._listing is not None and not self.data_path.exists():
-            self._bits, remarks = checking.check_frames(self._listing.splits)
+            bits, remarks = checking.check_frames(self._listing.splits)
             self.info.metadata["remarks"] += remarks
+            self.info.metadata["bits"] = bits
         super().download_and_prepare(**kwargs)
 
     def _split_generators(self, dl_manager):
@@ -159,7 +160,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     def _generate_source(self, frames) -> Iterator[tuple[str, dict]]:
         for f in frames:
-            image, mask = f.read(self._bits)
+            image, mask = f.read(self.info.metadata["bits"])
             labelled = f.mask is not None
             yield (
                 f.frame,
