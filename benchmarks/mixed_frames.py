@@ -46,9 +46,10 @@ def write_folder(folder: Path, usgra: str) -> None:
 
 def deal(usgra: str, seed: int) -> list[dict[str, list[str]]]:
     """Five folds of the real frames, as a run of that seed deals them."""
-    examples, _, groups = find_people(load("usgra", manual_dir=usgra))
+    people = find_people(load("usgra", manual_dir=usgra))
+    examples = people.examples
     return create_splits(
-        examples.frames, groups, examples.presence, num_folds=5, seed=seed
+        examples.frames, people.groups, examples.presence, num_folds=5, seed=seed
     )
 
 

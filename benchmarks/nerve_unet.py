@@ -32,7 +32,7 @@ class Unattended:
 
 def create_engine(config: ConfigDict, examples: Examples) -> Engine:
     """The engine of a run from random weights, for which subjects need no grouping."""
-    population = Population(examples, [], list(examples.subjects))
+    population = Population(examples, None, list(examples.subjects), None)
     task = setup.create_segmentation(config, population)
     return setup.create_engine(config, devices.create_mesh(), examples, task)
 

@@ -61,9 +61,13 @@ def create_config(name: str, dataset: str, usgra: str):
 
 def deal_fold(population: Population) -> Fold:
     """The fold to train, dealt as a run deals it."""
-    examples, _, groups = population
+    examples = population.examples
     splits = create_splits(
-        examples.frames, groups, examples.presence, num_folds=NUM_FOLDS, seed=0
+        examples.frames,
+        population.groups,
+        examples.presence,
+        num_folds=NUM_FOLDS,
+        seed=0,
     )
     train, val = (examples.positions(splits[FOLD][part]) for part in ("train", "val"))
     return Fold(FOLD, Path(), train, train, val)

@@ -83,7 +83,7 @@ def evaluate(
     population = find_people(
         processes.take_turns(lambda: setup.load_frames(config, split))
     )
-    examples, _, groups = population
+    examples, groups = population.examples, population.groups
     judges, judges_by_name = _choose_judges(workdir, list(members), examples, groups)
     if not config.decision.ensemble:
         judges = [group[:1] for group in judges]

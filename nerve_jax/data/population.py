@@ -24,19 +24,21 @@ class Population(NamedTuple):
       examples: its frames.
       duplicates: those that show the same view.
       groups: the person of each frame; subjects that share a view are one.
+      likeness: of its frames, by which these were found; see there for its memory.
     """
 
     examples: Examples
     duplicates: Duplicates
     groups: list[str]
+    likeness: Likeness
 
 
 def find_people(examples: Examples) -> Population:
     """Find out who is who among frames."""
-    likeness = _measure_likeness(examples)
+    likeness = Likeness(normalise(examples.thumbnails), examples.subjects)
     groups = group_subjects(likeness, examples.digests, examples.subjects)
     duplicates = find_duplicates(likeness, examples.digests, groups)
-    return Population(examples, duplicates, groups)
+    return Population(examples, duplicates, groups, likeness)
 
 
 class Shown(NamedTuple):
@@ -71,10 +73,6 @@ def find_known_people(shown: Shown, known: Shown) -> Bool[np.ndarray, " frames"]
     return np.array([group in found for group in groups[len(known.people) :]], bool)
 
 
-def _measure_likeness(examples: Examples) -> Likeness:
-    return Likeness(normalise(examples.thumbnails), examples.subjects)
-
-
 def check_labelled(examples: Examples) -> None:
     """Raise `InputError` where there is nothing to train on or to score."""
     if not examples.labelled.any():
@@ -93,12 +91,17 @@ def find_doubtful(
       population: of the data set.
       given: frames that have a vote, by position; all of them where it is None.
     """
-    examples, _, groups = population
+    examples = population.examples
     votes = examples.labelled.copy()
     if given is not None:
         votes &= np.isin(np.arange(len(votes)), given)
-    likeness = _measure_likeness(examples)
-    return find_outvoted(likeness, examples.digests, groups, examples.presence, votes)
+    return find_outvoted(
+        population.likeness,
+        examples.digests,
+        population.groups,
+        examples.presence,
+        votes,
+    )
 
 
 def leave_out_doubtful(

@@ -60,7 +60,7 @@ def compute_audit(
       `sizes`, `odd_sizes`, `odd_intensities`, `odd_masks`: frames with `reasons`;
       `presence_by_subject`: [frames with a nerve, labelled frames] of each.
     """
-    examples, duplicates, groups = population
+    examples, duplicates = population.examples, population.duplicates
     described = [
         _describe_pair(pair, examples) | {"view": int(duplicates.views[pair.first])}
         for pair in duplicates.pairs
@@ -79,7 +79,7 @@ def compute_audit(
         "num_labelled": int(examples.labelled.sum()),
         "num_subjects": people,
         "one_frame_a_subject": people >= max(ALONE_SHARE * len(examples), 3),
-        "shared_subjects": shared_subjects(examples.subjects, groups),
+        "shared_subjects": shared_subjects(examples.subjects, population.groups),
         "in_other_splits": {
             split: _find_in_other_split(population, other)
             for split, other in (others or {}).items()

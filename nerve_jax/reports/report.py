@@ -44,7 +44,7 @@ def write_report(
     Returns:
       The content of report.json.
     """
-    examples, _, groups = population
+    examples = population.examples
     decided = out_of_fold.decide_folds(
         workdir, population, kind=rule, threshold=threshold
     )
@@ -67,7 +67,7 @@ def write_report(
         "calibration_error_before": errors[0],
         "presence_calibration_error": compute_calibration_error(presence),
         **_describe_folds(workdir, list(decided.predictions)),
-        "torn_subjects": _find_torn(workdir, examples, groups, list(decided.rules)),
+        "torn_subjects": _find_torn(workdir, population, list(decided.rules)),
         "one_frame_a_subject": audit["one_frame_a_subject"],
         "audit": _count_findings(audit),
         "dataset": examples.fingerprint,
@@ -134,11 +134,9 @@ def _make_mask_of(
     return mask_of
 
 
-def _find_torn(
-    workdir: Path, examples: Examples, groups: list[str], folds: list[int]
-) -> list[str]:
+def _find_torn(workdir: Path, population: Population, folds: list[int]) -> list[str]:
     """Subjects that any of the folds both trained on and scored."""
-    group_of = dict(zip(examples.frames, groups, strict=True))
+    group_of = dict(zip(population.examples.frames, population.groups, strict=True))
     return sorted(
         {
             subject

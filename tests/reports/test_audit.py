@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from nerve_jax.commands.audit import audit
+from nerve_jax.data import likeness, population
 from nerve_jax.data.duplicates import PARTNERS
 from nerve_jax.data.loading import load_examples
 from nerve_jax.data.population import find_people, leave_out_doubtful
@@ -109,14 +110,29 @@ def test_clean_training_leaves_out_what_another_training_frame_contradicts(load)
     image, mask = frames["s2_1"]
     frames["s2_8"] = (image, np.zeros_like(mask))
     examples = load(frames)
-    population = find_people(examples)
+    people = find_people(examples)
     everything = np.arange(len(examples))
     twin, other = examples.positions(["s2_1", "s2_8"])
-    kept = leave_out_doubtful(everything, population)
+    kept = leave_out_doubtful(everything, people)
     np.testing.assert_array_equal(kept, np.delete(everything, [twin, other]))
     # A label of a frame that is not trained on must not say what is.
     others = np.delete(everything, twin)
-    np.testing.assert_array_equal(leave_out_doubtful(others, population), others)
+    np.testing.assert_array_equal(leave_out_doubtful(others, people), others)
+
+
+def test_thumbnails_are_normalised_once_for_all_that_is_asked(load, monkeypatch):
+    examples, shapes = load(cohort()), []
+
+    def normalise(thumbnails):
+        shapes.append(thumbnails.shape)
+        return likeness.normalise(thumbnails)
+
+    monkeypatch.setattr(population, "normalise", normalise)
+    people = find_people(examples)
+    compute_audit(people)
+    for part in np.split(np.arange(len(examples)), 2):
+        leave_out_doubtful(part, people)
+    assert shapes == [examples.thumbnails.shape]
 
 
 def test_label_noise_is_the_dice_between_labels_of_one_view(load):

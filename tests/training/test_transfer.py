@@ -150,7 +150,7 @@ def scored_on(people, fingerprint="set-1", digests=None):
         records=np.arange(count),
     )
     fold = Fold(1, Path(), np.arange(0), np.arange(0), np.arange(count))
-    return fold, Population(examples, NO_DUPLICATES, list(people))
+    return fold, Population(examples, NO_DUPLICATES, list(people), None)
 
 
 def test_weights_come_of_a_fold_that_has_not_seen_whom_we_score(tmp_path):
