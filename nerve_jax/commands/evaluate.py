@@ -1,6 +1,7 @@
 """--mode=evaluate: scores of a trained run on labelled frames."""
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int
@@ -9,16 +10,14 @@ from ml_collections import ConfigDict
 from nerve_jax.commands import setup
 from nerve_jax.commands.request import Request
 from nerve_jax.data.examples import Examples
-from nerve_jax.data.population import find_doubtful, find_people
+from nerve_jax.data.population import Population, find_doubtful, find_people
 from nerve_jax.model.unet import Params
 from nerve_jax.reports.pictures import draw_scored
 from nerve_jax.reports.tables import print_scores
-from nerve_jax.runs import folder
 from nerve_jax.runs.config import load_config, override
+from nerve_jax.runs.judges import choose_judges, choose_rules
 from nerve_jax.runs.members import load_members
-from nerve_jax.runs.out_of_fold import load_fold_rules, load_rule
 from nerve_jax.runs.score_table import write_scores
-from nerve_jax.runs.seen import load_seen
 from nerve_jax.scoring.decide import Rule
 from nerve_jax.scoring.intervals import compute_mean_interval
 from nerve_jax.scoring.metrics import compute_dice, compute_mean
@@ -35,7 +34,6 @@ from nerve_jax.system.files import Path, write_json, write_png
 DATA_FIELDS = (*("data.name", "data.records_dir", "data.manual_dir", "data.phantom."),)
 FRAMES_AT_A_TIME = 64
 FILES = ("evaluation.json", "evaluation.csv", "evaluation.png")
-Judges = list[tuple[int, ...]]  # the folds that may score each frame
 
 
 def run(request: Request) -> None:
@@ -79,50 +77,39 @@ def evaluate(
     processes.share(lambda: check_folder(workdir, FILES, flag="--workdir"))
     trained = load_config(workdir) if trained is None else trained
     config = override(trained, overrides, (*DATA_FIELDS, "decision."), workdir)
+    decision = config.decision
     members = load_members(workdir)
     population = find_people(
         processes.take_turns(lambda: setup.load_frames(config, split))
     )
-    examples, groups = population.examples, population.groups
-    judges, judges_by_name = _choose_judges(workdir, list(members), examples, groups)
-    if not config.decision.ensemble:
-        judges = [group[:1] for group in judges]
-    positions = _choose_positions(examples, judges, split)
-    rules = _choose_rules(workdir, config, examples, groups, positions)
+    examples = population.examples
+    chosen = _choose_frames(config, workdir, list(members), population, split)
+    predictor = setup.create_predictor_of(config, keep)
     predicted, dice_without = _predict(
-        setup.create_predictor_of(config, keep),
-        members,
-        examples,
-        positions,
-        rules,
-        judges,
-        flips=config.decision.test_flips,
+        predictor, members, examples, chosen, flips=decision.test_flips
     )
     scored = score_frames(
         examples,
         predicted,
-        rules,
-        threshold=config.decision.threshold,
-        groups=groups,
+        chosen.rules,
+        threshold=decision.threshold,
+        groups=population.groups,
         doubtful=set(find_doubtful(population).tolist()),
     )
-    dice = compute_dice(scored.counts)
-    gains = {name: dice - without for name, without in dice_without.items()}
-    content = _summarise(scored, gains, fitted=config.decision.rule == "fitted") | {
+    content = {
+        **_summarise(scored, dice_without, fitted=decision.rule == "fitted"),
         "split": split,
         "dataset": examples.fingerprint,
-        "folds": sorted({fold for i in positions for fold in judges[i]}),
-        **config.decision.to_dict(),
-        "num_frames_left_out": int(examples.labelled.sum()) - len(positions),
-        "num_frames_left_out_by_likeness": _count_alike(
-            examples, judges, judges_by_name
-        ),
+        "folds": sorted({fold for group in chosen.judges for fold in group}),
+        **decision.to_dict(),
+        "num_frames_left_out": int(examples.labelled.sum()) - len(chosen.positions),
+        "num_frames_left_out_by_likeness": chosen.num_alike,
         **environment.describe(),
     }
     if is_first():
         claim(workdir, "evaluate", FILES, flag="--workdir")
         write_scores(workdir / "evaluation.csv", scored)
-        sheet = draw_scored(examples, predicted, rules, scored)
+        sheet = draw_scored(examples, predicted, chosen.rules, scored)
         write_png(workdir / "evaluation.png", sheet)
         write_json(workdir / "evaluation.json", content)
     _print(content, workdir)
@@ -142,10 +129,32 @@ def _print(content: dict, workdir: Path) -> None:
     say(f"wrote {workdir / 'evaluation.json'}, evaluation.csv and evaluation.png")
 
 
-def _choose_positions(
-    examples: Examples, judges: Judges, split: str
-) -> Int[np.ndarray, " scored"]:
+class Chosen(NamedTuple):
+    """Frames to be scored.
+
+    Attributes:
+      positions: of each, at least one.
+      judges: the folds that score each.
+      rules: how each is decided.
+      num_alike: labelled frames that are left out for their likeness alone.
+    """
+
+    positions: Int[np.ndarray, " scored"]
+    judges: list[tuple[int, ...]]
+    rules: list[Rule]
+    num_alike: int
+
+
+def _choose_frames(
+    config: ConfigDict,
+    workdir: Path,
+    folds: Sequence[int],
+    population: Population,
+    split: str,
+) -> Chosen:
     """Labelled frames that any fold may score; raises `InputError` if there is none."""
+    examples, decision = population.examples, config.decision
+    judges, alike = choose_judges(workdir, folds, population)
     labelled = np.flatnonzero(examples.labelled)
     positions = np.array([i for i in labelled if judges[i]], np.int64)
     if not positions.size:
@@ -154,87 +163,37 @@ def _choose_positions(
             f"{len(labelled)} of {len(examples)} frames have a mask"
             + (", and every fold was trained on those" * bool(len(labelled)))
         )
-    return positions
-
-
-def _summarise(scored: Scored, gains: dict, *, fitted: bool) -> dict:
-    summary = compute_summary(scored, fitted=fitted)
-    for name, difference in gains.items():
-        summary[name] = compute_mean(difference)
-        summary["intervals"][name] = compute_mean_interval(difference, scored.groups)
-    return summary
-
-
-def _choose_judges(
-    workdir: Path, folds: list[int], examples: Examples, groups: list[str]
-) -> tuple[Judges, Judges]:
-    """Name the folds that may score each frame: those not trained on it.
-
-    Returns:
-      The folds, and those that might if nobody were known by likeness.
-    """
-    seen = [load_seen(workdir, fold, "train") for fold in folds]
-    if not all(s.whole for s in seen):
-        say(
-            f"{workdir} keeps no thumbnails of some frames that it was trained on (an "
-            "earlier version made it): equal frames are left out, nearly equal ones are "
-            "not found"
-        )
-    known = [s.find_known(examples, groups) for s in seen]
-    by_name = [found.by_name for found in known]
-    return (
-        _list_unknowing(folds, [k.by_name | k.by_likeness for k in known]),
-        _list_unknowing(folds, by_name),
+    rules = choose_rules(
+        workdir,
+        population,
+        positions,
+        kind=decision.rule,
+        threshold=decision.threshold,
+    )
+    most = None if decision.ensemble else 1
+    return Chosen(
+        positions,
+        [judges[i][:most] for i in positions],
+        rules,
+        int((examples.labelled & alike).sum()),
     )
 
 
-def _list_unknowing(folds: list[int], known: list[np.ndarray]) -> Judges:
-    """The folds that do not know each frame."""
-    return [
-        tuple(fold for fold, knows in zip(folds, row, strict=True) if not knows)
-        for row in np.stack(known, 1)
-    ]
-
-
-def _count_alike(examples: Examples, judges: Judges, by_name: Judges) -> int:
-    """How many labelled frames nobody may score for their likeness alone."""
-    rows = zip(examples.labelled, judges, by_name, strict=True)
-    return sum(bool(labelled and not may and might) for labelled, may, might in rows)
-
-
-def _choose_rules(
-    workdir: Path,
-    config: ConfigDict,
-    examples: Examples,
-    groups: list[str],
-    positions: np.ndarray,
-) -> list[Rule]:
-    """The rule for each frame, fitted without it.
-
-    A frame that a fold has scored is decided by the rule for that fold's frames.
-    """
-    folds = folder.finished_folds(workdir)
-    seen = [load_seen(workdir, fold, "val") for fold in folds]
-    knows = np.stack([np.any(s.find_known(examples, groups), 0) for s in seen], 1)
-    decision = (config.decision.rule, config.decision.threshold)
-    general = load_rule(workdir, *decision)
-    own = [load_fold_rules(workdir, *decision, fold) for fold in folds]
-
-    def choose(i: int) -> Rule:
-        if not knows[i].any():
-            return general
-        return own[int(knows[i].argmax())].find((examples.subjects[i], groups[i]))
-
-    return [choose(i) for i in positions.tolist()]
+def _summarise(scored: Scored, dice_without: dict, *, fitted: bool) -> dict:
+    """Scores, and what each way gains over the Dice without it."""
+    summary, dice = compute_summary(scored, fitted=fitted), compute_dice(scored.counts)
+    for name, without in dice_without.items():
+        difference = dice - without
+        summary[name] = compute_mean(difference)
+        summary["intervals"][name] = compute_mean_interval(difference, scored.groups)
+    return summary
 
 
 def _predict(
     predictor: Callable,
     members: dict[int, Params],
     examples: Examples,
-    positions: np.ndarray,
-    rules: Sequence[Rule],
-    judges: Judges,
+    chosen: Chosen,
     *,
     flips: bool,
 ) -> tuple[Predicted, dict[str, np.ndarray]]:
@@ -245,14 +204,15 @@ def _predict(
       mirror images ("flip_gain"), and the mean Dice of each fold by itself
       ("ensemble_gain", NaN for a frame that only one may score).
     """
+    positions = chosen.positions
     shape = (len(positions), *examples.images.shape[1:])
     whole = Predicted(
         positions, np.zeros(shape, np.float16), np.zeros(shape[0], np.float32)
     )
     without: dict[str, np.ndarray] = {}
-    for group, rows in _list_chunks(positions, judges):
-        chosen = [members[fold] for fold in group]
-        views = predictor(chosen, examples.images[positions[rows]])
+    for group, rows in _list_chunks(chosen.judges):
+        judges = [members[fold] for fold in group]
+        views = predictor(judges, examples.images[positions[rows]])
         whole.probs[rows], whole.presence_probs[rows] = average(views)
         for name, parts in _list_parts(len(group), flips).items():
             scores = [
@@ -260,7 +220,7 @@ def _predict(
                     count_frames(
                         examples,
                         Predicted(positions[rows], *average(views.choose(part))),
-                        [rules[row] for row in rows],
+                        [chosen.rules[row] for row in rows],
                     )
                 )
                 for part in parts
@@ -271,12 +231,12 @@ def _predict(
 
 
 def _list_chunks(
-    positions: np.ndarray, judges: Judges
+    judges: Sequence[tuple[int, ...]],
 ) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:
     """Rows of frames that the same folds may score, as many as memory holds the views of."""
     groups: dict[tuple[int, ...], list[int]] = {}
-    for row, position in enumerate(positions):
-        groups.setdefault(judges[position], []).append(row)
+    for row, group in enumerate(judges):
+        groups.setdefault(group, []).append(row)
     for group, rows in sorted(groups.items()):
         for start in range(0, len(rows), FRAMES_AT_A_TIME):
             yield group, np.array(rows[start : start + FRAMES_AT_A_TIME])

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 import optuna
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 from optuna.trial import Trial, TrialState
 
@@ -24,6 +25,7 @@ from nerve_jax.commands.folds import check_dealt
 from nerve_jax.commands.request import Request
 from nerve_jax.commands.space import check_space, suggest
 from nerve_jax.commands.train import train_and_report
+from nerve_jax.data.examples import Examples
 from nerve_jax.data.population import Population, check_labelled, find_people
 from nerve_jax.model.unet import Params
 from nerve_jax.reports import study as study_page
@@ -120,18 +122,9 @@ def tune(config: ConfigDict, workdir: Path) -> None:
     claim(workdir, "tune", FILES, flag="--workdir")
     study = open_study(tuning.storage, workdir)
     check_study(study, to_plain(config), examples.fingerprint, workdir)
-    newest: dict[str, Engine] = {}  # one, for each holds the frames on the devices
-
-    def get_engine(config: ConfigDict, task: Segmentation) -> Engine:
-        _check(config, mesh)
-        key = describe_program(config.to_dict())
-        if key not in newest:
-            newest.clear()
-            newest[key] = setup.create_engine(config, mesh, examples, task)
-        return newest[key].with_scalars(read_scalars(config.to_dict()))
-
     plain = set_fields(config, {"tuning.storage": ""})
     plain.tuning.space = ConfigDict()
+    get_engine = _make_get_engine(mesh, examples)
     search = Search(plain, space, workdir, find_people(examples), get_engine)
     with naming_database(tuning.storage):
         while _do_next(study, search, tuning.storage):
@@ -143,6 +136,23 @@ def tune(config: ConfigDict, workdir: Path) -> None:
                 f"trial {best.number} is the best of {len(study.trials)}, Dice "
                 f"{best.value:.4f}; wrote {workdir / 'study.html'} and best_config.py"
             )
+
+
+def _make_get_engine(
+    mesh: Mesh, examples: Examples
+) -> Callable[[ConfigDict, Segmentation], Engine]:
+    """Return `get_engine` of `Search`."""
+    newest: dict[str, Engine] = {}  # one, for each holds the frames on the devices
+
+    def get_engine(config: ConfigDict, task: Segmentation) -> Engine:
+        _check(config, mesh)
+        key = describe_program(config.to_dict())
+        if key not in newest:
+            newest.clear()
+            newest[key] = setup.create_engine(config, mesh, examples, task)
+        return newest[key].with_scalars(read_scalars(config.to_dict()))
+
+    return get_engine
 
 
 def _check(config: ConfigDict, mesh) -> None:

@@ -8,7 +8,7 @@ honoured.
 import json
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from jaxtyping import Bool
@@ -102,11 +102,29 @@ def load_or_create_splits(
         if create_whole(path, json.dumps(splits, indent=1)):
             return splits
     splits = _parse(path)
+    raise_if_any(
+        _list_misfits(splits, set(frames)),
+        f"{path} does not fit the data set",
+        "Mend or delete it.",
+    )
     subject_of = dict(zip(frames, subjects, strict=True))
+    for number, fold in enumerate(splits):
+        torn = find_torn(fold, subject_of)
+        if torn:
+            warnings.warn(
+                f"{path}, fold {number}: {len(torn)} subject(s) in train and in val "
+                f"({', '.join(torn[:5])}): its scores do not speak for new people",
+                stacklevel=2,
+            )
+    return splits
+
+
+def _list_misfits(splits: Splits, frames: Collection[str]) -> list[str]:
+    """What keeps folds from being those of a data set of these frames."""
     problems = []
     for number, fold in enumerate(splits):
         train, val = set(fold["train"]), set(fold["val"])
-        unknown = sorted((train | val) - subject_of.keys())
+        unknown = sorted((train | val).difference(frames))
         if unknown:
             problems.append(
                 f"fold {number}: no labelled frame {', '.join(unknown[:8])}"
@@ -120,16 +138,7 @@ def load_or_create_splits(
     twice = sorted(frame for frame, count in times.items() if count > 1)
     if twice:
         problems.append(f"in val of more than one fold: {', '.join(twice[:8])}")
-    raise_if_any(problems, f"{path} does not fit the data set", "Mend or delete it.")
-    for number, fold in enumerate(splits):
-        torn = find_torn(fold, subject_of)
-        if torn:
-            warnings.warn(
-                f"{path}, fold {number}: {len(torn)} subject(s) in train and in val "
-                f"({', '.join(torn[:5])}): its scores do not speak for new people",
-                stacklevel=2,
-            )
-    return splits
+    return problems
 
 
 def _parse(path: Path) -> Splits:

@@ -60,18 +60,7 @@ def compute_audit(
       `sizes`, `odd_sizes`, `odd_intensities`, `odd_masks`: frames with `reasons`;
       `presence_by_subject`: [frames with a nerve, labelled frames] of each.
     """
-    examples, duplicates = population.examples, population.duplicates
-    described = [
-        _describe_pair(pair, examples) | {"view": int(duplicates.views[pair.first])}
-        for pair in duplicates.pairs
-    ]
-    described.sort(
-        key=lambda p: (p["subjects"][0] == p["subjects"][1], -p["similarity"])
-    )
-    exact = [p for p in described if p["exact"]]
-    near = [p for p in described if not p["exact"]]
-    near.sort(key=_telling)
-    contradictions = [p for p in described if p["kind"]]
+    examples = population.examples
     people = len(set(examples.subjects))
     return {
         "implausible": find_implausible(examples),
@@ -84,6 +73,30 @@ def compute_audit(
             split: _find_in_other_split(population, other)
             for split, other in (others or {}).items()
         },
+        **_compare_frames(population),
+        "presence_by_subject": _count_presence(examples),
+        "sizes": {f"{h}x{w}": count for (h, w), count in count_sizes(examples)},
+        "odd_sizes": find_odd_sizes(examples),
+        "odd_intensities": find_odd_intensities(examples),
+        "odd_masks": find_odd_masks(examples),
+    }
+
+
+def _compare_frames(population: Population) -> dict:
+    """Of `compute_audit`, what frames of one view say: pairs, and what their labels do."""
+    examples, duplicates = population.examples, population.duplicates
+    described = [
+        _describe_pair(pair, examples) | {"view": int(duplicates.views[pair.first])}
+        for pair in duplicates.pairs
+    ]
+    described.sort(
+        key=lambda p: (p["subjects"][0] == p["subjects"][1], -p["similarity"])
+    )
+    exact = [p for p in described if p["exact"]]
+    near = [p for p in described if not p["exact"]]
+    near.sort(key=_telling)
+    contradictions = [p for p in described if p["kind"]]
+    return {
         "num_exact_duplicates": duplicates.num_exact,
         "num_near_duplicates": duplicates.num_near,
         "num_across_subjects": duplicates.num_across,
@@ -94,11 +107,6 @@ def compute_audit(
         "contradictions": contradictions[:LISTED],
         "doubtful": [examples.frames[i] for i in find_doubtful(population)],
         **_measure_label_noise(described),
-        "presence_by_subject": _count_presence(examples),
-        "sizes": {f"{h}x{w}": count for (h, w), count in count_sizes(examples)},
-        "odd_sizes": find_odd_sizes(examples),
-        "odd_intensities": find_odd_intensities(examples),
-        "odd_masks": find_odd_masks(examples),
     }
 
 

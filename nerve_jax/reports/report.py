@@ -16,7 +16,11 @@ from nerve_jax.runs import folder, identity, out_of_fold
 from nerve_jax.runs.log import MetricsLog
 from nerve_jax.runs.out_of_fold import Decided
 from nerve_jax.runs.score_table import read_scores, write_scores
-from nerve_jax.scoring.calibration import compute_calibration_error, compute_reliability
+from nerve_jax.scoring.calibration import (
+    Reliability,
+    compute_calibration_error,
+    compute_reliability,
+)
 from nerve_jax.scoring.metrics import compute_presence
 from nerve_jax.scoring.scores import Scored, score_frames
 from nerve_jax.scoring.summary import compute_summary, summarise
@@ -51,21 +55,14 @@ def write_report(
     scored = _score(workdir, population, decided, threshold)
     audit = compute_audit(population)
     pixels = out_of_fold.measure_reliability(decided.evidence, decided.rules)
-    presence = compute_reliability(
-        scored.presence_probs,
-        compute_presence(scored.counts).astype(float),
-        np.ones(len(scored.counts)),
-    )
-    errors = [compute_calibration_error(curve) for curve in pixels.values()]
+    presence = _measure_presence(scored)
     content = {
         **compute_summary(scored, fitted=rule == "fitted"),
         "decision": {
             "rule": rule,
             "tried": [row._asdict() for row in decided.tried],
         },
-        "calibration_error": errors[-1],  # by temperature, where one was fitted
-        "calibration_error_before": errors[0],
-        "presence_calibration_error": compute_calibration_error(presence),
+        **_measure_calibration(list(pixels.values()), presence),
         **_describe_folds(workdir, list(decided.predictions)),
         "torn_subjects": _find_torn(workdir, population, list(decided.rules)),
         "one_frame_a_subject": audit["one_frame_a_subject"],
@@ -111,6 +108,24 @@ def _score(
         sheet = draw_scored(population.examples, predicted, rules, scored)
         write_png(directory / "examples.png", sheet)
     return read_scores(_list_tables(workdir, list(decided.predictions)))
+
+
+def _measure_presence(scored: Scored) -> Reliability:
+    """The reliability of presence, over all frames."""
+    return compute_reliability(
+        scored.presence_probs,
+        compute_presence(scored.counts).astype(float),
+        np.ones(len(scored.counts)),
+    )
+
+
+def _measure_calibration(pixels: list[Reliability], presence: Reliability) -> dict:
+    errors = [compute_calibration_error(curve) for curve in pixels]
+    return {
+        "calibration_error": errors[-1],  # by temperature, where one was fitted
+        "calibration_error_before": errors[0],
+        "presence_calibration_error": compute_calibration_error(presence),
+    }
 
 
 def _list_tables(workdir: Path, folds: list[int]) -> list[Path]:

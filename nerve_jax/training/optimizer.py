@@ -108,13 +108,7 @@ def create_transform(
     )
     if not isinstance(clip_norm, jax.Array) and clip_norm <= 0:
         raise InputError(f"clip_norm={clip_norm}: nothing would be learnt")
-    warmup = min(warmup_steps, num_train_steps // 10)
-    shape = optax.warmup_cosine_decay_schedule(
-        init_value=1.0 / (warmup + 1),
-        peak_value=1.0,
-        warmup_steps=warmup,
-        decay_steps=num_train_steps,
-    )
+    shape = _shape_rate(num_train_steps, warmup_steps)
     parts = [
         optax.clip_by_global_norm(clip_norm),
         optax.adamw(
@@ -124,15 +118,7 @@ def create_transform(
         ),
     ]
     if encoder_frozen_steps or encoder_rate_factor != 1.0:
-        slowed = optax.scale_by_schedule(
-            lambda step: jnp.where(step < encoder_frozen_steps, 0, encoder_rate_factor)
-        )
-        parts.append(
-            optax.masked(
-                slowed,
-                lambda params: {name: name.startswith(ENCODER) for name in params},
-            )
-        )
+        parts.append(_slow_encoder(encoder_frozen_steps, encoder_rate_factor))
     chain = optax.chain(*parts)
 
     def update(gradient, state, params):
@@ -140,3 +126,26 @@ def create_transform(
             return chain.update(gradient, state, params)
 
     return optax.GradientTransformation(chain.init, update)
+
+
+def _shape_rate(num_train_steps: int, warmup_steps: int) -> optax.Schedule:
+    """The learning rate of each step as a share of its peak."""
+    warmup = min(warmup_steps, num_train_steps // 10)
+    return optax.warmup_cosine_decay_schedule(
+        init_value=1.0 / (warmup + 1),
+        peak_value=1.0,
+        warmup_steps=warmup,
+        decay_steps=num_train_steps,
+    )
+
+
+def _slow_encoder(
+    frozen_steps: int, rate_factor: float
+) -> optax.GradientTransformation:
+    """Scale the updates of the encoder alone, by 0 in the first steps."""
+    slowed = optax.scale_by_schedule(
+        lambda step: jnp.where(step < frozen_steps, 0, rate_factor)
+    )
+    return optax.masked(
+        slowed, lambda params: {name: name.startswith(ENCODER) for name in params}
+    )
