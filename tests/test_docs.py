@@ -12,7 +12,7 @@ import pytest
 from configs import unet
 from nerve_jax.commands.registry import COMMANDS, check_flags
 from nerve_jax.commands.request import Request
-from nerve_jax.runs.config import flatten
+from nerve_jax.runs.differences import flatten
 
 REPO = Path(__file__).parents[1]
 README = REPO / "README.md"

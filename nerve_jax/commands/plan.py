@@ -13,7 +13,8 @@ from ml_collections import ConfigDict
 from nerve_jax.commands import setup
 from nerve_jax.commands.request import Request
 from nerve_jax.data.measuring import describe, measure
-from nerve_jax.runs.config import flatten, set_fields, to_plain, write_config
+from nerve_jax.runs.config import set_fields, to_plain, write_config
+from nerve_jax.runs.differences import flatten
 from nerve_jax.system import backend, clusters
 from nerve_jax.system.claims import check_folder, claim, seal
 from nerve_jax.system.console import say

@@ -6,7 +6,8 @@ import pathlib
 
 from nerve_jax.commands import audit, compare, evaluate, plan, predict, pretrain, train
 from nerve_jax.commands.request import Command, Request
-from nerve_jax.runs.config import PATHS, check_fields, flatten, open_paths, set_fields
+from nerve_jax.runs.config import PATHS, check_fields, open_paths, set_fields
+from nerve_jax.runs.differences import flatten
 from nerve_jax.system import processes
 from nerve_jax.system.errors import InputError
 

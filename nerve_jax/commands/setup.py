@@ -11,7 +11,8 @@ from nerve_jax.data.loading import load_all_frames, load_split
 from nerve_jax.data.population import Population
 from nerve_jax.data.resize import check_image_size
 from nerve_jax.model.unet import create_model
-from nerve_jax.runs.config import check_values, flatten
+from nerve_jax.runs.config import check_values
+from nerve_jax.runs.differences import flatten
 from nerve_jax.scoring.predictor import average, create_predictor
 from nerve_jax.system import backend, devices
 from nerve_jax.system.errors import InputError

@@ -9,7 +9,7 @@ space.loss.name = ("choice", "bce_dice", "focal_tversky")
 from ml_collections import ConfigDict
 from optuna.trial import BaseTrial
 
-from nerve_jax.runs.config import flatten, is_among
+from nerve_jax.runs.differences import flatten, is_among
 from nerve_jax.runs.fields import find_problem
 from nerve_jax.runs.fields import suggest as suggest_name
 from nerve_jax.system.errors import raise_if_any

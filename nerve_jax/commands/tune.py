@@ -29,13 +29,8 @@ from nerve_jax.data.examples import Examples
 from nerve_jax.data.population import Population, check_labelled, find_people
 from nerve_jax.model.unet import Params
 from nerve_jax.reports import study as study_page
-from nerve_jax.runs.config import (
-    flatten,
-    set_fields,
-    to_plain,
-    to_tuples,
-    write_config,
-)
+from nerve_jax.runs.config import set_fields, to_plain, to_tuples, write_config
+from nerve_jax.runs.differences import flatten
 from nerve_jax.runs.folder import Fold
 from nerve_jax.runs.study import (
     check_done,

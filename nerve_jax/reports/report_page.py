@@ -8,7 +8,7 @@ from nerve_jax.data.examples import Examples
 from nerve_jax.reports import html, plots
 from nerve_jax.reports.audit_page import picture_findings
 from nerve_jax.reports.tables import BY_FOLD, HEADLINE, list_headline
-from nerve_jax.runs.config import flatten
+from nerve_jax.runs.differences import flatten
 from nerve_jax.scoring.calibration import Reliability
 from nerve_jax.scoring.fitting import FEWEST_PEOPLE
 from nerve_jax.scoring.metrics import compute_dice, compute_presence, empty_counts

@@ -6,10 +6,10 @@ from typing import NamedTuple
 import numpy as np
 
 from nerve_jax.data.examples import Examples
-from nerve_jax.runs.config import (
+from nerve_jax.runs.config import check_version
+from nerve_jax.runs.differences import (
     FREE,
     ROUNDING,
-    check_version,
     find_differences,
     is_among,
     show_differences,
@@ -82,12 +82,12 @@ def check_run(
     """Check that what was trained in a folder was trained as it would be now.
 
     What changes numbers by no more than rounding is printed, and no reason to stop:
-    `config.ROUNDING`, and other patches of packages. Nor is other code where all folds
+    `differences.ROUNDING`, and other patches of packages. Nor is other code where all folds
     asked for are finished, for it trains nothing then.
 
     Args:
       workdir: of the run.
-      config: plain values; may differ in `config.FREE`.
+      config: plain values; may differ in `differences.FREE`.
       examples: the data set.
       task: what is learnt, `SEGMENTATION` or `PRETRAINING`.
       force: say what differs and go on.

@@ -24,14 +24,8 @@ from nerve_jax.scoring.calibration import (
     compute_reliability,
 )
 from nerve_jax.scoring.decide import Rule, rule_from_json
-from nerve_jax.scoring.fitting import (
-    Evidence,
-    Tried,
-    collect_evidence,
-    deal_people,
-    fit_rule,
-    pool_evidence,
-)
+from nerve_jax.scoring.evidence import Evidence, collect_evidence, pool_evidence
+from nerve_jax.scoring.fitting import Tried, deal_people, fit_rule
 from nerve_jax.scoring.scores import Predicted
 from nerve_jax.system.files import Path, read_array, read_json, write_json
 

@@ -12,7 +12,7 @@ from urllib.parse import quote
 import optuna
 from optuna.trial import Trial, TrialState
 
-from nerve_jax.runs.config import PLACES, find_differences, show_differences
+from nerve_jax.runs.differences import PLACES, find_differences, show_differences
 from nerve_jax.runs.identity import find_harmless
 from nerve_jax.system import environment, locks
 from nerve_jax.system.console import say

@@ -11,26 +11,20 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int
 from scipy import special
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 
-from nerve_jax.scoring.calibration import (
-    EDGES,
-    LogitCounts,
-    count_by_logit,
-    fit_temperature,
-)
+from nerve_jax.scoring.calibration import EDGES, LogitCounts, fit_temperature
 from nerve_jax.scoring.decide import (
-    Clue,
     Outline,
     PerCut,
     Presence,
     Rule,
     count_inside,
-    weigh_clues,
 )
+from nerve_jax.scoring.evidence import Evidence, Rows
 from nerve_jax.scoring.intervals import compute_mean_interval
 from nerve_jax.scoring.metrics import compute_mean
 
@@ -38,59 +32,7 @@ FEWEST_PEOPLE = 5  # fewer say nothing of others
 LEVEL = 0.9  # of the interval whose lower end must be above 0
 PARTS = 5  # of people, each scored by what was fitted on the rest
 
-Rows = Bool[np.ndarray, " frames"]
 Scores = Float[np.ndarray, " frames"]
-
-
-class Evidence(NamedTuple):
-    """What frames, predicted by a model that was not trained on them, say for fitting.
-
-    Attributes:
-      counts: of pixels by logit, at training size.
-      clues: of presence, by name (see `weigh_clues`).
-      presence: whether the truth shows a nerve.
-    """
-
-    counts: LogitCounts
-    clues: dict[str, Clue]
-    presence: Rows
-
-    def select(self, rows: Rows) -> "Evidence":
-        """That of some frames."""
-        return Evidence(
-            LogitCounts(*(part[rows] for part in self.counts)),
-            {name: values[rows] for name, values in self.clues.items()},
-            self.presence[rows],
-        )
-
-
-def collect_evidence(
-    probs: Float[np.ndarray, "frames height width"],
-    presence_probs: Float[np.ndarray, " frames"],
-    masks: UInt8[np.ndarray, "frames height width"],
-    presence: Rows,
-) -> Evidence:
-    """Reduce frames to what `fit_rule` needs of them.
-
-    Args:
-      probs: of nerve, at training size.
-      presence_probs: as the model gave them.
-      masks: the truth, share of each pixel, 0 to 255.
-      presence: whether the truth shows a nerve.
-    """
-    clues = weigh_clues(probs, presence_probs)
-    return Evidence(count_by_logit(probs, masks), clues, presence)
-
-
-def pool_evidence(parts: Sequence[Evidence]) -> Evidence:
-    """One of several, at least one, in their order."""
-    counts = zip(*(part.counts for part in parts), strict=True)
-    names = parts[0].clues
-    return Evidence(
-        LogitCounts(*map(np.concatenate, counts)),
-        {name: np.concatenate([part.clues[name] for part in parts]) for name in names},
-        np.concatenate([part.presence for part in parts]),
-    )
 
 
 class Tried(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from nerve_jax.model.unet import Params
-from nerve_jax.runs import checkpoints
+from nerve_jax.runs import checkpoints, damage
 from nerve_jax.runs.checkpoints import Progress
 from nerve_jax.runs.folder import Fold
 from nerve_jax.system import locks, processes
@@ -49,11 +49,11 @@ def begin(
     """
     each = list(engine.split(states))
     shapes = jax.eval_shape(lambda: _without_scalars(each[0]))
-    damaged = [checkpoints.find_damaged(fold.checkpoints, shapes) for fold in folds]
+    damaged = [damage.find_damaged(fold.checkpoints, shapes) for fold in folds]
 
     def set_aside() -> list[bool]:
         for fold, problems in zip(folds, damaged, strict=True):
-            for problem in checkpoints.set_aside_damaged(fold.checkpoints, problems):
+            for problem in damage.set_aside_damaged(fold.checkpoints, problems):
                 say(f"damaged, so the newest whole checkpoint is used: {problem}")
         return [bool(found) for found in damaged]
 
@@ -121,7 +121,7 @@ def save(
         progress=Progress(*spent, *log.losses[place].tolist()),
     )
     if not fold_run.saved:  # nothing has been read from there yet
-        checkpoints.check_saved(fold_run.checkpointer, step, _without_scalars(state))
+        damage.check_saved(fold_run.checkpointer, step, _without_scalars(state))
     fold_run.saved = step
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 from jaxtyping import Array, Float
 
-from nerve_jax.runs.config import flatten
+from nerve_jax.runs.differences import flatten
 
 Scalar = float | Float[Array, ""]
 SECTIONS = ("loss", "optimizer", "augment")

@@ -8,7 +8,8 @@ from ml_collections import ConfigDict
 
 from nerve_jax.commands.setup import check_config, check_mixing
 from nerve_jax.commands.space import check_space
-from nerve_jax.runs.config import check_fields, flatten
+from nerve_jax.runs.config import check_fields
+from nerve_jax.runs.differences import flatten
 from nerve_jax.system import devices
 from nerve_jax.system.errors import InputError
 

@@ -9,7 +9,7 @@ import main
 from configs import unet
 from nerve_jax.commands.registry import COMMANDS, check_flags, note_flag, open_fields
 from nerve_jax.commands.request import Request
-from nerve_jax.runs.config import flatten
+from nerve_jax.runs.differences import flatten
 from nerve_jax.system.errors import InputError
 
 REPO = Path(__file__).parents[2]

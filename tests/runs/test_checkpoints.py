@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from nerve_jax.runs import checkpoints
+from nerve_jax.runs import checkpoints, damage
 from nerve_jax.system import files
 from nerve_jax.system.errors import RunError
 
@@ -101,7 +101,7 @@ def test_checkpoints_come_back_whatever_their_folder_is_called(tmp_path, name):
     save_all(folder / "checkpoints", [0.5, 0.4])
     with checkpoints.open_checkpoints(folder / "checkpoints") as checkpointer:
         state, _ = checkpoints.restore_latest(checkpointer, tree(0.0))
-        checkpoints.check_saved(checkpointer, 2, state)
+        damage.check_saved(checkpointer, 2, state)
     assert int(state["step"]) == 2
     assert [p.name for p in tmp_path.iterdir()] == [name]
 
@@ -112,7 +112,7 @@ def test_a_checkpoint_that_cannot_be_read_back_is_seen_at_once(tmp_path, name):
         progress = checkpoints.Progress()
         checkpoints.save(checkpointer, 1, tree(1.0), score=0.5, progress=progress)
         with pytest.raises(RunError, match=r"/1: the first .* does not read back"):
-            checkpoints.check_saved(checkpointer, 1, tree(1.0))
+            damage.check_saved(checkpointer, 1, tree(1.0))
 
 
 def test_a_checkpoint_that_reads_back_as_something_else_is_seen(tmp_path):
@@ -121,17 +121,17 @@ def test_a_checkpoint_that_reads_back_as_something_else_is_seen(tmp_path):
         checkpoints.save(
             checkpointer, 1, tree(float("nan")), score=0.5, progress=progress
         )
-        checkpoints.check_saved(checkpointer, 1, tree(float("nan")))
+        damage.check_saved(checkpointer, 1, tree(float("nan")))
         with pytest.raises(RunError, match="differs"):
-            checkpoints.check_saved(checkpointer, 1, tree(2.0))
+            damage.check_saved(checkpointer, 1, tree(2.0))
 
 
 SHAPES = jax.eval_shape(lambda: tree(0.0))
 
 
 def set_aside(directory, shapes=SHAPES):
-    problems = checkpoints.find_damaged(directory, shapes)
-    return checkpoints.set_aside_damaged(directory, problems)
+    problems = damage.find_damaged(directory, shapes)
+    return damage.set_aside_damaged(directory, problems)
 
 
 def test_a_damaged_best_one_is_named_and_the_newest_used(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import unet
-from nerve_jax.runs import config
+from nerve_jax.runs import config, differences
 from nerve_jax.system.errors import InputError
 from nerve_jax.system.files import write_json
 
@@ -85,7 +85,7 @@ def test_a_field_that_a_run_is_older_than_is_filled_in(tmp_path, name):
         with pytest.raises(InputError, match="older version"):
             config.load_config(tmp_path)
         return
-    found = config.flatten(config.load_config(tmp_path).to_dict())
+    found = differences.flatten(config.load_config(tmp_path).to_dict())
     reference = dict(config.read_reference())
     if name.startswith("model."):
         del reference[name]
@@ -96,7 +96,7 @@ def test_a_section_that_a_run_is_older_than_is_filled_in(tmp_path):
     content = config.to_plain(unet.get_config())
     del content["decision"], content["data"]["phantom"]
     write_json(tmp_path / "config.json", content)
-    found = config.flatten(config.load_config(tmp_path).to_dict())
+    found = differences.flatten(config.load_config(tmp_path).to_dict())
     assert found == config.read_reference()
 
 
@@ -142,11 +142,13 @@ def test_a_file_with_other_fields_is_refused_with_all_of_them():
 def test_differences_are_listed_by_dotted_name_and_sections_can_be_left_out():
     before = {"a": {"b": 1, "c": 2}, "d": 3}
     now = {"a": {"b": 5, "c": 6}, "e": 4}
-    assert config.show_differences(config.find_differences(before, now, ("a.",))) == [
+    assert differences.show_differences(
+        differences.find_differences(before, now, ("a.",))
+    ) == [
         "d: 3 before, not there now",
         "e: not there before, 4 now",
     ]
-    found = config.find_differences(before, now, ("d", "e", "a.c"))
+    found = differences.find_differences(before, now, ("d", "e", "a.c"))
     assert found == {"a.b": (1, 5)}
 
 

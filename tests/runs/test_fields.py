@@ -12,13 +12,8 @@ from nerve_jax.commands import registry, space
 from nerve_jax.commands.request import Request
 from nerve_jax.model.unet import BLOCKS, COMPUTE_DTYPES
 from nerve_jax.runs import fields
-from nerve_jax.runs.config import (
-    check_fields,
-    check_values,
-    flatten,
-    override,
-    read_reference,
-)
+from nerve_jax.runs.config import check_fields, check_values, override, read_reference
+from nerve_jax.runs.differences import flatten
 from nerve_jax.scoring.decide import KINDS as DECISIONS
 from nerve_jax.system.errors import InputError
 from nerve_jax.training.losses import LOSSES

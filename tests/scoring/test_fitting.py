@@ -7,13 +7,12 @@ from hypothesis import strategies as st
 from scipy import special
 
 from nerve_jax.scoring.decide import Outline, Rule
+from nerve_jax.scoring.evidence import collect_evidence, pool_evidence
 from nerve_jax.scoring.fitting import (
     FEWEST_PEOPLE,
-    collect_evidence,
     deal_people,
     fit_presence,
     fit_rule,
-    pool_evidence,
     score_cuts,
 )
 from nerve_jax.scoring.metrics import compute_counts, compute_dice

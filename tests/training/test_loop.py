@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from nerve_jax.model.unet import create_model
-from nerve_jax.runs import checkpoints
+from nerve_jax.runs import checkpoints, damage
 from nerve_jax.runs.folder import Fold, fold_dir
 from nerve_jax.system import locks
 from nerve_jax.system.errors import InputError, RunError
@@ -310,13 +310,13 @@ def test_a_resumed_fold_equals_the_uninterrupted_one_bit_for_bit(tmp_path):
 def test_the_first_checkpoint_of_a_fold_is_read_back_and_no_other(
     tmp_path, monkeypatch
 ):
-    read, check = [], checkpoints.check_saved
+    read, check = [], damage.check_saved
 
     def note(checkpointer, step, state):
         read.append(step)
         check(checkpointer, step, state)
 
-    monkeypatch.setattr(checkpoints, "check_saved", note)
+    monkeypatch.setattr(damage, "check_saved", note)
     with pytest.raises(KeyboardInterrupt):
         train_to_the_end(tmp_path, setup(), stop_after=2)
     train_to_the_end(tmp_path, setup())  # from a checkpoint that it reads anyway
