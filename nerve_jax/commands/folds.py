@@ -1,19 +1,23 @@
-"""Folds of a run: dealt and checked, then trained; shared by --mode=train and pretrain."""
+"""Folds of a run: checked and dealt, then trained; shared by --mode=train and pretrain."""
 
 import contextlib
+import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Bool, Int
 from ml_collections import ConfigDict
 
+from nerve_jax.commands import setup
 from nerve_jax.data.duplicates import shared_subjects
 from nerve_jax.data.population import Population
 from nerve_jax.data.splits import Splits, load_or_create_splits
 from nerve_jax.runs import folder, identity
 from nerve_jax.runs.config import to_plain
 from nerve_jax.runs.folder import Fold
-from nerve_jax.system import locks, processes, signals
+from nerve_jax.system import devices, locks, processes, signals
 from nerve_jax.system.console import say
 from nerve_jax.system.errors import InputError
 from nerve_jax.system.files import Path, read_json
@@ -24,97 +28,125 @@ from nerve_jax.training.progress import RunLog
 from nerve_jax.training.task import Task
 
 
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """What the folds of a run are trained with.
+
+    Attributes:
+      config: of the run.
+      workdir: its folder.
+      population: its data set.
+      task: what is learnt.
+      engine: trains it.
+      started: `time.perf_counter()` from which wall seconds count.
+    """
+
+    config: ConfigDict
+    workdir: Path
+    population: Population
+    task: Task
+    engine: Engine
+    started: float
+
+
+def check_start(config: ConfigDict, workdir: Path) -> Mesh:
+    """Check what can be checked before frames are loaded; return the mesh to train on.
+
+    Raises:
+      InputError: a configuration or folder that does not fit.
+    """
+    processes.share(lambda: folder.check_folder(workdir))
+    mesh = devices.create_mesh(config.folds_together)
+    setup.check_config(config, mesh)
+    return mesh
+
+
 def prepare(
-    config: ConfigDict,
-    workdir: Path,
-    population: Population,
-    dealt: np.ndarray,
+    training: Training,
+    dealt: Bool[np.ndarray, " frames"],
     *,
     force: bool,
     task: str = folder.SEGMENTATION,
     change_split: Callable[[dict], dict] = lambda split: split,
-) -> Splits:
-    """Check that a folder fits, write what describes the run; return the folds' frames.
+) -> list[Fold]:
+    """Check that the folder fits, write what describes the run; return its folds.
 
     Args:
-      config: of the run.
-      workdir: its folder.
-      population: its data set.
+      training: of the run.
       dealt: whether each frame is dealt into folds.
       force: go on with another configuration, data set or code than before.
       task: see `identity.check_run`.
       change_split: gives the frames of a fold from those dealt to it.
 
+    Returns:
+      Those that `config.folds` names, all given frames of which are trained on.
+
     Raises:
       InputError: the folder holds a run that this one does not go on from, or another's
         files under the names of a run.
     """
-    examples, groups = population.examples, population.groups
-    check_dealt(config, workdir)
+    config, workdir = training.config, training.workdir
+    examples, groups = training.population.examples, training.population.groups
     plain = to_plain(config)
-    folder.check_folder(workdir)
-    notes = identity.check_run(workdir, plain, examples, task=task, force=force)
-    folder.claim(workdir, task)
-    dealt_splits = _split(config, workdir, population, np.flatnonzero(dealt))
-    splits = [change_split(split) for split in dealt_splits]
-    folder.check_splits(workdir, splits)
-    identity.save_run(workdir, plain, examples, groups, task=task, notes=notes)
-    for number in config.folds:
-        folder.save_split(workdir, number, splits[number])
-    return splits
+
+    def write() -> Splits:
+        check_dealt(config, workdir)
+        folder.check_folder(workdir)
+        notes = identity.check_run(workdir, plain, examples, task=task, force=force)
+        folder.claim(workdir, task)
+        dealt_splits = _split(training, np.flatnonzero(dealt))
+        splits = [change_split(split) for split in dealt_splits]
+        folder.check_splits(workdir, splits)
+        identity.save_run(workdir, plain, examples, groups, task=task, notes=notes)
+        for number in config.folds:
+            folder.save_split(workdir, number, splits[number])
+        return splits
+
+    splits = processes.share(write)
+    return [_make_fold(training, number, splits[number]) for number in config.folds]
 
 
-def train_all(
-    config: ConfigDict,
-    workdir: Path,
-    folds: Sequence[Fold],
-    task: Task,
-    engine: Engine,
-    started: float,
-) -> None:
+def _make_fold(training: Training, number: int, split: dict[str, list[str]]) -> Fold:
+    positions = training.population.examples.positions
+    train, val = positions(split["train"]), positions(split["val"])
+    directory = folder.fold_dir(training.workdir, number)
+    return Fold(number, directory, train, train, val)
+
+
+def train_all(training: Training, folds: Sequence[Fold]) -> None:
     """Train folds that are not finished, so many at a time as train together.
 
     Args:
-      config: of the run.
-      workdir: its folder.
+      training: of the run.
       folds: a multiple of `config.folds_together`.
-      task: what is learnt.
-      engine: trains it.
-      started: `time.perf_counter()` from which wall seconds count.
 
     Raises:
       RunError: training could not go on.
       StoppedError: a signal asked to stop; what was trained is saved.
     """
-    together = config.folds_together
+    together, workdir = training.config.folds_together, training.workdir
     for first in range(0, len(folds), together):
-        training = folds[first : first + together]
+        chosen = folds[first : first + together]
         finished = processes.share(lambda: folder.finished_folds(workdir))
-        if {fold.number for fold in training} <= set(finished):
+        if {fold.number for fold in chosen} <= set(finished):
             continue
-        with _hold_locks(training), _noting_saved(training):
-            _train_together(config, workdir, training, task, engine, started)
-        started = time.perf_counter()
+        with _hold_locks(chosen), _noting_saved(chosen):
+            _train_together(training, chosen)
+        training = dataclasses.replace(training, started=time.perf_counter())
 
 
-def _train_together(
-    config: ConfigDict,
-    workdir: Path,
-    folds: Sequence[Fold],
-    task: Task,
-    engine: Engine,
-    started: float,
-) -> None:
+def _train_together(training: Training, folds: Sequence[Fold]) -> None:
     """Train folds that train together to their end."""
+    config, task, engine = training.config, training.task, training.engine
     steps = Steps(config.num_train_steps, config.eval_every_steps)
     signals.wait_for(lambda: engine.compile(*steps))
     log = RunLog(
-        workdir,
+        training.workdir,
         [fold.number for fold in folds],
         num_train_steps=steps.total,
         batch_size=config.batch_size,
         measure=task.measure,
-        started=started,
+        started=training.started,
     )
     with log, signals.listen() as stop:
         step = train_folds(
@@ -156,11 +188,10 @@ def _hold_locks(folds: Sequence[Fold]) -> Iterator[None]:
         yield
 
 
-def _split(
-    config: ConfigDict, workdir: Path, population: Population, dealt: np.ndarray
-) -> Splits:
+def _split(training: Training, dealt: Int[np.ndarray, " dealt"]) -> Splits:
     """Read or create splits.json; subjects that share a view count as one."""
-    examples, groups = population.examples, population.groups
+    config, workdir = training.config, training.workdir
+    examples, groups = training.population.examples, training.population.groups
     for people in shared_subjects(examples.subjects, groups):
         shown = ", ".join(people[:6]) + ", …" * (len(people) > 6)
         say(f"subjects that share frames are kept together in the folds: {shown}")

@@ -10,12 +10,11 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from nerve_jax.commands import setup
-from nerve_jax.commands.folds import prepare, train_all
+from nerve_jax.commands.folds import Training, check_start, prepare, train_all
 from nerve_jax.commands.request import Request
 from nerve_jax.data.population import Population, find_people
 from nerve_jax.runs import folder
-from nerve_jax.runs.folder import Fold
-from nerve_jax.system import devices, processes
+from nerve_jax.system import processes
 from nerve_jax.system.console import say
 from nerve_jax.system.files import Path
 from nerve_jax.training.inpainting import Inpainting, check_patches
@@ -46,9 +45,7 @@ def pretrain(config: ConfigDict, workdir: Path, *, force: bool = False) -> None:
       StoppedError: a signal asked to stop; what was trained is saved.
     """
     started = time.perf_counter()
-    processes.share(lambda: folder.check_folder(workdir))  # before frames are loaded
-    mesh = devices.create_mesh(config.folds_together)
-    setup.check_config(config, mesh)
+    mesh = check_start(config, workdir)
     cell_px = config.model.stem_stride * 2 ** (len(config.model.widths) - 1)
     check_patches(tuple(config.data.image_size), **config.pretrain, cell_px=cell_px)
     train, frames = processes.take_turns(
@@ -58,28 +55,18 @@ def pretrain(config: ConfigDict, workdir: Path, *, force: bool = False) -> None:
     # Dealt as a training deals them, whoever else the frames of other splits resemble.
     own = population.groups if train is frames else find_people(train).groups
     as_trained = population._replace(groups=[*own, *population.groups[len(own) :]])
-    labelled = frames.labelled
-    splits = processes.share(
-        lambda: prepare(
-            config,
-            workdir,
-            as_trained,
-            labelled if labelled.any() else np.ones_like(labelled),
-            force=force,
-            task=folder.PRETRAINING,
-            change_split=lambda split: add_unlabelled(split, population),
-        )
-    )
-    folds = []
-    for number in config.folds:
-        train, val = (
-            frames.positions(splits[number][part]) for part in ("train", "val")
-        )
-        directory = folder.fold_dir(workdir, number)
-        folds.append(Fold(number, directory, train, train, val))
     task = create_inpainting(config, population)
     engine = setup.create_engine(config, mesh, frames, task)
-    train_all(config, workdir, folds, task, engine, started)
+    training = Training(config, workdir, as_trained, task, engine, started)
+    labelled = frames.labelled
+    folds = prepare(
+        training,
+        labelled if labelled.any() else np.ones_like(labelled),
+        force=force,
+        task=folder.PRETRAINING,
+        change_split=lambda split: add_unlabelled(split, population),
+    )
+    train_all(training, folds)
     say(f"pretrained; take these weights with --config.start.workdir={workdir}")
 
 

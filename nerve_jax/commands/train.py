@@ -6,7 +6,7 @@ import warnings
 from ml_collections import ConfigDict
 
 from nerve_jax.commands import setup
-from nerve_jax.commands.folds import prepare, train_all
+from nerve_jax.commands.folds import Training, check_start, prepare, train_all
 from nerve_jax.commands.request import Request
 from nerve_jax.data.examples import Examples
 from nerve_jax.data.plausible import find_implausible
@@ -18,14 +18,11 @@ from nerve_jax.data.population import (
 )
 from nerve_jax.reports.report import write_report
 from nerve_jax.reports.tables import print_scores
-from nerve_jax.runs import folder
 from nerve_jax.runs.config import set_fields, to_plain
 from nerve_jax.runs.folder import Fold
-from nerve_jax.system import devices, locks, processes
+from nerve_jax.system import locks, processes
 from nerve_jax.system.console import is_first, say
 from nerve_jax.system.files import Path
-from nerve_jax.training.engine import Engine
-from nerve_jax.training.task import Task
 
 # A report travels: it does not show where on the machine the data lie.
 UNSHOWN = {"data.records_dir": "", "data.manual_dir": ""}
@@ -59,9 +56,7 @@ def cross_validate(config: ConfigDict, workdir: Path, *, force: bool = False) ->
       StoppedError: a signal asked to stop; what was trained is saved.
     """
     started = time.perf_counter()
-    processes.share(lambda: folder.check_folder(workdir))  # before frames are loaded
-    mesh = devices.create_mesh(config.folds_together)
-    setup.check_config(config, mesh)
+    mesh = check_start(config, workdir)
     setup.check_mixing(config, mesh)
     examples = processes.take_turns(lambda: setup.load_frames(config, "train"))
     population = find_people(examples)
@@ -69,9 +64,8 @@ def cross_validate(config: ConfigDict, workdir: Path, *, force: bool = False) ->
     warn_implausible(examples)
     task = setup.create_segmentation(config, population)
     engine = setup.create_engine(config, mesh, examples, task)
-    return train_and_report(
-        config, workdir, population, task, engine, started, force=force
-    )
+    training = Training(config, workdir, population, task, engine, started)
+    return train_and_report(training, force=force)
 
 
 def warn_implausible(examples: Examples) -> None:
@@ -81,36 +75,20 @@ def warn_implausible(examples: Examples) -> None:
             warnings.warn(text, stacklevel=2)
 
 
-def train_and_report(
-    config: ConfigDict,
-    workdir: Path,
-    population: Population,
-    task: Task,
-    engine: Engine,
-    started: float,
-    *,
-    force: bool = False,
-) -> dict:
+def train_and_report(training: Training, *, force: bool = False) -> dict:
     """What `cross_validate` does once frames are loaded and the engine is created.
 
     Args:
-      config: of the run.
-      workdir: its folder.
-      population: labelled, at least in part.
-      task: segmentation.
-      engine: trains it.
-      started: `time.perf_counter()` from which wall seconds count.
+      training: segmentation, of a data set that is labelled, at least in part.
       force: see `cross_validate`.
     """
+    config, workdir = training.config, training.workdir
+    population = training.population
     examples = population.examples
-    splits = processes.share(
-        lambda: prepare(config, workdir, population, examples.labelled, force=force)
-    )
-    folds = [
-        _choose_frames(config, workdir, number, splits[number], population)
-        for number in config.folds
-    ]
-    train_all(config, workdir, folds, task, engine, started)
+    folds = prepare(training, examples.labelled, force=force)
+    if config.data.clean_train:
+        folds = [_leave_out_doubtful(fold, population) for fold in folds]
+    train_all(training, folds)
     content = processes.share(lambda: _report(workdir, config, population))
     title = f"{workdir}: {examples.fingerprint}, {content['num_frames']} frames"
     print_scores(content, title=title, folds=content["by_fold"])
@@ -133,16 +111,10 @@ def _report(workdir: Path, config: ConfigDict, population: Population) -> dict:
         )
 
 
-def _choose_frames(
-    config: ConfigDict, workdir: Path, number: int, split: dict, population: Population
-) -> Fold:
-    positions = population.examples.positions
-    given, val = positions(split["train"]), positions(split["val"])
-    train = given
-    if config.data.clean_train:
-        train = leave_out_doubtful(given, population)
-        say(
-            f"clean_train: {len(given) - len(train)} frames whose label others of the same view "
-            "contradict are not trained on"
-        )
-    return Fold(number, folder.fold_dir(workdir, number), given, train, val)
+def _leave_out_doubtful(fold: Fold, population: Population) -> Fold:
+    train = leave_out_doubtful(fold.given, population)
+    say(
+        f"clean_train: {len(fold.given) - len(train)} frames whose label others of the "
+        "same view contradict are not trained on"
+    )
+    return fold._replace(train=train)

@@ -21,7 +21,7 @@ from ml_collections import ConfigDict
 from optuna.trial import Trial, TrialState
 
 from nerve_jax.commands import setup
-from nerve_jax.commands.folds import check_dealt
+from nerve_jax.commands.folds import Training, check_dealt
 from nerve_jax.commands.request import Request
 from nerve_jax.commands.space import check_space, suggest
 from nerve_jax.commands.train import train_and_report
@@ -186,7 +186,7 @@ def _run_trial(study: optuna.Study, trial: Trial, search: Search) -> None:
         engine = search.get_engine(config, task)
         started = time.perf_counter()
         content = train_and_report(
-            config, directory, search.population, task, engine, started
+            Training(config, directory, search.population, task, engine, started)
         )
         study.tell(trial, content["dice"])
         return

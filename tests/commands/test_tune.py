@@ -144,8 +144,9 @@ def test_a_study_goes_on_with_patches_of_packages(
 def test_the_same_seed_tries_the_same_values_however_often_it_was_stopped(
     no_engine, tune_config, tmp_path, monkeypatch
 ):
-    def train(config, *_, **__):
-        return {"dice": 1 - 100 * abs(config.optimizer.learning_rate - 3e-3)}
+    def train(training):
+        rate = training.config.optimizer.learning_rate
+        return {"dice": 1 - 100 * abs(rate - 3e-3)}
 
     monkeypatch.setattr(tune, "train_and_report", train)
     monkeypatch.setattr(tune.study_page, "write_page", lambda *_: None)
@@ -219,12 +220,12 @@ def test_a_trial_that_is_behind_is_given_up_and_one_that_diverges_is_noted(
     config = tune_config(**{"tuning.num_trials": 7}, folds=(0,))
     begun = []
 
-    def train(config, directory, population, task, engine, started):
+    def train(training):
         number = len(begun)
         begun.append(number)
-        fold = Fold(0, directory, *[np.arange(2)] * 3)
+        fold = Fold(0, training.workdir, *[np.arange(2)] * 3)
         for step in (2, 4):
-            task.score(len, fold, step, {})
+            training.task.score(len, fold, step, {})
         if number in (1, 6):
             kind = tune.DivergedError if number == 1 else tune.InputError
             raise kind(f"no: {number}")
@@ -263,8 +264,9 @@ def test_a_stopped_trial_goes_on_and_is_not_tried_twice(
     config = tune_config(**{"tuning.num_trials": 2}, folds=(0,))
     seen = []
 
-    def train(config, directory, *_):
-        seen.append((directory.name, config.optimizer.learning_rate))
+    def train(training):
+        rate = training.config.optimizer.learning_rate
+        seen.append((training.workdir.name, rate))
         if len(seen) == 1:
             raise StoppedError("stopped by SIGTERM", 143)
         return {"dice": 0.5}
@@ -431,8 +433,8 @@ def test_no_password_is_left_in_a_trial_or_the_best_configuration(
     url = f"sqlite:///{tmp_path / 'shared.db'}?password=secret"
     seen = []
 
-    def train(config, *_):
-        seen.append(config.to_json())
+    def train(training):
+        seen.append(training.config.to_json())
         return {"dice": 0.5}
 
     monkeypatch.setattr(tune, "train_and_report", train)
