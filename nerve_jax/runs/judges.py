@@ -52,7 +52,6 @@ def choose_rules(
     workdir: Path,
     population: Population,
     positions: Int[np.ndarray, " scored"],
-    *,
     kind: str,
     threshold: float,
 ) -> list[Rule]:
