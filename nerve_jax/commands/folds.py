@@ -92,7 +92,7 @@ def train_all(
         finished = processes.share(lambda: folder.finished_folds(workdir))
         if {fold.number for fold in training} <= set(finished):
             continue
-        with _hold_locks(training), _noting_saved(training):
+        with _noting_saved(training), _hold_locks(training):
             _train_together(config, workdir, training, task, engine, started)
         started = time.perf_counter()
 

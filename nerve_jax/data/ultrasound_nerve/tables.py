@@ -168,7 +168,9 @@ def apply_subjects(
         if frame is None:
             near = loose.get(loosen(row["frame"]))
             hint = (
-                f"is it {near!r}? A spreadsheet drops zeros" if near else "take it away"
+                f"is it {near!r}? A spreadsheet drops zeros"
+                if near
+                else "take the row away"
             )
             problems.append(f"{where}: no frame {row['frame']!r} in images/; {hint}")
         elif frame in found:
