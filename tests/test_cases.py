@@ -5,6 +5,7 @@ One test per kind of input, from the files of a user to what a command says.
 
 import shutil
 import unicodedata
+import warnings
 import zipfile
 
 import numpy as np
@@ -37,10 +38,14 @@ def load(tmp_path):
 
 @pytest.fixture
 def refuse(load, tmp_path):
-    """Return `refuse(folder) -> message`: 20 lines at most, and nothing is written."""
+    """Return `refuse(folder) -> message`: 20 lines at most, and nothing is written.
+
+    Nor is anything warned of before: the error is all that a user has to read.
+    """
 
     def refuse(folder, **options) -> str:
-        with pytest.raises(InputError) as caught:
+        with warnings.catch_warnings(), pytest.raises(InputError) as caught:
+            warnings.simplefilter("error", UserWarning)
             load(folder, **options)
         assert not (tmp_path / "records").exists()
         assert len(str(caught.value).splitlines()) <= 20
@@ -60,7 +65,7 @@ def test_a_file_of_several_pages_is_refused(folder, refuse, part):
     (folder / part / "s0_1.png").unlink()
     path = folder / part / "s0_1.tif"
     pages[0].save(path, save_all=True, append_images=pages[1:])
-    assert f"{path}: cannot be decoded (3 pages; save each as a file" in refuse(folder)
+    assert f"{path}: cannot be decoded (several pages; save each" in refuse(folder)
 
 
 def test_a_small_version_beside_the_picture_is_no_page(folder, load):
@@ -82,6 +87,21 @@ def test_a_table_of_people_by_another_name_is_named(folder, refuse, name):
     assert f"{folder / name}: is it the table of people?" in refuse(folder)
 
 
+@pytest.mark.parametrize("wrong", ["table", "mask's name", "picture"])
+def test_an_error_is_not_preceded_by_a_warning_that_it_explains(
+    write_folder, blob_frames, refuse, wrong
+):
+    frames = dict(zip(("a_left", "b_left", "c_left"), blob_frames(3, 1).values()))
+    folder = write_folder(frames)
+    if wrong == "table":
+        (folder / "Subjects.csv").write_text("frame,subject\n")
+    elif wrong == "mask's name":
+        (folder / "masks" / "a_left.png").rename(folder / "masks" / "a_left_mask.png")
+    else:
+        (folder / "images" / "a_left.png").write_bytes(b"broken")
+    assert "frames cannot be used (1 problem)" in refuse(folder)
+
+
 @pytest.mark.parametrize("wrong", [False, True])
 def test_zips_are_read_beside_what_was_unpacked(kaggle_dir, load, refuse, wrong):
     for name in ("train", "test"):
@@ -94,10 +114,32 @@ def test_zips_are_read_beside_what_was_unpacked(kaggle_dir, load, refuse, wrong)
         archive.writestr("train_masks.csv", content)
     if wrong:
         message = refuse(kaggle_dir, layout="kaggle")
-        assert "1_1_mask.tif: differs from its row in train_masks.csv" in message
+        said = (
+            "1_1_mask.tif: differs from its row in train_masks.csv; download both again"
+        )
+        assert said in message
     else:
         assert len(load(kaggle_dir, layout="kaggle")) == 6
         assert len(load(kaggle_dir, "test", "kaggle")) == 3
+
+
+@pytest.mark.parametrize("place", ["{}", "images/{}", "{}/images", "{}/week 1/scans"])
+def test_predicting_folders_of_people_says_which_to_name(tmp_path, place):
+    for person in ("p0", "p1"):
+        folder = tmp_path / place.format(person)
+        folder.mkdir(parents=True)
+        for name in ("1.png", "2.png"):
+            Image.fromarray(np.zeros((8, 9), np.uint8)).save(folder / name)
+    with pytest.raises(InputError) as caught:
+        list_frames(tmp_path)
+    message = str(caught.value)
+    assert "4 frames in 2 deeper folders (p0/ 2, p1/ 2). Name one of" in message
+    assert "or put all frames into one folder, under names of their own" in message
+    assert "left out" not in message
+    named = tmp_path / ("images" if place.startswith("images") else "") / "p0"
+    assert f"e.g. --input={named}, or" in message
+    if "week" not in place:  # else the next error names the next folder
+        assert len(list_frames(named)[0]) == 2
 
 
 @pytest.mark.parametrize("stray", [False, True])
@@ -108,7 +150,10 @@ def test_frames_in_folders_of_people_are_counted(folder, refuse, stray):
         path.rename(path.parent / person / name)
         if stray and name == "0.png":
             shutil.copy(path.parent / person / name, path)
-    assert "12 frames in 4 deeper folders" in refuse(folder)
+    message = refuse(folder)
+    assert "12 frames in 4 deeper folders" in message
+    assert "into images/ itself, named PERSON_FRAME where folders are people" in message
+    assert "or take them away" in message
 
 
 def test_composed_and_decomposed_names_are_equal(folder, load):
@@ -170,7 +215,10 @@ def test_what_predicting_leaves_out_is_counted(tmp_path):
         "ending)"
     )
     (tmp_path / "1.png").unlink()
-    with pytest.raises(InputError, match=r"no frames \(.png.*2 .dcm"):
+    found = (
+        r"no frames \(.png.*1 frame in 1 deeper folder.*Also left out: 6 files \(2 .dcm"
+    )
+    with pytest.raises(InputError, match=found):
         list_frames(tmp_path)
     with pytest.raises(
         InputError, match=r"c.mp4: name the folder it lies in \(--input"

@@ -153,7 +153,10 @@ def test_masks_the_wrong_way_round_are_said_in_train_and_audit(load, tmp_path, c
         warn_implausible(examples)
     content = audit(examples, tmp_path / "audit")
     assert "the wrong way round" in content["implausible"][0]
-    assert "the wrong way round" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "the wrong way round" in said
+    count = len(content["implausible"])
+    assert f"warnings of the set as a whole: {count}\n" in said
     assert "the wrong way round" in (tmp_path / "audit" / "audit.html").read_text()
 
 

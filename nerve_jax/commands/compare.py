@@ -3,6 +3,7 @@
 import numpy as np
 
 from nerve_jax.commands.request import Request
+from nerve_jax.data.listing import list_some
 from nerve_jax.runs import folder
 from nerve_jax.runs.score_table import read_scores
 from nerve_jax.scoring.intervals import compute_mean_interval
@@ -12,7 +13,7 @@ from nerve_jax.scoring.summary import compute_frame_measures
 from nerve_jax.system.claims import check_folder, claim
 from nerve_jax.system.console import say
 from nerve_jax.system.errors import InputError
-from nerve_jax.system.files import Path, write_json
+from nerve_jax.system.files import Path, show, write_json
 
 FEWEST_SUBJECTS = 5  # for a verdict
 
@@ -47,14 +48,15 @@ def compare(first: Path, second: Path, workdir: Path) -> dict:
     ours, theirs = _read_scores(first), _read_scores(second)
     shared = sorted(set(ours.frames) & set(theirs.frames))
     if not shared:
-        raise InputError(f"{first} and {second} have scored no frame in common")
+        raise InputError(_explain_apart({first: ours, second: theirs}))
     num_lonely = len(set(ours.frames) ^ set(theirs.frames))
     ours, theirs = (_in_order(scored, shared) for scored in (ours, theirs))
     other = _find_other_truths(ours, theirs)
     if other:
         raise InputError(
             f"{first} and {second} scored other truths under the same name: "
-            f"{', '.join(other[:8])}"
+            f"{show(list_some(other, 8))}. Name two runs of one data set, or train one of "
+            "them again with the masks of the other"
         )
     measures = [compute_frame_measures(scored) for scored in (ours, theirs)]
     by_score = {}
@@ -107,9 +109,24 @@ def _read_scores(workdir: Path) -> Scored:
     folds = folder.finished_folds(workdir)
     tables = [folder.fold_dir(workdir, fold) / "scores.csv" for fold in folds]
     if not tables:
-        raise InputError(f"{workdir}: no finished fold there to compare")
+        raise InputError(
+            f"{workdir}: no finished fold there to compare; train one to its end"
+        )
     folder.check_reported(tables)
     return read_scores(tables)
+
+
+def _explain_apart(runs: dict[Path, Scored]) -> str:
+    """Say what runs without a common frame have scored, and what to do about it."""
+    found = [
+        f"{workdir} scored {len(scored.frames)} frames, e.g. {show(scored.frames[0])}, of "
+        f"fold {', '.join(map(str, folder.finished_folds(workdir)))}"
+        for workdir, scored in runs.items()
+    ]
+    return (
+        f"no frame in common: {'; '.join(found)}. Frames are matched by their names: name "
+        "two runs of one data set that have finished the same folds"
+    )
 
 
 def _in_order(scored: Scored, frames: list[str]) -> Scored:

@@ -130,7 +130,7 @@ def train_all(training: Training, folds: Sequence[Fold]) -> None:
         finished = processes.share(lambda: folder.finished_folds(workdir))
         if {fold.number for fold in chosen} <= set(finished):
             continue
-        with _hold_locks(chosen), _noting_saved(chosen):
+        with _noting_saved(chosen), _hold_locks(chosen):
             _train_together(training, chosen)
         training = dataclasses.replace(training, started=time.perf_counter())
 
@@ -160,19 +160,33 @@ def _train_together(training: Training, folds: Sequence[Fold]) -> None:
 
 @contextlib.contextmanager
 def _noting_saved(folds: Sequence[Fold]) -> Iterator[None]:
-    """Note in an error of the system what is saved, if anything is."""
+    """Note in an error of the system, or of a signal that ends at once, what is saved."""
     try:
         yield
     except OSError as error:
-        with contextlib.suppress(OSError):
-            paths = (path for fold in folds for path in fold.checkpoints.glob("*"))
-            saved = [str(path) for path in paths if path.name.isdecimal()]
-            if saved:
-                error.add_note(
-                    f"Saved: {', '.join(saved)}; when that is mended, the same command "
-                    "goes on from there"
-                )
+        if saved := _list_saved(folds):
+            error.add_note(
+                f"Saved: {saved}; when that is mended, the same command goes on from there"
+            )
         raise
+    except KeyboardInterrupt as error:
+        numbers = ", ".join(str(fold.number) for fold in folds)
+        saved = _list_saved(folds)
+        error.add_note(
+            f"saved: {saved}; the same command goes on from there"
+            if saved
+            else f"no step of fold {numbers} is saved, the same command starts there from "
+            "the beginning"
+        )
+        raise
+
+
+def _list_saved(folds: Sequence[Fold]) -> str:
+    """The checkpoints of folds; "" where there are none, or no disk to ask."""
+    with contextlib.suppress(OSError):
+        paths = (path for fold in folds for path in fold.checkpoints.glob("*"))
+        return ", ".join(str(path) for path in paths if path.name.isdecimal())
+    return ""
 
 
 @contextlib.contextmanager

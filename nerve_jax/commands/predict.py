@@ -29,7 +29,7 @@ from nerve_jax.scoring.decide import Rule
 from nerve_jax.scoring.predictor import PresenceProbs, Probs
 from nerve_jax.system import claims, clusters, files
 from nerve_jax.system.console import create_console, say
-from nerve_jax.system.errors import InputError, RunError, list_problems
+from nerve_jax.system.errors import InputError, RunError, list_problems, sum_up
 from nerve_jax.system.files import read_table, show, write_png, write_table
 
 FOLDERS = ("masks", "overlays")
@@ -133,7 +133,14 @@ def predict_folder(
     bits = choose_bits(brightest, trained_bits)
     say(*describe_bits(brightest, bits))
     rows, errors = [], []
-    bar = track(paths, "predicting", transient=True, console=create_console())
+    console = create_console()
+    bar = track(
+        paths,
+        "predicting",
+        transient=True,
+        console=console,
+        disable=not console.is_terminal,
+    )
     for readable in read_in_chunks(bar, bits, errors):
         small = np.stack([resize_image(image, image_size) for _, image in readable])
         for (path, image), probs, presence in zip(
@@ -225,7 +232,7 @@ def write_submission(path: Path, runs: dict[str, str], masks_dir: Path) -> None:
 def _describe_errors(
     errors: list[tuple[str, str]], num_frames: int, output_dir: Path
 ) -> str:
-    listing = list_problems([f"{name}: {error}" for name, error in errors])
+    listing = list_problems(sum_up([f"{name}: {error}" for name, error in errors]))
     return (
         f"{len(errors)} of {num_frames} frames could not be read; the others are "
         f"done:\n{listing}\nListed in {output_dir / 'errors.csv'}"

@@ -200,8 +200,8 @@ def _open(content: bytes) -> Image.Image:
     image = Image.open(io.BytesIO(content), formats=IMAGE_FORMATS)
     if image.width * image.height > MAX_PIXELS:
         raise ValueError(f"{image.width}x{image.height} px are too many")
-    if (pages := _count_pages(image)) > 1:
-        raise ValueError(f"{pages} pages; save each as a file of its own")
+    if _count_pages(image) > 1:
+        raise ValueError("several pages; save each as a file of its own")
     deep = any(";16" in str(tile.args) for tile in image.tile)
     if deep and not image.mode.startswith("I"):  # Pillow keeps the upper 8 bits
         raise ValueError("16-bit colour; save it as 16-bit grey or 8-bit colour")

@@ -17,7 +17,7 @@ from nerve_jax.data.frames import (
     read_file,
     read_image,
 )
-from nerve_jax.data.listing import describe_left_out, name_kind, scan
+from nerve_jax.data.listing import Contents, describe_left_out, name_kind, scan
 from nerve_jax.system.errors import InputError
 from nerve_jax.system.files import show
 
@@ -50,16 +50,33 @@ def list_frames(input_dir: Path) -> tuple[list[Path], Counter[str]]:
             {f"{n} beside images/": count for n, count in beside.items()}
         )
     if not contents.images:
-        kinds, there = ", ".join(IMAGE_SUFFIXES), describe_left_out(left_out)
-        raise InputError(
-            f"{folder}: no frames ({kinds}) there (--input); {there or 'it is empty'}"
-        )
+        raise InputError(_explain_no_frames(folder, contents, left_out))
 
     def order(path: Path):
         digits = path.stem if path.stem.isdecimal() and len(path.stem) < 100 else ""
         return (not digits, int(digits or 0), path.name)
 
     return sorted(contents.images, key=order), left_out
+
+
+def _explain_no_frames(folder: Path, contents: Contents, left_out: Counter) -> str:
+    """Say what a folder holds instead of frames, and what to do about it."""
+    found = []
+    if deeper := contents.describe_deeper():
+        left_out = left_out - Counter(
+            {f"in {n}/": contents.deeper[n] for n in contents.deeper_images}
+        )
+        first = show(str(folder / next(iter(contents.deeper_images))))
+        found.append(
+            f"{show(deeper)}. Name one of those folders, e.g. --input={first}, or put all "
+            "frames into one folder, under names of their own"
+        )
+    if left_out:
+        found.append(describe_left_out(left_out))
+    return (
+        f"{folder}: no frames ({', '.join(IMAGE_SUFFIXES)}) there (--input); "
+        f"{'. Also '.join(found) or 'it is empty'}"
+    )
 
 
 def find_brightest(paths: Iterable[Path]) -> int:

@@ -45,6 +45,15 @@ class Contents:
         counts = Counter(name_kind(path) for path in self.others)
         return counts + Counter({f"in {n}/": count for n, count in self.deeper.items()})
 
+    def describe_deeper(self) -> str:
+        """ "24 frames in 6 deeper folders (p00/ 4, p01/ 4, ...)"; "" without any."""
+        if not self.deeper_images:
+            return ""
+        frames = count_of(self.deeper_images.total(), "frame")
+        folders = count_of(len(self.deeper_images), "deeper folder")
+        found = [f"{name}/ {count}" for name, count in self.deeper_images.items()]
+        return f"{frames} in {folders} ({list_some(found)})"
+
 
 def scan(folder: Path) -> Contents:
     """Look into a folder; one that is not there is empty."""

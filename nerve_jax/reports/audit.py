@@ -141,8 +141,9 @@ def describe(content: dict) -> str:
 subject in the folds
 {content["num_contradictions"]} of {content["num_compared"]} compared pairs contradict \
 each other; the labels of {count["doubtful"]} frames are in doubt
-{count["odd_sizes"]} frames of odd size, {count["odd_intensities"]} of odd intensity, \
-{count["odd_masks"]} odd masks"""
+frames unlike the rest of the set: {count["odd_sizes"]} in size, \
+{count["odd_intensities"]} in intensity, {count["odd_masks"]} in their mask; \
+warnings of the set as a whole: {count["implausible"]}"""
     if content["num_label_pairs"]:
         text += (
             f"\ntwo labels of one view agree with Dice {content['label_noise_dice']:.3f} "

@@ -80,7 +80,8 @@ def print_scores(scores: dict, *, title: str, folds: list[dict] | None = None) -
       folds: scores of each fold, where there is more than one.
     """
     console = create_console()
-    table = Table(title=title, title_justify="left")
+    say(title)  # a title of the table would be broken at its width
+    table = Table()
     for name in ("score", "this run", "95 % interval", "predicting nothing"):
         table.add_column(name, justify="left" if name == "score" else "right")
     for _, *row in list_headline(scores):
@@ -90,11 +91,12 @@ def print_scores(scores: dict, *, title: str, folds: list[dict] | None = None) -
         if not np.isnan(scores.get(name, np.nan)):
             say(f"{sentence}: {show_gain(name, scores)}")
     if folds and len(folds) > 1:
+        say("by fold")
         console.print(_fold_table(folds))
 
 
 def _fold_table(folds: list[dict]) -> Table:
-    table = Table(title="by fold", title_justify="left")
+    table = Table()
     for name in ("fold", "frames", *(HEADLINE[key] for key in BY_FOLD)):
         table.add_column(name, justify="right")
     for row in folds:

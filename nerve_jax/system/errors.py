@@ -32,10 +32,14 @@ class DivergedError(RunError):
 
 
 def raise_if_any(problems: Sequence[str], heading: str, mend: str) -> None:
-    """Raise one `InputError` with all problems, or return if there is none."""
-    if problems:
-        listing = list_problems(problems)
-        raise InputError(f"{heading} ({len(problems)}):\n{listing}\n{mend}")
+    """Raise one `InputError` with all problems, or return if there is none.
+
+    The heading gains their number. A problem of several lines is several: see
+    `list_problems`.
+    """
+    if lines := _split(problems):
+        counted = f"{len(lines)} problem{'s' * (len(lines) != 1)}"
+        raise InputError(f"{heading} ({counted}):\n{list_problems(lines)}\n{mend}")
 
 
 def list_problems(problems: Sequence[str]) -> str:
@@ -44,15 +48,20 @@ def list_problems(problems: Sequence[str]) -> str:
     Where there are more, those that say the same of several files or lines ("FILE: what
     is wrong") become one, and those that still do not fit are counted.
     """
-    lines = [line for problem in problems for line in problem.split("\n")]
+    lines = _split(problems)
     if len(lines) > LINES_LISTED:
-        lines = _sum_up(lines)
+        lines = sum_up(lines)
     if more := len(lines[LINES_LISTED:]):
         lines[LINES_LISTED - 1 :] = [f"and {more + 1} more"]
-    return "\n".join(f"  - {line.removeprefix('  - ')}" for line in lines)
+    return "\n".join(f"  - {line}" for line in lines)
 
 
-def _sum_up(lines: Sequence[str]) -> list[str]:
+def _split(problems: Sequence[str]) -> list[str]:
+    lines = [line for problem in problems for line in problem.split("\n")]
+    return [line.removeprefix("  - ") for line in lines]
+
+
+def sum_up(lines: Sequence[str]) -> list[str]:
     """One line per different text behind the first ": ", the most frequent first."""
     starts: dict[str, list[str]] = {}
     for line in lines:
@@ -130,7 +139,8 @@ def explain(error: BaseException) -> int:
     if isinstance(error, KeyboardInterrupt):
         known = isinstance(error, Interrupted)
         number = error.number if known else signal.SIGINT
-        print(f"stopped by {number.name}; what was finished is kept", file=sys.stderr)
+        notes = getattr(error, "__notes__", None) or ["what was finished is kept"]
+        print(f"stopped by {number.name}", *notes, sep="; ", file=sys.stderr)
         return 128 + number
     if is_out_of_memory(error):
         print(

@@ -125,11 +125,19 @@ def wait_for(function: Callable[[], None]) -> None:
 
 
 def describe(stop: Stop, step: int, saved: list[Path]) -> StoppedError:
-    """What to end a stopped run with: 128 and the number of the signal."""
+    """What to end a stopped run with: 128 and the number of the signal.
+
+    Args:
+      stop: of `listen`.
+      step: steps taken and saved.
+      saved: the folder of checkpoints of each fold.
+    """
     number = stop.signal or signal.SIGTERM  # another process may have got it
     folders = ", ".join(map(str, saved))
-    done = f"after step {step}, which is saved in {folders}" if step else "at the start"
-    return StoppedError(
-        f"stopped by {number.name} {done}; the same command goes on from there",
-        128 + number,
+    done = (
+        f"after step {step}, which is saved in {folders}; the same command goes on from there"
+        if step
+        else f"before the first step; nothing is saved in {folders}, the same command "
+        "starts there from the beginning"
     )
+    return StoppedError(f"stopped by {number.name} {done}", 128 + number)

@@ -56,7 +56,7 @@ class TrainingBar:
         """Show the step that a fold goes on from."""
         self.bar.update(self.task, completed=step)
         if step:
-            self.console.print(f"fold {fold}: going on from step {step}")
+            self._say(f"fold {fold}: going on from step {step}")
 
     def show_step(self, step: int, loss: float) -> None:
         """Show progress within an interval."""
@@ -68,11 +68,15 @@ class TrainingBar:
         """Show scores after an evaluation."""
         self.bar.update(self.task, score=f"{row[self.measure]:.3f}")
         if not self.console.is_terminal:
-            self.console.print(
+            self._say(
                 f"fold {row['fold']}  step {row['step']}/{self.num_steps}  "
                 f"loss {row['loss']:.3f}  {self.label} {row[self.measure]:.3f}  "
                 f"{row['images_per_second']:.1f} img/s"
             )
+
+    def _say(self, line: str) -> None:
+        """Print a line above the bar, unbroken."""
+        self.console.print(line, soft_wrap=True)
 
 
 class RunLog:

@@ -104,8 +104,14 @@ def test_runs_that_cannot_be_compared_are_refused(tmp_path, hits):
     other = (run / "fold_0" / "scores.csv").read_text().replace("\nf", "\ng")
     (tmp_path / "c" / "fold_0" / "scores.csv").write_text(other)
     (tmp_path / "c" / "fold_0" / "summary.json").write_text("{}")
-    with pytest.raises(InputError, match="no frame in common"):
+    with pytest.raises(InputError, match="no frame in common") as caught:
         compare(run, tmp_path / "c", tmp_path)
+    for part in (
+        f"{run} scored 60 frames, e.g. f000, of fold 0; ",
+        f"{tmp_path / 'c'} scored 60 frames, e.g. g000, of fold 0. ",
+        "name two runs of one data set that have finished the same folds",
+    ):
+        assert part in str(caught.value)
 
 
 def test_measures_that_one_of_the_runs_lacks_are_left_out(tmp_path):

@@ -114,6 +114,29 @@ def test_a_bad_frame_keeps_no_good_one_from_being_done(tmp_path, folder):
     assert not (tmp_path / "out" / "errors.csv").exists()
 
 
+def test_what_is_alike_is_said_once_and_listed_in_full(tmp_path, folder):
+    for number in range(3, 8):
+        pages = [Image.new("L", (9, 8), 10 * page) for page in range(number)]
+        path = folder / f"{number}.tif"
+        pages[0].save(path, save_all=True, append_images=pages[1:])
+    with pytest.raises(RunError) as caught:
+        run(folder, tmp_path / "out")
+    head, line, _ = str(caught.value).splitlines()
+    assert head.startswith("5 of 8 frames could not be read")
+    assert line.startswith(
+        "  - 3.tif and 4 more: cannot be decoded (several pages; save"
+    )
+    with (tmp_path / "out" / "errors.csv").open() as file:
+        assert [row["file"] for row in csv.DictReader(file)] == [
+            f"{number}.tif" for number in range(3, 8)
+        ]
+
+
+def test_no_bar_is_left_where_no_terminal_shows_it(tmp_path, folder, capsys):
+    run(folder, tmp_path / "out")
+    assert capsys.readouterr().out == ""
+
+
 def test_large_frames_are_not_all_held_at_once(tmp_path, folder, monkeypatch):
     monkeypatch.setattr(frames_folder, "FRAMES_IN_MEMORY", 64)
     monkeypatch.setattr(frames_folder, "PIXELS_IN_MEMORY", 3000)

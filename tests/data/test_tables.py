@@ -1,5 +1,7 @@
 """Tables of people as hands and spreadsheets write them."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -75,10 +77,13 @@ WRONG = {
     "other names": ("image,patient\na_1,p\n", "its first line has: image, patient"),
     "one spacing": (
         "frame,subject,spacing_mm\n",
-        "column spacing_mm is not known; is it",
+        "column spacing_mm is not known; is it spacing_y_mm or spacing_x_mm? Write both,",
     ),
-    "near": ("frame,subject,spacing_x_mn\n", "is it spacing_x_mm"),
-    "twice": ("frame,subject,Subject\n", "column subject is there twice"),
+    "near": (
+        "frame,subject,spacing_y_mm,spacing_x_mn\n",
+        "is it spacing_x_mm? Name it so; or take it away",
+    ),
+    "twice": ("frame,subject,Subject\n", "column subject is there twice; keep one"),
     "bare decimal comma": (
         "frame,subject,spacing_y_mm,spacing_x_mm\na_1,p,0,1,0,1\n",
         "line 2: 6 cells, but 4 columns; put numbers with a decimal comma in quotes",
@@ -119,6 +124,9 @@ def test_what_is_wrong_in_a_row_is_named(tmp_path, rows):
     header = "frame,subject,spacing_y_mm,spacing_x_mm\n"
     *_, problems = apply(tmp_path, header + rows)
     assert any(ROWS[rows] in problem for problem in problems)
+    for problem in problems:  # each ends in what to do
+        _, _, mend = problem.partition("; ")
+        assert re.match("is it|keep|name|add|take|write|correct|spell", mend)
 
 
 def test_lines_are_counted_as_an_editor_counts_them(tmp_path):

@@ -57,6 +57,11 @@ def findings(examples):
 
 def test_a_clean_cohort_has_no_findings(load):
     found = findings(load(cohort()))
+    for count in range(3):
+        warned = ["masks inverted", "greys narrow"][:count]
+        text = describe(found | {"implausible": warned})
+        assert text.count("warning: ") == count
+        assert f"0 in their mask; warnings of the set as a whole: {count}" in text
     for name in (
         *("shared_subjects", "exact_duplicates", "near_duplicates", "contradictions"),
         *("odd_sizes", "odd_intensities", "odd_masks", "doubtful"),

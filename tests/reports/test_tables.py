@@ -53,3 +53,11 @@ def test_a_title_is_printed_as_it_is(capsys):
     title = "[bold]x[/bold] [1] [/] :smile:"
     tables.print_scores(scores_of(COUNTS), title=title)
     assert title in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("title", ["short", f"/a/{'long-' * 40}path: a set, 4 frames"])
+def test_titles_are_lines_of_their_own(title, capsys):
+    tables.print_scores(scores_of(COUNTS), title=title, folds=rows())
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == title  # neither broken nor padded at the table's width
+    assert "by fold" in lines

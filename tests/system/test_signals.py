@@ -34,7 +34,10 @@ def test_the_first_signal_asks_and_the_second_would_end(number):
     assert signal.getsignal(number) == before
     error = signals.describe(stop, 40, [])
     assert error.exit_code == 128 + number
-    assert "step 40" in str(error)
+    assert "after step 40, which is saved" in str(error)
+    assert "before the first step; nothing is saved" in str(
+        signals.describe(stop, 0, [])
+    )
 
 
 def test_without_a_signal_all_handlers_come_back():
@@ -135,6 +138,13 @@ def test_how_a_command_ends(error, code, said, capsys):
     printed = capsys.readouterr().err
     assert said in printed
     assert ("Traceback" in printed) == isinstance(error, ZeroDivisionError)
+
+
+def test_notes_on_a_signal_say_what_is_kept(capsys):
+    error = errors.Interrupted(signal.SIGTERM)
+    error.add_note("no step is saved")
+    assert errors.explain(error) == 143
+    assert capsys.readouterr().err == "stopped by SIGTERM; no step is saved\n"
 
 
 def test_notes_on_an_error_of_the_system_are_said(capsys):

@@ -5,9 +5,11 @@ from rich.console import Console
 from nerve_jax.training.progress import TrainingBar
 
 
-def show(terminal):
+def show(terminal, width=100):
     screen = io.StringIO()
-    console = Console(file=screen, force_terminal=terminal, width=100, highlight=False)
+    console = Console(
+        file=screen, force_terminal=terminal, width=width, highlight=False
+    )
     bar = TrainingBar([2], 10, 8, "dice", console)
     with bar.bar:
         bar.start_at(2, 4)
@@ -38,6 +40,6 @@ def test_on_a_terminal_one_line_tells_all():
 
 
 def test_elsewhere_each_evaluation_is_a_line():
-    said = show(terminal=False)
+    said = show(terminal=False, width=20)  # which breaks no line
     assert "fold 2  step 7/10  loss 0.300  Dice 0.877  25.4 img/s" in said
     assert "6/10" not in said

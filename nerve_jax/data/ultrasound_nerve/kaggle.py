@@ -56,7 +56,7 @@ def _choose(files: list[SourceFile], part: str, listing: Listing) -> list[Source
     if deeper:
         listing.problems.append(
             f"{deeper[0]}: {count_of(len(deeper), 'frame')} in folders below {part}/; put "
-            f"all into {part}/ itself"
+            f"all into {part}/ itself, or take them away"
         )
     listing.problems += find_duplicates(chosen) + find_odd(chosen)
     return chosen
@@ -109,16 +109,24 @@ def _pair_kaggle(
     }
     stems = {f.name.stem for f in images}
     listing.problems += [
-        f"{f}: not named subject_image" for f in images if "_" not in f.name.stem
+        f"{f}: not named subject_image; name it as 1_2.tif"
+        for f in images
+        if "_" not in f.name.stem
     ]
     listing.problems += [
-        f"{f}: mask without an image" for stem, f in masks.items() if stem not in stems
+        f"{f}: mask without an image; add its image, or take it away"
+        for stem, f in masks.items()
+        if stem not in stems
     ]
     listing.problems += [
-        f"train_masks.csv: {stem}: no such frame" for stem in runs if stem not in stems
+        f"train_masks.csv: {stem}: no such frame; add it, or take its row or the table "
+        "away"
+        for stem in runs
+        if stem not in stems
     ]
     listing.problems += [
-        f"{f}: has a row in train_masks.csv but no _mask file"
+        f"{f}: has a row in train_masks.csv but no _mask file; add it, or take the row "
+        "or the table away"
         for f in images
         if f.name.stem in runs and f.name.stem not in masks
     ]

@@ -4,7 +4,6 @@ Each `list_*` also gathers all that is wrong with names and tables, and what it 
 """
 
 import dataclasses
-import warnings
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -51,7 +50,7 @@ def list_usgra(manual_dir: Path) -> Listing:
     listing = Listing()
     for split, folder in (("train", manual_dir), ("test", manual_dir / "test")):
         frames = pair_folders(folder, listing, USGRA_CLASSES)
-        listing.splits[split] = name_subjects(frames)
+        listing.splits[split] = name_subjects(frames, listing)
         _note_beside(folder, {"images", "masks", "test"}, listing)
     return listing
 
@@ -73,7 +72,7 @@ def list_folder(manual_dir: Path) -> Listing:
             )
     else:
         listing.problems += _find_near_tables(manual_dir)
-        frames = name_subjects(frames, "_")
+        frames = name_subjects(frames, listing, "_")
         spelt = find_spellings(f.subject for f in frames if "_" in f.frame)
         listing.problems += [f"{t}; rename, or write subjects.csv" for t in spelt]
     listing.splits = {"train": frames}
@@ -87,12 +86,15 @@ LAYOUTS: dict[str, Callable[[Path], Listing]] = {
 }
 
 
-def name_subjects(frames: list[SourceFrame], separator: str = "") -> list[SourceFrame]:
+def name_subjects(
+    frames: list[SourceFrame], listing: Listing, separator: str = ""
+) -> list[SourceFrame]:
     """Name each frame's subject where the files do not.
 
     The subject is the frame's id up to the first `separator`; without one every frame
     is its own subject, except that byte-identical images share one: they cannot be
-    distinguished, so they must not be torn apart by a split.
+    distinguished, so they must not be torn apart by a split. Where a name should have a
+    separator, how many are alone is added to the warnings of the listing.
     """
     first_with: dict[bytes, str] = {}
     alone, subjects = 0, []
@@ -107,11 +109,10 @@ def name_subjects(frames: list[SourceFrame], separator: str = "") -> list[Source
     if separator and len(frames) > 1 and len(set(subjects)) == len(frames):
         alone = len(frames)
     if separator and alone:
-        warnings.warn(
+        listing.warnings.append(
             f"{alone} of {len(frames)} frames name no subject that others share and count "
             "as a person each: frames of one person may then be trained on and scored. "
-            "Write subjects.csv (frame,subject) or name files subject_frame.",
-            stacklevel=2,
+            "Write subjects.csv (frame,subject) or name files subject_frame."
         )
     return [
         dataclasses.replace(f, subject=subject)

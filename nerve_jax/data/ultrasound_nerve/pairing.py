@@ -81,12 +81,10 @@ def _note_contents(
     """Add what lies beside, below and in place of the frames."""
     listing.left_out += images.left_out + masks.left_out
     for name, contents in (("images", images), ("masks", masks)):
-        if deeper := contents.deeper_images:
-            found = [f"{n}/ {count}" for n, count in deeper.items()]
+        if deeper := contents.describe_deeper():
             listing.problems.append(
-                f"{folder / name}: {count_of(deeper.total(), 'frame')} in "
-                f"{count_of(len(deeper), 'deeper folder')} ({show(list_some(found))}); put "
-                f"all into {name}/ itself, named PERSON_FRAME where folders are people"
+                f"{folder / name}: {show(deeper)}; put all into {name}/ itself, named "
+                "PERSON_FRAME where folders are people, or take them away"
             )
     if not images.images and not images.deeper_images:
         there = describe_left_out(images.left_out) or "it is empty"
@@ -123,7 +121,7 @@ def find_duplicates(files: list[SourceFile]) -> list[str]:
     """Names that two files share, apart from their endings."""
     counts = Counter(compose(f.name.stem) for f in files)
     return [
-        f"{f}: its name stands for two files"
+        f"{f}: its name stands for two files; take one away, or rename it"
         for f in files
         if counts[compose(f.name.stem)] > 1
     ]
@@ -132,7 +130,7 @@ def find_duplicates(files: list[SourceFile]) -> list[str]:
 def find_odd(files: list[SourceFile]) -> list[str]:
     """Names with bytes that are no text, which records cannot hold."""
     return [
-        f"{f}: its name is not UTF-8"
+        f"{f}: its name is not UTF-8; rename it"
         for f in files
         if any("\ud800" <= letter <= "\udfff" for letter in f.name.stem)
     ]
@@ -172,7 +170,10 @@ def _explain_orphans(orphans: list[str], mask_of, image_of, folder: Path) -> lis
         lines.append(
             f"{folder / 'masks'}: a frame has one mask; unite several of one structure"
         )
-    return lines + [f"{mask_of[name]}: mask without an image" for name in sorted(rest)]
+    return lines + [
+        f"{mask_of[name]}: mask without an image; add its image, or take it away"
+        for name in sorted(rest)
+    ]
 
 
 Pattern = tuple[str, str, str]  # "end in" or "begin with", of frames, of masks

@@ -148,7 +148,10 @@ class SourceFrame:
             of_mask, of_image = (f"{w}x{h} px" for h, w in (mask.shape, size))
             return None, [f"{self.mask}: mask is {of_mask}, its image {of_image}"]
         if self.runs is not None and rle.encode(mask) != " ".join(self.runs.split()):
-            return None, [f"{self.mask}: differs from its row in train_masks.csv"]
+            mend = "download both again, or take the one that is wrong away"
+            return None, [
+                f"{self.mask}: differs from its row in train_masks.csv; {mend}"
+            ]
         return mask, []
 
 
@@ -186,12 +189,14 @@ class Listing:
       problems: all that is wrong with names and tables.
       left_out: how many files are not read, by kind.
       notes: what else a user should know at every load.
+      warnings: what a user should mind, once nothing is found wrong.
     """
 
     splits: Splits = dataclasses.field(default_factory=dict)
     problems: list[str] = dataclasses.field(default_factory=list)
     left_out: Counter[str] = dataclasses.field(default_factory=Counter)
     notes: list[str] = dataclasses.field(default_factory=list)
+    warnings: list[str] = dataclasses.field(default_factory=list)
 
 
 def describe(listing: Listing) -> list[str]:

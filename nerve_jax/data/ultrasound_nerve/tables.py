@@ -119,13 +119,18 @@ def _check_columns(file, names, required, known) -> list[str]:
             f"{','.join(known)}"
         )
     if twice := sorted({c for c in names if c and names.count(c) > 1}):
-        raise InputError(f"{file}: column {', '.join(map(show, twice))} is there twice")
+        raise InputError(
+            f"{file}: column {', '.join(map(show, twice))} is there twice; keep one"
+        )
     unknown = [name for name in names if name and name not in known]
     for name in unknown:
         near = difflib.get_close_matches(name, known, cutoff=0.7)
         if near:
+            near = [column for column in near if column not in names] or near
+            both = "Write both, equal where pixels are square"
             raise InputError(
-                f"{file}: column {show(name)} is not known; is it {' or '.join(near)}?"
+                f"{file}: column {show(name)} is not known; is it {' or '.join(near)}? "
+                f"{'Name it so' if len(near) == 1 else both}; or take it away"
             )
     return unknown
 
@@ -162,17 +167,25 @@ def apply_subjects(
         where, frame = f"{file}, line {line}", names.get(row["frame"])
         if frame is None:
             near = loose.get(loosen(row["frame"]))
-            hint = f"; is it {near!r}? A spreadsheet drops zeros" if near else ""
-            problems.append(f"{where}: no frame {row['frame']!r} in images/{hint}")
+            hint = (
+                f"is it {near!r}? A spreadsheet drops zeros"
+                if near
+                else "take the row away"
+            )
+            problems.append(f"{where}: no frame {row['frame']!r} in images/; {hint}")
         elif frame in found:
-            problems.append(f"{where}: frame {row['frame']!r} for the second time")
+            problems.append(
+                f"{where}: frame {row['frame']!r} for the second time; keep one row"
+            )
         elif not row["subject"]:
-            problems.append(f"{where}: no subject")
+            problems.append(f"{where}: no subject; name the person")
         else:
             spacing = [row.get(column, "") for column in SPACING_COLUMNS]
             found[frame] = (row["subject"], _parse_spacing(spacing, where, problems))
     problems += [
-        f"{file}: no row for {f.image}" for f in frames if f.frame not in found
+        f"{file}: no row for {f.image}; add one, or take the frame away"
+        for f in frames
+        if f.frame not in found
     ]
     spelt = find_spellings(subject for subject, _ in found.values())
     problems += [f"{file}: {text}; spell one person in one way" for text in spelt]
@@ -207,12 +220,13 @@ def _parse_spacing(
         y = x = 0.0
     if not (0 < y < float("inf") and 0 < x < float("inf")):
         problems.append(
-            f"{where}: spacing {tuple(cells)} is not two positive numbers of mm"
+            f"{where}: spacing {tuple(cells)} is not two positive numbers of mm; write "
+            "both, or leave both empty"
         )
     elif not (SMALLEST_MM <= min(y, x) and max(y, x) <= LARGEST_MM):
         problems.append(
             f"{where}: spacing {tuple(cells)} is not the size of a pixel in mm, "
-            f"{SMALLEST_MM} to {LARGEST_MM:g}"
+            f"{SMALLEST_MM} to {LARGEST_MM:g}; correct both, or leave both empty"
         )
     else:
         return y, x

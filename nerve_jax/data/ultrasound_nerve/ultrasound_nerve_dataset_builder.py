@@ -10,6 +10,7 @@ of one seed show the same people, however many.
 import dataclasses
 import hashlib
 import os
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
@@ -91,6 +92,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         config = dataclasses.replace(config, name=f"{config.name}-{digest}")
         kwargs.setdefault("file_format", "array_record")
         super().__init__(config=config, data_dir=data_dir, **kwargs)
+        if self.data_path.exists():  # else the files are still to be checked
+            self._warn()
 
     @classmethod
     def _find_config(cls, config):
@@ -136,7 +139,13 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             bits, remarks = checking.check_frames(self._listing.splits)
             self.info.metadata["remarks"] += remarks
             self.info.metadata["bits"] = bits
+            self._warn()
         super().download_and_prepare(**kwargs)
+
+    def _warn(self) -> None:
+        """Warn of what the listing says, where no error that explains it is to come."""
+        for text in self._listing.warnings if self._listing else []:
+            warnings.warn(text, stacklevel=2)
 
     def _split_generators(self, dl_manager):
         del dl_manager  # nothing is downloaded
