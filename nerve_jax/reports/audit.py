@@ -10,6 +10,7 @@ import numpy as np
 
 from nerve_jax.data.duplicates import SAME_VIEW, Pair, shared_subjects
 from nerve_jax.data.examples import Examples
+from nerve_jax.data.listing import count_of
 from nerve_jax.data.plausible import find_implausible
 from nerve_jax.data.population import (
     Population,
@@ -132,7 +133,7 @@ def describe(content: dict) -> str:
     text = f"""\
 {warned}{content["num_frames"]} frames of {content["num_subjects"]} subjects, \
 {content["num_labelled"]} labelled
-{content["num_exact_duplicates"]} pairs of equal frames, \
+{count_of(content["num_exact_duplicates"], "pair")} of equal frames, \
 {content["num_near_duplicates"]} of nearly equal ones; \
 {content["num_across_subjects"]} of them across subjects{
         f"; {not_listed} are not listed" * bool(not_listed)
@@ -147,8 +148,8 @@ warnings of the set as a whole: {count["implausible"]}"""
     if content["num_label_pairs"]:
         text += (
             f"\ntwo labels of one view agree with Dice {content['label_noise_dice']:.3f} "
-            f"on average ({content['num_label_views']} views, "
-            f"{content['num_label_pairs']} pairs); a model that is always right would "
+            f"on average ({count_of(content['num_label_views'], 'view')}, "
+            f"{count_of(content['num_label_pairs'], 'pair')}); a model that is always right would "
             f"have {content['perfect_model_dice']:.3f} with one of them"
         )
     for split, frames in content["in_other_splits"].items():

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image
 
+from nerve_jax.data.listing import count_of
 from nerve_jax.reports.pictures import outline
 
 PICTURE_WIDTH_PX = 360
@@ -25,6 +26,7 @@ def render(template: str, **content) -> str:
     )
     environment.filters["number"] = show_number
     environment.filters["gain"] = show_gain
+    environment.filters["count_of"] = count_of
     return environment.get_template(template).render(**content)
 
 

@@ -34,6 +34,10 @@ GAINS = {
     "flip_gain": "Dice gained by mirror images",
     "ensemble_gain": "Dice gained by the average over folds on each by itself",
 }
+COSTS = (
+    "  what was learnt of other people costs here, as it may on another scanner's frames; "
+    "--config.decision.rule=threshold leaves it out"
+)
 
 
 def summarise_folds(rows: list[dict]) -> dict:
@@ -90,6 +94,8 @@ def print_scores(scores: dict, *, title: str, folds: list[dict] | None = None) -
     for name, sentence in GAINS.items():
         if not np.isnan(scores.get(name, np.nan)):
             say(f"{sentence}: {show_gain(name, scores)}")
+    if scores["intervals"].get("decision_gain", (0, 0))[1] < 0:
+        say(COSTS)
     if folds and len(folds) > 1:
         say("by fold")
         console.print(_fold_table(folds))

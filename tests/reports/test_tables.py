@@ -44,6 +44,16 @@ def test_the_table_shows_each_score_beside_its_baseline(capsys):
     assert "0.963" in line  # 0.9625
 
 
+@pytest.mark.parametrize("low", [-0.2, -0.05])
+def test_a_decision_that_surely_costs_is_named_with_the_way_out(low, capsys):
+    scores = scores_of(COUNTS)
+    scores["decision_gain"] = low + 0.1
+    scores["intervals"]["decision_gain"] = (low, low + 0.1)
+    tables.print_scores(scores, title="a run")
+    way_out = "--config.decision.rule=threshold"
+    assert (way_out in capsys.readouterr().out) == (low + 0.1 < 0)
+
+
 def test_a_score_over_no_frames_is_a_dash(capsys):
     tables.print_scores(scores_of(COUNTS[1:2]), title="empty")
     assert "–" in capsys.readouterr().out
