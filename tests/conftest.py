@@ -2,10 +2,15 @@
 
 import atexit
 import shutil
+import signal
 import tempfile
 
 import jax
 from jaxtyping import install_import_hook
+
+# What starts the tests in the background may have them ignored, by commands too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 4)

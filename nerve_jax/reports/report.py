@@ -189,11 +189,17 @@ def _describe_folds(workdir: Path, folds: list[int]) -> dict:
 
 def _count_findings(audit: dict) -> dict:
     """An audit in numbers; the lists are in audit.json, by --mode=audit."""
-    return {
-        key: audit.get(f"num_{key}", len(value))
-        if isinstance(value, list) and key != "shared_subjects"
-        else value
+    whole = {
+        key: value
         for key, value in audit.items()
         if key not in ("presence_by_subject", "sizes", "in_other_splits")
-        and key.removeprefix("num_") not in audit
     }
+    listed = {
+        key: audit.get(
+            f"num_{key}", len(value)
+        )  # of long lists the first ones are there
+        for key, value in whole.items()
+        if isinstance(value, list) and key != "shared_subjects"
+    }
+    counted = {f"num_{key}" for key in listed}
+    return {key: value for key, value in (whole | listed).items() if key not in counted}

@@ -147,6 +147,9 @@ def test_cross_validation_scores_every_frame_once_and_says_so(shared):
     by_fold = [row["dice"] * row["num_frames"] for row in content["by_fold"]]
     assert sum(by_fold) / 16 == pytest.approx(content["dice"])
     assert content["over_folds"]["std"]["dice"] >= 0
+    found = ("doubtful", "exact_duplicates", "near_duplicates", "contradictions")
+    assert {content["audit"][key] for key in found} == {0}
+    assert content["audit"]["shared_subjects"] == []
     for part in ("predicting nothing", "pixel accuracy", "by fold", "report.json"):
         assert part in said
 
@@ -468,7 +471,7 @@ def test_a_run_compared_with_itself_does_not_differ(shared, tmp_path):
     content = json.loads((tmp_path / "compare.json").read_text())
     assert content["difference"] == 0
     assert content["num_frames"] == 16
-    assert "too few to distinguish a difference from noise" in said
+    assert "too few to say whether it would hold for other subjects" in said
     run("--mode=compare", f"--workdir={tmp_path}", expect=2)
 
 

@@ -70,5 +70,5 @@ def test_what_cannot_be_tried_is_named(entry, said):
 
 def test_all_problems_are_said_at_once():
     wrong = {"optimizer.warmup_steps": ("log", 1.0, 2.0), "los": ("choice", "a", "b")}
-    with pytest.raises(InputError, match=r"searched \(2\)"):
+    with pytest.raises(InputError, match=r"searched \(2 problems\)"):
         space.check_space(wrong, unet.get_config())

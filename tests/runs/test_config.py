@@ -136,7 +136,7 @@ def test_a_file_with_other_fields_is_refused_with_all_of_them():
         config.check_fields(given)
     assert "augment.cutmix_prob is missing" in str(caught.value)
     assert "learning_rte is not a field; did you mean" in str(caught.value)
-    assert "(2)" in str(caught.value)
+    assert "(2 problems)" in str(caught.value)
 
 
 def test_differences_are_listed_by_dotted_name_and_sections_can_be_left_out():

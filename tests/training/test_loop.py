@@ -338,7 +338,7 @@ def test_a_finished_fold_leaves_what_the_task_exports_and_a_summary(tmp_path):
     assert done.step == 8
 
 
-@pytest.mark.parametrize("num_devices", [2, 4])
+@pytest.mark.parametrize("num_devices", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_folds_together_equal_folds_one_by_one(tmp_path, num_devices):
     """Losses and weights to 1e-5, augmentation included."""
     together, _ = losses_of(tmp_path, 6, num_devices=num_devices, folds=(1, 4))
@@ -379,7 +379,7 @@ def test_a_finished_fold_that_waits_for_another_is_left_as_it_is(tmp_path):
     assert json.loads(other.summary.read_text())["num_train_steps"] == 8
 
 
-@pytest.mark.parametrize("folds", [(3,), (0, 1)])
+@pytest.mark.parametrize("folds", [pytest.param((3,), marks=pytest.mark.slow), (0, 1)])
 def test_a_run_that_is_stopped_again_and_again_ends_the_same(tmp_path, folds):
     """Between two evaluations too: weights bit for bit, and the rows of the log."""
     ready = setup(num_devices=len(folds), num_folds=len(folds))
