@@ -25,8 +25,9 @@ from nerve_jax.scoring.calibration import (
 )
 from nerve_jax.scoring.decide import Rule, rule_from_json
 from nerve_jax.scoring.evidence import Evidence, collect_evidence, pool_evidence
-from nerve_jax.scoring.fitting import Tried, deal_people, fit_rule
+from nerve_jax.scoring.fitting import Tried, fit_rule
 from nerve_jax.scoring.scores import Predicted
+from nerve_jax.scoring.units import Units, deal_people
 from nerve_jax.system.files import Path, read_array, read_json, write_json
 
 
@@ -99,15 +100,16 @@ def fit_rules(
       The rule for each validation frame, by fold; none was fitted on any frame of the
       people of its part. And what was tried for frames of no fold.
     """
-    people = np.array([group for fold in evidence for group in groups[fold]])
+    people = np.array([group for fold in evidence for group in groups[fold]], str)
     pooled = pool_evidence(list(evidence.values()))
     fold_of = np.repeat(list(evidence), [len(groups[fold]) for fold in evidence])
+    units = Units(people, fold_of)
     parts = fold_of if len(evidence) > 1 else deal_people(people)
 
     def fit(rows: Bool[np.ndarray, " frames"]) -> tuple[Rule, list[Tried]]:
         if kind == "threshold":
             return Rule(threshold), []
-        return fit_rule(pooled.select(rows), people[rows].tolist(), threshold=threshold)
+        return fit_rule(pooled.select(rows), units.select(rows), threshold=threshold)
 
     by_part = {
         part: fit(~np.isin(people, people[parts == part]))[0]

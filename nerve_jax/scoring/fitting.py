@@ -1,20 +1,20 @@
 """Chooses and fits the parts of a decision, by the Dice that they gain on new people.
 
 Each part, outline and presence, has a short list of candidates with one to three
-parameters. A candidate is scored on frames of people that it was not fitted on, and is
-taken only where its gain over the plain part is clear of noise, and a later one in its
-place only where its gain over that is. Else the plain part stays. (Taking whichever gained
-most followed the noise: from one set of people to the next it was another.)
+parameters. A candidate is scored on frames of people that it was not fitted on, by nets
+that it was not fitted on where there are enough, and is taken only where its gain over
+the plain part is clear of noise, and a later one in its place only where its gain over
+that is. Else the plain part stays. (Taking whichever gained most followed the noise: from
+one set of people to the next it was another.)
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from scipy import special
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GroupKFold
 
 from nerve_jax.scoring.calibration import EDGES, LogitCounts, fit_temperature
 from nerve_jax.scoring.decide import (
@@ -25,12 +25,10 @@ from nerve_jax.scoring.decide import (
     count_inside,
 )
 from nerve_jax.scoring.evidence import Evidence, Rows
-from nerve_jax.scoring.intervals import compute_mean_interval
 from nerve_jax.scoring.metrics import compute_mean
+from nerve_jax.scoring.units import Units
 
 FEWEST_PEOPLE = 5  # fewer say nothing of others
-LEVEL = 0.9  # of the interval whose lower end must be above 0
-PARTS = 5  # of people, each scored by what was fitted on the rest
 
 Scores = Float[np.ndarray, " frames"]
 
@@ -43,7 +41,7 @@ class Tried(NamedTuple):
       name: of the candidate.
       gain: mean over frames; for an outline over frames with a nerve, as if all were
         drawn.
-      interval: of the gain, of `LEVEL`, over people.
+      interval: of the gain: see `Units.bound`.
       gain_with_nerve, gain_without_nerve: over frames with a nerve, and without.
       taken: whether the decision uses it.
     """
@@ -58,13 +56,13 @@ class Tried(NamedTuple):
 
 
 def fit_rule(
-    evidence: Evidence, groups: Sequence[str], *, threshold: float
+    evidence: Evidence, units: Units, *, threshold: float
 ) -> tuple[Rule, list[Tried]]:
     """Choose and fit both parts.
 
     Args:
       evidence: of frames.
-      groups: the person of each.
+      units: of the same frames.
       threshold: the plain one.
 
     Returns:
@@ -72,21 +70,9 @@ def fit_rule(
       nothing tried. No outline is tried without frames with a nerve of that many people;
       no presence where all frames have one, or none has.
     """
-    people = np.array(groups)
-    outline, outlines = _choose_outline(evidence, people, threshold)
-    presence, presences = _choose_presence(evidence, people, threshold, outline)
+    outline, outlines = _choose_outline(evidence, units, threshold)
+    presence, presences = _choose_presence(evidence, units, threshold, outline)
     return Rule(threshold, outline, presence), outlines + presences
-
-
-def deal_people(people: Sequence[str] | np.ndarray) -> Int[np.ndarray, " frames"]:
-    """The part that each frame is in; parts share no people and are about equally large."""
-    parts = np.zeros(len(people), int)
-    if len(set(people)) < 2:
-        return parts
-    folds = GroupKFold(min(PARTS, len(set(people))))
-    for number, (_, rows) in enumerate(folds.split(parts, groups=people)):
-        parts[rows] = number
-    return parts
 
 
 def score_cuts(counts: LogitCounts) -> PerCut:
@@ -136,21 +122,21 @@ def fit_presence(evidence: Evidence, clue: str, dice: Scores) -> Presence:
 
 
 def _choose_outline(
-    evidence: Evidence, people: np.ndarray, threshold: float
+    evidence: Evidence, units: Units, threshold: float
 ) -> tuple[Outline | None, list[Tried]]:
-    shown, people = evidence.select(evidence.presence), people[evidence.presence]
-    if len(set(people)) < FEWEST_PEOPLE:
+    shown, units = evidence.select(evidence.presence), units.select(evidence.presence)
+    if len(set(units.people)) < FEWEST_PEOPLE:
         return None, []
     plain = _score_outline(shown, Outline("cut", threshold))
     gains = {}
     for name, fit in OUTLINES.items():
         scores = _cross_fit(
-            people,
+            units.deal(),
             lambda rows, fit=fit: fit(shown.select(rows)),
             lambda outline, rows: _score_outline(shown.select(rows), outline),
         )
         gains[name] = scores - plain
-    tried = _compare("outline", gains, people, shown.presence)
+    tried = _compare("outline", gains, units, shown.presence)
     taken = [OUTLINES[row.name](shown) for row in tried if row.taken]
     return (taken[0] if taken else None), tried
 
@@ -162,10 +148,10 @@ def _score_outline(evidence: Evidence, outline: Outline) -> Scores:
 
 
 def _choose_presence(
-    evidence: Evidence, people: np.ndarray, threshold: float, outline: Outline | None
+    evidence: Evidence, units: Units, threshold: float, outline: Outline | None
 ) -> tuple[Presence | None, list[Tried]]:
     present = evidence.presence
-    if len(set(people)) < FEWEST_PEOPLE or present.all() or not present.any():
+    if len(set(units.people)) < FEWEST_PEOPLE or present.all() or not present.any():
         return None, []
     dice = _score_outline(evidence, outline or Outline("cut", threshold))
 
@@ -183,21 +169,21 @@ def _choose_presence(
     gains = {}
     for clue in CLUES:
         scores = _cross_fit(
-            people,
+            units.deal(),
             lambda rows, clue=clue: fit_presence(
                 evidence.select(rows), clue, dice[rows]
             ),
             apply,
         )
         gains[clue] = scores - plain
-    tried = _compare("presence", gains, people, present)
+    tried = _compare("presence", gains, units, present)
     taken = [fit_presence(evidence, row.name, dice) for row in tried if row.taken]
     return (taken[0] if taken else None), tried
 
 
-def _cross_fit(people: np.ndarray, fit: Callable, apply: Callable) -> Scores:
-    """Values of each frame, by what `fit(rows)` made of the people of other parts."""
-    parts, values = deal_people(people), np.zeros(len(people))
+def _cross_fit(parts: np.ndarray, fit: Callable, apply: Callable) -> Scores:
+    """Values of each frame, by what `fit(rows)` made of the frames of other parts."""
+    values = np.zeros(len(parts))
     for part in np.unique(parts):
         rows = parts == part
         values[rows] = apply(fit(~rows), rows)
@@ -205,23 +191,19 @@ def _cross_fit(people: np.ndarray, fit: Callable, apply: Callable) -> Scores:
 
 
 def _compare(
-    part: str, gains: dict[str, Scores], people: np.ndarray, present: Rows
+    part: str, gains: dict[str, Scores], units: Units, present: Rows
 ) -> list[Tried]:
     """Say what each candidate gains, and which is taken."""
-
-    def bound(gain: Scores) -> tuple[float, float]:
-        return compute_mean_interval(gain, people.tolist(), level=LEVEL)
-
-    best, held = None, np.zeros(len(people))
+    best, held = None, np.zeros(len(present))
     for name, gain in gains.items():
-        if bound(gain - held)[0] > 0:
+        if units.bound(gain - held)[0] > 0:
             best, held = name, gain
     return [
         Tried(
             part,
             name,
             float(gain.mean()),
-            bound(gain),
+            units.bound(gain),
             compute_mean(gain[present]),
             compute_mean(gain[~present]),
             name == best,

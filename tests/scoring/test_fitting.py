@@ -10,12 +10,12 @@ from nerve_jax.scoring.decide import Outline, Rule
 from nerve_jax.scoring.evidence import collect_evidence, pool_evidence
 from nerve_jax.scoring.fitting import (
     FEWEST_PEOPLE,
-    deal_people,
     fit_presence,
     fit_rule,
     score_cuts,
 )
 from nerve_jax.scoring.metrics import compute_counts, compute_dice
+from nerve_jax.scoring.units import Units, deal_people
 
 SIZE = (32, 40)
 
@@ -44,6 +44,10 @@ def draw_cohort(num_people, seed, *, alarms=0.0):
     return np.array(probs, np.float32), q.astype(np.float32), np.array(truths), people
 
 
+def of_one_net(people):
+    return Units(np.array(people, str), np.zeros(len(people), int))
+
+
 def collect(probs, presence, truths):
     masks = truths.astype(np.uint8) * 255
     return collect_evidence(probs, presence, masks, truths.any((1, 2)))
@@ -59,7 +63,7 @@ def dice(rule, probs, presence, truths):
 
 def test_what_is_taken_gains_on_new_people():
     *cohort, people = draw_cohort(40, seed=0, alarms=0.4)
-    rule, tried = fit_rule(collect(*cohort), people, threshold=0.5)
+    rule, tried = fit_rule(collect(*cohort), of_one_net(people), threshold=0.5)
     assert {row.part for row in tried if row.taken} == {"outline", "presence"}
     *others, _ = draw_cohort(60, seed=1, alarms=0.4)
     plain = dice(Rule(0.5), *others)
@@ -79,16 +83,50 @@ def test_where_the_threshold_is_best_it_stays(seed):
     probs = special.expit(np.where(truths, 6, -6) + noise).astype(np.float32)
     people = [f"p{i // 8}" for i in range(80)]
     evidence = collect(probs, probs.max((1, 2)), truths)
-    rule, tried = fit_rule(evidence, people, threshold=0.5)
+    rule, tried = fit_rule(evidence, of_one_net(people), threshold=0.5)
     assert rule == Rule(0.5)
     assert len(tried) == 7
     assert not any(row.taken for row in tried)
 
 
+def test_what_nets_alike_gain_is_taken_and_what_one_net_alone_gains_is_not():
+    *cohort, people = draw_cohort(40, seed=0, alarms=0.4)
+    units = Units(np.array(people), np.arange(len(people)) // 10 % 5)
+    rule, _ = fit_rule(collect(*cohort), units, threshold=0.5)
+    assert rule.outline is not None and rule.presence is not None
+    gain = np.where(units.nets == 2, 0.3, 0.0)
+    assert of_one_net(people).bound(gain)[0] > 0
+    assert units.bound(gain)[0] < 0
+
+
+def test_a_rule_is_judged_by_nets_that_it_was_not_fitted_on():
+    """One net in three says of everything that it is sure; presence by it costs there."""
+    probs, presence, truths, people = draw_cohort(60, seed=0, alarms=0.4)
+    nets = np.arange(len(people)) // 10 % 3
+    presence = np.where(nets == 2, 0.999, presence).astype(np.float32)
+    evidence, units = collect(probs, presence, truths), Units(np.array(people), nets)
+    _, tried = fit_rule(evidence, units, threshold=0.5)
+    _, pooled = fit_rule(evidence, of_one_net(people), threshold=0.5)
+    gains, mixed = ({r.name: r.gain for r in rows} for rows in (tried, pooled))
+    assert gains["head"] < 0
+    assert gains["head"] < mixed["head"] - 0.05
+
+
+def test_nets_tell_of_others_where_there_are_three_and_nobody_is_in_two():
+    people = np.array([f"p{i // 4}" for i in range(24)])
+    assert Units(people, np.arange(24) // 8).tell_of_nets
+    assert not Units(people, np.arange(24) // 12).tell_of_nets
+    torn = Units(people, np.arange(24) % 3)
+    assert not torn.tell_of_nets
+    np.testing.assert_array_equal(torn.deal(), deal_people(people))
+    few = Units(people, np.arange(24) // 8).select(np.arange(24) < 16)
+    assert not few.tell_of_nets
+
+
 def test_what_was_tried_says_what_frames_with_and_without_a_nerve_gain():
     *cohort, people = draw_cohort(20, seed=3)
     evidence = collect(*cohort)
-    _, tried = fit_rule(evidence, people, threshold=0.5)
+    _, tried = fit_rule(evidence, of_one_net(people), threshold=0.5)
     share = evidence.presence.mean()
     for row in tried:
         assert row.interval[0] <= row.gain <= row.interval[1]
@@ -104,16 +142,21 @@ def test_what_was_tried_says_what_frames_with_and_without_a_nerve_gain():
 def test_where_all_frames_show_a_nerve_or_none_does_no_presence_is_fitted(everywhere):
     probs, presence, _, people = draw_cohort(12, seed=4)
     truths = (probs >= probs.max((1, 2), keepdims=True) / 2) & everywhere
-    rule, tried = fit_rule(collect(probs, presence, truths), people, threshold=0.5)
+    rule, tried = fit_rule(
+        collect(probs, presence, truths), of_one_net(people), threshold=0.5
+    )
     assert rule.presence is None
     assert {row.part for row in tried} == ({"outline"} if everywhere else set())
 
 
 def test_too_few_people_leave_the_threshold():
     *cohort, people = draw_cohort(FEWEST_PEOPLE - 1, seed=5)
-    assert fit_rule(collect(*cohort), people, threshold=0.4) == (Rule(0.4), [])
+    assert fit_rule(collect(*cohort), of_one_net(people), threshold=0.4) == (
+        Rule(0.4),
+        [],
+    )
     nobody = collect(*cohort).select(np.zeros(len(people), bool))
-    assert fit_rule(nobody, [], threshold=0.4) == (Rule(0.4), [])
+    assert fit_rule(nobody, of_one_net([]), threshold=0.4) == (Rule(0.4), [])
 
 
 def test_presence_is_calibrated_and_asks_more_where_outlines_score_less():
