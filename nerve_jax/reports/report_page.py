@@ -92,15 +92,13 @@ def _draw_frames(scored: Scored, examples: Examples, mask_of) -> dict[str, list[
     claimed = scored.counts[:, :2].sum(1)
     nerves = np.flatnonzero(present)
     ranked = nerves[np.argsort(-dice[nerves], kind="stable")]
-    middle = max(len(ranked) // 2 - FRAMES_SHOWN // 2, 0)
+    from_middle = np.argsort(np.abs(np.arange(len(ranked)) - len(ranked) // 2))
     alarms = np.flatnonzero(~present & (claimed > 0))
-    chosen = {
-        "best": ranked[:FRAMES_SHOWN],
-        "median": ranked[middle : middle + FRAMES_SHOWN],
-        "worst": ranked[-FRAMES_SHOWN:],
-        "false alarms, the largest": alarms[np.argsort(-claimed[alarms])][
-            :FRAMES_SHOWN
-        ],
+    orders = {
+        "best": ranked,
+        "median": ranked[from_middle],
+        "worst": ranked[::-1],
+        "false alarms, the largest": alarms[np.argsort(-claimed[alarms])],
     }
 
     def draw(row: int) -> dict:
@@ -114,4 +112,21 @@ def _draw_frames(scored: Scored, examples: Examples, mask_of) -> dict[str, list[
             "picture": html.picture_uri(examples.original(position), **masks),
         }
 
-    return {name: [draw(int(row)) for row in rows] for name, rows in chosen.items()}
+    return {
+        name: [draw(row) for row in choose_first(rows.tolist(), scored.groups)]
+        for name, rows in orders.items()
+    }
+
+
+def choose_first(rows: Sequence[int], people: Sequence[str]) -> list[int]:
+    """The first `FRAMES_SHOWN` of some frames, of as many people as there are.
+
+    Args:
+      rows: of the frames, in order.
+      people: the person of every frame, also of those that `rows` leaves out.
+    """
+    firsts: dict[str, int] = {}
+    for row in rows:
+        firsts.setdefault(people[row], row)
+    others = [row for row in rows if firsts[people[row]] != row]
+    return [*firsts.values(), *others][:FRAMES_SHOWN]
