@@ -34,7 +34,7 @@ from nerve_jax.scoring.decide import Rule
 from nerve_jax.scoring.scores import Predicted, score_frames
 from nerve_jax.system import devices
 from nerve_jax.training.augment import make_augment
-from nerve_jax.training.feed import ResidentFeed, Stream, make_keys
+from nerve_jax.training.feed import ResidentFeed, Stream, make_keys, put_frames
 from nerve_jax.training.losses import make_loss
 from nerve_jax.training.scalars import fill_in
 from nerve_jax.training.segmentation import Segmentation
@@ -103,8 +103,8 @@ def train(config, population, split, share: float, weight: float, seed: int):
     examples, mesh = population.examples, devices.create_mesh()
     segmentation = setup.create_segmentation(config, population)
     task = MeanTeacher(**vars(segmentation), weight=weight)
-    feed = PairedFeed(examples, mesh, config.batch_size, seed)
-    engine = setup.create_engine(config, mesh, examples, task, feed)
+    feed = PairedFeed(put_frames(examples, mesh), mesh, config.batch_size, seed)
+    engine = setup.create_engine(config, mesh, task.loss, feed)
     given, val = (examples.positions(split[part]) for part in ("train", "val"))
     fold = Fold(0, Path(), given, given[: round(share * len(given))], val)
     stream = feed.open([fold])

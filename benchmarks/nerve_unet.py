@@ -34,7 +34,9 @@ def create_engine(config: ConfigDict, examples: Examples) -> Engine:
     """The engine of a run from random weights, for which subjects need no grouping."""
     population = Population(examples, None, list(examples.subjects), None)
     task = setup.create_segmentation(config, population)
-    return setup.create_engine(config, devices.create_mesh(), examples, task)
+    mesh = devices.create_mesh()
+    feed = setup.create_feed_of(config, mesh, examples)
+    return setup.create_engine(config, mesh, task.loss, feed)
 
 
 def open_stream(engine: Engine, train: np.ndarray, fold: int = 0) -> Stream:

@@ -54,7 +54,8 @@ def make_ours(images: np.ndarray, masks: np.ndarray, dtype: str):
 
     mesh = devices.create_mesh()
     step = make_train_step(loss, update, axis_name="batch")
-    feed = ResidentFeed(Frames(images, masks), mesh, BATCH, seed=0)
+    frames = devices.put(Frames(images, masks), devices.replicated(mesh))
+    feed = ResidentFeed(frames, mesh, BATCH, seed=0)
     engine = Engine(init, step, feed, predict=None, mesh=mesh, steps_per_call=1)
     stream = open_stream(engine, np.arange(BATCH))
     rows = stream.next_rows(0)[:, None]

@@ -56,7 +56,9 @@ def pretrain(config: ConfigDict, workdir: Path, *, force: bool = False) -> None:
     own = population.groups if train is frames else find_people(train).groups
     as_trained = population._replace(groups=[*own, *population.groups[len(own) :]])
     task = create_inpainting(config, population)
-    engine = setup.create_engine(config, mesh, frames, task)
+    engine = setup.create_engine(
+        config, mesh, task.loss, setup.create_feed_of(config, mesh, frames)
+    )
     training = Training(config, workdir, as_trained, task, engine, started)
     labelled = frames.labelled
     folds = prepare(

@@ -24,7 +24,6 @@ from nerve_jax.training.optimizer import Optimizer, create_optimizer
 from nerve_jax.training.scalars import fill_in, read_scalars
 from nerve_jax.training.segmentation import Segmentation
 from nerve_jax.training.step import make_train_step
-from nerve_jax.training.task import Task
 from nerve_jax.training.transfer import make_begin
 
 
@@ -93,21 +92,25 @@ def create_begin(config: ConfigDict, population: Population):
     return make_begin(population, workdir=config.start.workdir, take=config.start.take)
 
 
-def create_engine(
-    config: ConfigDict,
-    mesh,
-    examples: Examples,
-    task: Task,
-    feed: Feed | None = None,
-) -> Engine:
-    """The engine of a task; other runs that differ in scalars alone may share it.
+def create_feed_of(config: ConfigDict, mesh, examples: Examples) -> Feed:
+    """The feed of a run: frames on the devices, or streamed."""
+    return create_feed(
+        examples,
+        mesh,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        max_resident_gb=config.data.max_resident_gb,
+    )
+
+
+def create_engine(config: ConfigDict, mesh, loss: Callable, feed: Feed) -> Engine:
+    """The engine of a loss; other runs that differ in scalars alone may share it.
 
     Args:
       config: of the run.
       mesh: of `devices.create_mesh`.
-      examples: put on the devices, or streamed.
-      task: what is learnt.
-      feed: to be used in place of one of these examples.
+      loss: see `Task.loss`.
+      feed: of `create_feed_of`.
     """
     _, init = create_model_of(config)
     sections = config.to_dict()
@@ -124,19 +127,12 @@ def create_engine(
     return Engine(
         init_state,
         make_train_step(
-            task.loss,
+            loss,
             update,
             accumulate_steps=config.accumulate_steps,
             axis_name="batch",
         ),
-        feed
-        or create_feed(
-            examples,
-            mesh,
-            batch_size=config.batch_size,
-            seed=config.seed,
-            max_resident_gb=config.data.max_resident_gb,
-        ),
+        feed,
         create_predictor_of(config),
         mesh=mesh,
         scalars=read_scalars(sections),

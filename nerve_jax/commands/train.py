@@ -63,7 +63,9 @@ def cross_validate(config: ConfigDict, workdir: Path, *, force: bool = False) ->
     check_labelled(examples)
     warn_implausible(examples)
     task = setup.create_segmentation(config, population)
-    engine = setup.create_engine(config, mesh, examples, task)
+    engine = setup.create_engine(
+        config, mesh, task.loss, setup.create_feed_of(config, mesh, examples)
+    )
     training = Training(config, workdir, population, task, engine, started)
     return train_and_report(training, force=force)
 

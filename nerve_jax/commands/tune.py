@@ -144,7 +144,9 @@ def _make_get_engine(
         key = describe_program(config.to_dict())
         if key not in newest:
             newest.clear()
-            newest[key] = setup.create_engine(config, mesh, examples, task)
+            newest[key] = setup.create_engine(
+                config, mesh, task.loss, setup.create_feed_of(config, mesh, examples)
+            )
         return newest[key].with_scalars(read_scalars(config.to_dict()))
 
     return get_engine

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, UInt8
 
 from nerve_jax.data.batches import padded_batches
@@ -33,6 +34,16 @@ def make_predict_batch(apply: Callable) -> Callable:
         return probs, jax.nn.sigmoid(outputs.presence_logits)
 
     return predict_batch
+
+
+def jit_predict_batch(apply: Callable, mesh: Mesh) -> Callable:
+    """`make_predict_batch`, frames shared out over all devices of a mesh."""
+    by_frame = devices.split_frames(mesh)
+    return jax.jit(
+        make_predict_batch(apply),
+        in_shardings=(devices.replicated(mesh), by_frame),
+        out_shardings=by_frame,
+    )
 
 
 class Views(NamedTuple):
@@ -123,11 +134,7 @@ def create_predictor(
     """
     mesh = devices.create_local_mesh()
     everywhere, by_frame = devices.replicated(mesh), devices.split_frames(mesh)
-    compiled = jax.jit(
-        make_predict_batch(apply),
-        in_shardings=(everywhere, by_frame),
-        out_shardings=by_frame,
-    )
+    compiled = jit_predict_batch(apply, mesh)
 
     def predict_batch(params, images):
         return compiled(params, jax.device_put(images, by_frame))

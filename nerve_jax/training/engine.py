@@ -51,9 +51,9 @@ class Engine:
         scalars: Mapping[str, float] | None = None,
         steps_per_call: int = 0,
     ):
-        on_cpu = jax.default_backend() == "cpu"
         self.feed, self.predict = feed, predict
         self._scalars = _to_float32(scalars or {})
+        on_cpu = mesh.devices.flat[0].platform == "cpu"
         self.steps_per_call = steps_per_call or (1 if on_cpu else STEPS_PER_CALL)
         self._num_folds, self._rows = mesh.shape["fold"], devices.split_rows(mesh)
         same, by_fold = devices.replicated(mesh), devices.split_folds(mesh)
@@ -117,16 +117,15 @@ class Engine:
     def get_program(self, count: int):
         """The compiled `step` for so many steps at a time; compiled if need be."""
         if count not in self._programs:
-            self._programs[count] = self._compile(count)
+            self._programs[count] = self.lower(count).compile()
         return self._programs[count]
 
-    def _compile(self, count: int):
-        keys = jax.random.split(jax.random.key(0), self._num_folds)
+    def lower(self, count: int):
+        """`step` for so many steps at a time, before the compiler has seen it."""
+        split = functools.partial(jax.random.split, num=self._num_folds)
+        keys = jax.eval_shape(split, jax.random.key(0))
         states = jax.eval_shape(self._init, keys, self._scalars)
-        lowered = self._step.lower(
-            states, self.feed.frames, self.feed.shape(count), keys
-        )
-        return lowered.compile()
+        return self._step.lower(states, self.feed.frames, self.feed.shape(count), keys)
 
     def step(self, states: TrainState, rows, keys) -> tuple[TrainState, dict]:
         """Take one step for every row.

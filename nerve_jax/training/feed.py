@@ -35,18 +35,14 @@ class ResidentFeed:
     Which frame is in which batch is a function of (seed, fold, step).
 
     Args:
-      examples: the data set.
+      frames: of `put_frames`; their shapes will do to compile for them.
       mesh: of `devices.create_mesh`.
       batch_size: frames per step and fold, over all devices.
       seed: of the run.
-
-    Attributes:
-      frames: on every device.
     """
 
-    def __init__(self, examples: Examples, mesh: Mesh, batch_size: int, seed: int):
-        resident = Frames(examples.images, examples.masks)
-        self.frames = devices.put(resident, devices.replicated(mesh))
+    def __init__(self, frames: Frames, mesh: Mesh, batch_size: int, seed: int):
+        self.frames = frames
         self.mesh, self.batch_size, self.seed = mesh, batch_size, seed
 
     @staticmethod
@@ -82,13 +78,25 @@ class ResidentFeed:
 class StreamedFeed:
     """Frames read from the records while training; a row is the batch itself.
 
-    Arguments, methods and batches are those of `ResidentFeed`.
+    Methods and batches are those of `ResidentFeed`.
+
+    Args:
+      examples: the data set; None will do to compile for it.
+      image_size: height and width of its frames at training size.
+      mesh, batch_size, seed: as for `ResidentFeed`.
     """
 
     frames = ()
 
-    def __init__(self, examples: Examples, mesh: Mesh, batch_size: int, seed: int):
-        self.examples, self.mesh = examples, mesh
+    def __init__(
+        self,
+        examples: Examples | None,
+        image_size: tuple[int, int],
+        mesh: Mesh,
+        batch_size: int,
+        seed: int,
+    ):
+        self.examples, self.image_size, self.mesh = examples, image_size, mesh
         self.batch_size, self.seed = batch_size, seed
 
     @staticmethod
@@ -99,8 +107,8 @@ class StreamedFeed:
 
     def shape(self, count: int) -> Frames:
         """Shapes of the rows of `count` steps for all folds that train together."""
-        size = self.examples.images.shape[1:]
-        shape = (self.mesh.shape["fold"], count, self.batch_size, *size)
+        folds = self.mesh.shape["fold"]
+        shape = (folds, count, self.batch_size, *self.image_size)
         return Frames(*[jax.ShapeDtypeStruct(shape, np.uint8)] * 2)
 
     def open(self, folds: Sequence[Fold]) -> Stream:
@@ -128,15 +136,44 @@ def create_feed(
     max_resident_gb: float,
 ) -> Feed:
     """Put the frames on the devices or, if they are too large, stream them."""
-    size_gb = (examples.images.nbytes + examples.masks.nbytes) / 1e9
-    streamed = size_gb > max_resident_gb
+    shape = examples.images.shape
+    size_gb, streamed = is_streamed(shape, max_resident_gb)
     how = "streamed from the records" if streamed else "held on every device"
     say(
         f"{len(examples)} frames, {size_gb:.2f} GB at training size, are {how} "
         f"(data.max_resident_gb={max_resident_gb:g})"
     )
-    kind = StreamedFeed if streamed else ResidentFeed
-    return kind(examples, mesh, batch_size, seed)
+    if streamed:
+        return StreamedFeed(examples, shape[1:], mesh, batch_size, seed)
+    return ResidentFeed(put_frames(examples, mesh), mesh, batch_size, seed)
+
+
+def describe_feed(
+    shape: tuple[int, int, int],
+    mesh: Mesh,
+    *,
+    batch_size: int,
+    max_resident_gb: float,
+) -> Feed:
+    """The feed that `create_feed` gives for [frames height width]: to compile, not to open."""
+    if is_streamed(shape, max_resident_gb)[1]:
+        return StreamedFeed(None, shape[1:], mesh, batch_size, seed=0)
+    frames = Frames(*[jax.ShapeDtypeStruct(shape, np.uint8)] * 2)
+    return ResidentFeed(frames, mesh, batch_size, seed=0)
+
+
+def is_streamed(
+    shape: tuple[int, int, int], max_resident_gb: float
+) -> tuple[float, bool]:
+    """What frames and masks of [frames height width] take in GB, and whether that is too much."""
+    size_gb = 2 * float(np.prod(shape, dtype=float)) / 1e9
+    return size_gb, size_gb > max_resident_gb
+
+
+def put_frames(examples: Examples, mesh: Mesh) -> Frames:
+    """Frames and masks on every device of a mesh."""
+    resident = Frames(examples.images, examples.masks)
+    return devices.put(resident, devices.replicated(mesh))
 
 
 def make_keys(folds: Sequence[Fold], mesh: Mesh, seed: int) -> Array:

@@ -19,6 +19,24 @@ from nerve_jax.training.scalars import Sections, fill_in
 from nerve_jax.training.step import Batch
 
 
+def make_augmented_loss(apply: Callable, sections: Sections) -> Callable:
+    """Return the loss of `make_train_step`: that of augmented frames.
+
+    Args:
+      apply: of `create_model`.
+      sections: sections of the configuration, of which "loss" and "augment" are read.
+    """
+
+    def compute_loss(params: Params, state: TrainState, batch: Batch, keys):
+        filled = fill_in(sections, state.scalars)
+        augment, loss = make_augment(**filled["augment"]), make_loss(**filled["loss"])
+        augment_keys, dropout_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
+        images, masks = augment(batch.images, batch.masks, augment_keys)
+        return loss(apply(params, images, dropout_keys), masks)
+
+    return compute_loss
+
+
 @dataclass(frozen=True)
 class Segmentation:
     """Segmentation as a `Task`.
@@ -40,14 +58,9 @@ class Segmentation:
 
     def loss(self, params: Params, state: TrainState, batch: Batch, keys):
         """See `Task.loss`: that of augmented frames."""
-        sections = fill_in(self.sections, state.scalars)
-        augment, loss = (
-            make_augment(**sections["augment"]),
-            make_loss(**sections["loss"]),
+        return make_augmented_loss(self.apply, self.sections)(
+            params, state, batch, keys
         )
-        augment_keys, dropout_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
-        images, masks = augment(batch.images, batch.masks, augment_keys)
-        return loss(self.apply(params, images, dropout_keys), masks)
 
     def score(self, predict: Callable, fold: Fold, step: int, params: Params):
         """Mean scores of validation masks, cut at the plain threshold."""

@@ -83,8 +83,12 @@ def _accumulate(value_and_grad: Callable, params: Params, batch, parts: int):
 
     zero = (jnp.float32(0), jax.tree.map(jnp.zeros_like, params))
     # XLA's CPU backend is slow on convolutions inside a loop: there it is unrolled.
-    unroll = parts if jax.default_backend() == "cpu" else 1
-    total, _ = jax.lax.scan(add, zero, pieces, unroll=unroll)
+    total = jax.lax.platform_dependent(
+        zero,
+        pieces,
+        cpu=lambda *x: jax.lax.scan(add, *x, unroll=parts)[0],
+        default=lambda *x: jax.lax.scan(add, *x)[0],
+    )
     return jax.tree.map(lambda x: x / parts, total)
 
 

@@ -12,7 +12,7 @@ from nerve_jax.runs.folder import Fold
 from nerve_jax.system import devices
 from nerve_jax.training import folds
 from nerve_jax.training.engine import Engine
-from nerve_jax.training.feed import ResidentFeed
+from nerve_jax.training.feed import ResidentFeed, put_frames
 from nerve_jax.training.optimizer import TrainState, create_optimizer
 from nerve_jax.training.scalars import read_scalars
 from tests.samples import bright_boxes, mesh_of
@@ -45,7 +45,7 @@ def plain_engine(mesh, **options):
     return Engine(
         create,
         shared,
-        ResidentFeed(bright_boxes(), mesh, batch_size=4, seed=1),
+        ResidentFeed(put_frames(bright_boxes(), mesh), mesh, batch_size=4, seed=1),
         lambda members, images: None,
         mesh=mesh,
         scalars={"more": 0.7},
@@ -117,7 +117,9 @@ def create_engine(config):
     """The engine of a configuration, and its training frames."""
     examples = setup.load_frames(config, "train")
     task = setup.create_segmentation(config, find_people(examples))
-    return setup.create_engine(config, devices.create_mesh(), examples, task), examples
+    mesh = devices.create_mesh()
+    feed = setup.create_feed_of(config, mesh, examples)
+    return setup.create_engine(config, mesh, task.loss, feed), examples
 
 
 def test_all_folds_run_through_one_compiled_program(small_config, tmp_path):
@@ -191,7 +193,7 @@ def test_devices_share_the_batch_and_exchange_one_mean(make_plain_step):
     engine = Engine(
         lambda key, scalars: optimizer.init(init(key), scalars),
         make_plain_step(spy, optimizer),
-        ResidentFeed(bright_boxes(), mesh, batch_size=8, seed=0),
+        ResidentFeed(put_frames(bright_boxes(), mesh), mesh, batch_size=8, seed=0),
         lambda members, images: None,
         mesh=mesh,
     )

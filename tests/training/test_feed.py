@@ -4,7 +4,12 @@ import pytest
 
 from nerve_jax.data.batches import batch_positions
 from nerve_jax.runs.folder import Fold
-from nerve_jax.training.feed import ResidentFeed, StreamedFeed, create_feed
+from nerve_jax.training.feed import (
+    ResidentFeed,
+    StreamedFeed,
+    create_feed,
+    put_frames,
+)
 from tests.samples import bright_boxes, mesh_of
 
 
@@ -19,7 +24,7 @@ def folds(tmp_path):
 
 def test_rows_of_resident_frames_are_positions_by_seed_fold_and_step(folds):
     examples, mesh = bright_boxes(), mesh_of(2, 2)
-    feed = ResidentFeed(examples, mesh, batch_size=4, seed=3)
+    feed = ResidentFeed(put_frames(examples, mesh), mesh, batch_size=4, seed=3)
     stream = feed.open(folds)
     rows = stream.next_rows(5)
     assert (rows.shape, rows.dtype) == ((2, 4), np.int32)
@@ -33,7 +38,9 @@ def test_rows_of_resident_frames_are_positions_by_seed_fold_and_step(folds):
         np.testing.assert_array_equal(batch.images, examples.images[row])
         np.testing.assert_array_equal(batch.masks, examples.masks[row])
     assert len(stream.keys) == 2
-    alone = ResidentFeed(examples, mesh_of(1), batch_size=4, seed=3)
+    alone = ResidentFeed(
+        put_frames(examples, mesh_of(1)), mesh_of(1), batch_size=4, seed=3
+    )
     again = alone.open(folds[1:]).keys[0]
     assert str(again) == str(
         stream.keys[1]

@@ -18,7 +18,7 @@ from nerve_jax.system.errors import InputError, RunError
 from nerve_jax.system.processes import StopPoint
 from nerve_jax.training.augment import make_augment
 from nerve_jax.training.engine import Engine
-from nerve_jax.training.feed import ResidentFeed
+from nerve_jax.training.feed import ResidentFeed, put_frames
 from nerve_jax.training.loop import Steps, advance, train_folds
 from nerve_jax.training.losses import make_loss
 from nerve_jax.training.optimizer import create_optimizer
@@ -100,7 +100,7 @@ def setup(
             accumulate_steps=accumulate_steps,
             axis_name="batch",
         ),
-        ResidentFeed(bright_boxes(), mesh, batch_size=8, seed=7),
+        ResidentFeed(put_frames(bright_boxes(), mesh), mesh, batch_size=8, seed=7),
         lambda members, images: None,
         mesh=mesh,
         steps_per_call=steps_per_call,

@@ -21,7 +21,7 @@ from nerve_jax.system.errors import RunError
 from nerve_jax.system.processes import StopPoint
 from nerve_jax.training import loop
 from nerve_jax.training.engine import Engine
-from nerve_jax.training.feed import ResidentFeed
+from nerve_jax.training.feed import ResidentFeed, put_frames
 from nerve_jax.training.optimizer import Optimizer, TrainState
 from nerve_jax.training.progress import RunLog
 from tests.samples import bright_boxes, mesh_of
@@ -47,7 +47,9 @@ def create_engine(make_plain_step, mesh, rate=1.0, dtype="float32", accumulate_s
     step = make_plain_step(
         apply, Optimizer(begin, update), accumulate_steps=accumulate_steps
     )
-    feed = ResidentFeed(bright_boxes(), mesh, batch_size=BATCH, seed=0)
+    feed = ResidentFeed(
+        put_frames(bright_boxes(), mesh), mesh, batch_size=BATCH, seed=0
+    )
     return Engine(begin, step, feed, lambda members, images: None, mesh=mesh)
 
 
