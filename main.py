@@ -27,6 +27,7 @@ FLAGS = {
     "split": flags.DEFINE_string("split", "train", "Split of the data set."),
     "input": flags.DEFINE_string("input", "", "Folder of frames."),
     "output": flags.DEFINE_string("output", "", "Folder of masks and tables."),
+    "target": flags.DEFINE_string("target", "", "Accelerator to compile for, h100:1."),
     "submission": flags.DEFINE_bool("submission", False, "Write the Kaggle file."),
     "force": flags.DEFINE_bool(
         "force", False, "Go on though configuration, data or code differ."

@@ -20,6 +20,12 @@ def _tune(request: Request) -> None:
     tune.run(request)
 
 
+def _compile(request: Request) -> None:
+    from nerve_jax.commands import compile  # sets what JAX runs on
+
+    compile.run(request)
+
+
 COMMANDS = {
     "train": Command(
         "Train folds, score them out of fold, and report on all that are finished.",
@@ -46,6 +52,12 @@ COMMANDS = {
         ("config", "workdir"),
         ("config",),
         plan.run,
+    ),
+    "compile": Command(
+        "Compile for an accelerator that is not here, and say what it would need.",
+        ("config", "workdir", "target"),
+        ("config", "target"),
+        _compile,
     ),
     "evaluate": Command(
         "Score a trained run on labelled frames that it has not seen.",
@@ -144,7 +156,9 @@ def check_flags(request: Request, command: Command, given: set[str]) -> None:
             f"{mode} needs a configuration: --config=configs/unet.py, or unet for short"
         )
     missing = [
-        n for n in ("workdirs", "workdir", "input", "output") if n in command.needs
+        n
+        for n in ("workdirs", "workdir", "input", "output", "target")
+        if n in command.needs
     ]
     missing = [f"--{name}" for name in missing if not getattr(request, name)]
     if missing:

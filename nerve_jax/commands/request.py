@@ -23,6 +23,7 @@ class Request:
       split: of the data set.
       input: folder of frames.
       output: folder of masks and tables.
+      target: to compile for.
       submission: write the Kaggle file.
       force: go on though configuration, data set or code differ.
       coordinator: HOST:PORT of process 0; "" where not given.
@@ -40,6 +41,7 @@ class Request:
     split: str = "train"
     input: str = ""
     output: str = ""
+    target: str = ""
     submission: bool = False
     force: bool = False
     coordinator: str = ""

@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable
 
+import jax
 from ml_collections import ConfigDict
 
 from nerve_jax.data import records
@@ -10,10 +11,14 @@ from nerve_jax.data.examples import Examples
 from nerve_jax.data.loading import load_all_frames, load_split
 from nerve_jax.data.population import Population
 from nerve_jax.data.resize import check_image_size
-from nerve_jax.model.unet import create_model
+from nerve_jax.model.unet import Params, create_model
 from nerve_jax.runs.config import check_values
 from nerve_jax.runs.differences import flatten
-from nerve_jax.scoring.predictor import average, create_predictor
+from nerve_jax.scoring.predictor import (
+    average,
+    create_predictor,
+    jit_predict_batch,
+)
 from nerve_jax.system import backend, devices
 from nerve_jax.system.errors import InputError
 from nerve_jax.training.augment import make_augment
@@ -22,7 +27,7 @@ from nerve_jax.training.feed import Feed, create_feed
 from nerve_jax.training.losses import make_loss
 from nerve_jax.training.optimizer import Optimizer, create_optimizer
 from nerve_jax.training.scalars import fill_in, read_scalars
-from nerve_jax.training.segmentation import Segmentation
+from nerve_jax.training.segmentation import Segmentation, make_augmented_loss
 from nerve_jax.training.step import make_train_step
 from nerve_jax.training.transfer import make_begin
 
@@ -73,6 +78,19 @@ def create_predictor_of(config: ConfigDict, reduce: Callable = average):
         flips=config.decision.test_flips,
         reduce=reduce,
     )
+
+
+def describe_prediction(config: ConfigDict, mesh) -> tuple[Callable, Params]:
+    """The program that predicts frames on a mesh, and the shapes of its parameters."""
+    apply, init = create_model_of(config)
+    params = jax.eval_shape(init, jax.random.key(0))
+    return jit_predict_batch(apply, mesh), params
+
+
+def create_loss(config: ConfigDict) -> Callable:
+    """The loss of --mode=train: see `Task.loss`."""
+    apply, _ = create_model_of(config)
+    return make_augmented_loss(apply, config.to_dict())
 
 
 def create_segmentation(config: ConfigDict, population: Population) -> Segmentation:

@@ -12,14 +12,14 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from nerve_jax.system.errors import InputError
 
 
-def create_mesh(folds_together: int = 1) -> Mesh:
-    """All devices of the default backend, axes "fold" and "batch".
+def create_mesh(folds_together: int = 1, devices: Sequence | None = None) -> Mesh:
+    """Devices, all of the default backend unless given, on axes "fold" and "batch".
 
     Raises:
       InputError: the devices cannot be dealt evenly to so many folds, or a fold would
         have a part of a process; names the numbers of folds that fit.
     """
-    devices = sort_devices(jax.devices())
+    devices = sort_devices(jax.devices() if devices is None else devices)
     fitting = [n for n in range(1, len(devices) + 1) if _fits(devices, n)]
     if folds_together not in fitting:
         processes = len({device.process_index for device in devices})

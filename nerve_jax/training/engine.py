@@ -117,15 +117,15 @@ class Engine:
     def get_program(self, count: int):
         """The compiled `step` for so many steps at a time; compiled if need be."""
         if count not in self._programs:
-            self._programs[count] = self.lower(count).compile()
+            self._programs[count] = self.trace(count).lower().compile()
         return self._programs[count]
 
-    def lower(self, count: int):
-        """`step` for so many steps at a time, before the compiler has seen it."""
+    def trace(self, count: int):
+        """`step` for so many steps at a time, before it is lowered and compiled."""
         split = functools.partial(jax.random.split, num=self._num_folds)
         keys = jax.eval_shape(split, jax.random.key(0))
         states = jax.eval_shape(self._init, keys, self._scalars)
-        return self._step.lower(states, self.feed.frames, self.feed.shape(count), keys)
+        return self._step.trace(states, self.feed.frames, self.feed.shape(count), keys)
 
     def step(self, states: TrainState, rows, keys) -> tuple[TrainState, dict]:
         """Take one step for every row.

@@ -1,0 +1,264 @@
+"""--mode=compile: what a configuration's programs need of an accelerator that is not here.
+
+The programs are the very ones that training and prediction run. They are compiled for the
+target, and what the compiler says of them is put beside the target's published peaks: so
+the time of a step is bounded from below, not measured.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+from rich.table import Table
+
+from nerve_jax.commands import setup
+from nerve_jax.commands.request import Request
+from nerve_jax.runs.config import set_fields
+from nerve_jax.system import clusters, devices, flops, hlo, targets
+from nerve_jax.system.claims import check_folder, claim, seal
+from nerve_jax.system.console import create_console, say
+from nerve_jax.system.errors import InputError
+from nerve_jax.system.files import Path, write_json
+from nerve_jax.system.targets import Target
+from nerve_jax.training.feed import describe_feed
+
+FILES = ("compile.json",)
+COSTLIEST = 10
+PACKAGE = "nerve_jax/"
+NUM_FRAMES = {"ultrasound_nerve/kaggle": 5635, "ultrasound_nerve/usgra": 204}
+
+
+def run(request: Request) -> None:
+    """Run the command."""
+    clusters.check_alone("compile")
+    jax.config.update("jax_platforms", "cpu")  # nothing runs, and no device is taken
+    compile_for(request.config, request.folder, request.target)
+
+
+def compile_for(config: ConfigDict, workdir: Path, target_name: str) -> list[dict]:
+    """Compile all programs of a configuration for a target, and write compile.json.
+
+    Args:
+      config: of a run.
+      workdir: where to write.
+      target_name: of `targets.list_targets`.
+
+    Returns:
+      The content of compile.json: see `measure`.
+
+    Raises:
+      InputError: no such target, one whose compiler is not installed, or a configuration
+        that its devices cannot share out.
+    """
+    target = targets.describe(target_name)
+    check_folder(workdir, FILES, flag="--workdir")
+    mesh = devices.create_mesh(config.folds_together, target.devices)
+    setup.check_config(config, mesh)
+    shape = (count_frames(config), *config.data.image_size)
+    say(f"compiles for {target.name}, {shape[0]} frames of {shape[1]}x{shape[2]} px")
+    content = [
+        measure(name, trace, target, config=config, frames=frames, steps=steps)
+        for name, trace, frames, steps in list_programs(config, mesh, shape)
+    ]
+    if not content[0]["fits"]:
+        content[0]["largest_batch"] = find_largest_batch(config, target, shape)
+    claim(workdir, "compile", FILES, flag="--workdir")
+    write_json(workdir / "compile.json", content)
+    seal(workdir, "compile")
+    print_programs(content, target)
+    say(f"wrote {workdir / 'compile.json'}")
+    return content
+
+
+def count_frames(config: ConfigDict) -> int:
+    """How many frames the data set has, read from it only where its name does not say."""
+    name = config.data.name
+    if name == "ultrasound_nerve/phantom":
+        phantom = config.data.phantom
+        return phantom.num_subjects * phantom.frames_per_subject
+    return NUM_FRAMES.get(name) or len(setup.load_frames(config, "train"))
+
+
+def list_programs(
+    config: ConfigDict, mesh: Mesh, shape: tuple[int, int, int]
+) -> Iterator[tuple[str, Callable, int, int]]:
+    """Name, what traces it, frames per step on one device, and steps, of each program."""
+    engine = create_engine(config, mesh, shape)
+    each = config.batch_size // mesh.shape["batch"]
+    yield "train_step", lambda: engine.trace(1), each, 1
+    count = engine.steps_per_call
+    if count > 1:
+        yield "train_steps", lambda: engine.trace(count), each, count
+    first = mesh.devices.flat[0].process_index
+    own = [d for d in mesh.devices.flat if d.process_index == first]
+    local = devices.arrange(own, 1)
+    batch = config.batch_size // config.accumulate_steps
+    for name, size in (("predict", devices.round_up(batch, local)), ("predict_one", 1)):
+        alone = local if size > 1 else devices.arrange(own[:1], 1)
+        trace = trace_prediction(config, alone, size, shape[1:])
+        yield name, trace, size // alone.size, 1
+
+
+def create_engine(config: ConfigDict, mesh: Mesh, shape: tuple[int, int, int]):
+    """The engine of training, on shapes alone."""
+    feed = describe_feed(
+        shape,
+        mesh,
+        batch_size=config.batch_size,
+        max_resident_gb=config.data.max_resident_gb,
+    )
+    return setup.create_engine(config, mesh, setup.create_loss(config), feed)
+
+
+def trace_prediction(
+    config: ConfigDict, mesh: Mesh, size: int, image_size: tuple[int, int]
+) -> Callable:
+    """Return what traces the prediction of so many frames."""
+
+    def trace():
+        program, params = setup.describe_prediction(config, mesh)
+        images = jax.ShapeDtypeStruct((size, *image_size), np.uint8)
+        return program.trace(params, images)
+
+    return trace
+
+
+def measure(
+    name: str,
+    trace: Callable,
+    target: Target,
+    *,
+    config: ConfigDict,
+    frames: int,
+    steps: int,
+) -> dict:
+    """Compile a program and say what it needs.
+
+    Args:
+      name: of the program.
+      trace: gives it traced.
+      target: to compile for.
+      config: of the run.
+      frames: per step, on one device.
+      steps: that one call takes.
+
+    Returns:
+      `name`, `target`, `fits`, `peak_bytes` (arguments, results and what is between, on
+      one device), `argument_bytes`, `code_bytes`, `bytes_per_frame`, `flops_per_frame`,
+      `collectives_per_step`, `bound_ms_per_step` with the three that it is the largest of
+      in `bounds_ms`, `costliest` instructions, `compile_seconds`. Of what the compiler
+      refused for want of memory only the first four are known.
+    """
+    traced = trace()
+    known = {"name": name, "target": target.name}
+    started = time.perf_counter()
+    try:
+        compiled = traced.lower().compile()
+    except jax.errors.JaxRuntimeError as error:
+        needed = targets.read_shortfall(str(error))
+        if needed is None:
+            raise
+        return known | {"fits": False, "peak_bytes": int(needed)}
+    seconds = time.perf_counter() - started
+    memory, program = compiled.memory_analysis(), hlo.read_program(compiled.as_text())
+    peak = (
+        memory.argument_size_in_bytes
+        + memory.output_size_in_bytes
+        - memory.alias_size_in_bytes
+        + memory.temp_size_in_bytes
+        + memory.generated_code_size_in_bytes
+    )
+    moved = read_traffic(compiled, program) / steps
+    count = flops.count_flops(traced.jaxpr.jaxpr) / steps
+    collectives = program.list_collectives(steps)
+    bounds = bound(target, config.model.compute_dtype, count, moved, collectives)
+    return known | {
+        "fits": peak <= target.chip.memory_bytes,
+        "peak_bytes": peak,
+        "argument_bytes": memory.argument_size_in_bytes,
+        "code_bytes": memory.generated_code_size_in_bytes,
+        "bytes_per_frame": moved / frames,
+        "flops_per_frame": count / frames,
+        "collectives_per_step": collectives,
+        "bounds_ms": bounds,
+        "bound_ms_per_step": max(bounds.values()),
+        "costliest": program.list_costliest(COSTLIEST, PACKAGE),
+        "compile_seconds": seconds,
+    }
+
+
+def read_traffic(compiled, program: hlo.Program) -> float:
+    """Bytes that a call moves: as the compiler says or, where it does not, as counted."""
+    said = compiled.cost_analysis() or {}
+    return said.get("bytes accessed", program.num_bytes)
+
+
+def bound(
+    target: Target, dtype: str, count: float, moved: float, collectives: list[dict]
+) -> dict[str, float]:
+    """Milliseconds that a step takes at least, by arithmetic, memory and network.
+
+    Of an all-reduce each device sends, and receives, nearly twice its bytes.
+    """
+    chip = target.chip
+    peak = chip.bfloat16_flops if dtype == "bfloat16" else chip.float32_flops
+    exchanged = sum(2 * row["bytes"] for row in collectives)
+    return {
+        "arithmetic": 1e3 * count / peak,
+        "memory": 1e3 * moved / chip.memory_bandwidth,
+        "network": 1e3 * exchanged / chip.link_bandwidth,
+    }
+
+
+def find_largest_batch(
+    config: ConfigDict, target: Target, shape: tuple[int, int, int]
+) -> int:
+    """The largest batch, halved and halved again, whose training step fits; 0 if none."""
+    size = config.batch_size
+    while size := size // 2:
+        smaller = set_fields(config, {"batch_size": size})
+        mesh = devices.create_mesh(config.folds_together, target.devices)
+        try:
+            setup.check_config(smaller, mesh)
+        except InputError:
+            return 0
+        name, trace, frames, steps = next(list_programs(smaller, mesh, shape))
+        found = measure(name, trace, target, config=smaller, frames=frames, steps=steps)
+        if found["fits"]:
+            return size
+    return 0
+
+
+def print_programs(content: list[dict], target: Target) -> None:
+    """Print one row per program, and what does not fit.
+
+    Columns are peak memory of a device, bytes moved and arithmetic of a frame, the bound of
+    a step, and the seconds that compiling took.
+    """
+    table = Table()
+    for name in ("program", "GB", "MB/frame", "GFLOP/frame", "ms/step, least", "s"):
+        left = name == "program"
+        table.add_column(name, justify="left" if left else "right", no_wrap=True)
+    for row in content:
+        if "bytes_per_frame" not in row:
+            table.add_row(row["name"], f"{row['peak_bytes'] / 1e9:.2f}", *["–"] * 4)
+            continue
+        table.add_row(
+            row["name"],
+            f"{row['peak_bytes'] / 1e9:.2f}",
+            f"{row['bytes_per_frame'] / 1e6:.0f}",
+            f"{row['flops_per_frame'] / 1e9:.1f}",
+            f"{row['bound_ms_per_step']:.2f}",
+            f"{row['compile_seconds']:.0f}",
+        )
+    create_console().print(table)
+    memory = target.chip.memory_bytes
+    for row in content:
+        if not row["fits"]:
+            missing = (row["peak_bytes"] - memory) / 1e9
+            say(f"{row['name']} does not fit: {missing:.2f} GB more than there are")
+    if "largest_batch" in content[0]:
+        say(f"the largest batch that fits, by halves: {content[0]['largest_batch']}")

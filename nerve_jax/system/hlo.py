@@ -1,0 +1,247 @@
+"""What a compiled program moves and exchanges, read from its text (XLA's HLO).
+
+Bytes are those of operands and results of all instructions that run, in their logical
+shapes: an upper bound of the memory traffic, since what is read in part counts whole and
+what stays in a cache counts too. Steps in a loop count as often as the loop runs.
+"""
+
+import itertools
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+COLLECTIVES = (
+    *("all-reduce", "all-gather", "reduce-scatter", "all-to-all"),
+    "collective-permute",
+)
+# Opcodes that name values and move none.
+FREE = {
+    *("parameter", "constant", "tuple", "get-tuple-element", "bitcast", "while"),
+    *("conditional", "call", "after-all", "partition-id", "replica-id"),
+}
+BITS = re.compile(r"^[a-z]+?(\d+)")
+SHAPE = re.compile(r"\b([a-z]+\d*[a-z0-9]*)\[([\d,]*)\]")
+BODY = re.compile(r"body=%([\w.\-]+)")
+TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
+FRAME = re.compile(r"stack_frame_id=(\d+)")
+GROUPS = re.compile(
+    r"replica_groups=(\{\{.*?\}\}|\[[\d,]*\]<=\[[\d,]*\](?:T\([\d,]*\))?)"
+)
+
+
+class Instruction(NamedTuple):
+    """One instruction of a computation.
+
+    Attributes:
+      name: unique in its computation.
+      opcode: "fusion", "all-reduce" and so on.
+      shapes: text of the result's type, one array or a tuple of them.
+      operands: names of what it reads.
+      rest: the text behind the operands: attributes and metadata.
+    """
+
+    name: str
+    opcode: str
+    shapes: str
+    operands: tuple[str, ...]
+    rest: str
+
+
+class Ran(NamedTuple):
+    """An instruction that runs.
+
+    Attributes:
+      instruction: itself.
+      times: in one call of the program.
+      num_bytes: of operands and results, each time.
+    """
+
+    instruction: Instruction
+    times: int
+    num_bytes: int
+
+
+class Program(NamedTuple):
+    """A compiled program.
+
+    Attributes:
+      ran: its instructions that move something.
+      frames: the source lines of each `stack_frame_id`, innermost first.
+    """
+
+    ran: list[Ran]
+    frames: dict[int, list[str]]
+
+    @property
+    def num_bytes(self) -> int:
+        """That are moved in one call."""
+        return sum(row.times * row.num_bytes for row in self.ran)
+
+    def list_costliest(self, count: int, package: str) -> list[dict]:
+        """Instructions that move most, with the line of a package that they come from.
+
+        Args:
+          count: so many at most.
+          package: part of the path of files that may be named, such as "nerve_jax/".
+        """
+        ranked = sorted(self.ran, key=lambda row: -row.times * row.num_bytes)
+        return [
+            {
+                "name": row.instruction.name,
+                "opcode": row.instruction.opcode,
+                "bytes": row.times * row.num_bytes,
+                "line": self.find_line(row.instruction, package),
+            }
+            for row in ranked[:count]
+        ]
+
+    def find_line(self, instruction: Instruction, package: str) -> str:
+        """The innermost line of a package, "ops.py:12"; "" where none is known."""
+        found = FRAME.search(instruction.rest)
+        lines = self.frames.get(int(found[1]), []) if found else []
+        own = (line for line in lines if package in line)
+        return next((line[line.index(package) + len(package) :] for line in own), "")
+
+    def list_collectives(self, steps: int = 1) -> list[dict]:
+        """What devices exchange in one of the steps of a call, by kind.
+
+        Returns:
+          `kind`, `count`, `bytes` of the results on one device, and `groups` of devices
+          as the text has them.
+        """
+        found: dict[tuple[str, str], list[int]] = {}
+        for row in self.ran:
+            kind = row.instruction.opcode.removesuffix("-start")
+            if kind in COLLECTIVES:
+                groups = GROUPS.search(row.instruction.rest)
+                size = row.num_bytes // 2  # of operands and results, which are alike
+                sizes = found.setdefault((kind, groups[1] if groups else ""), [0, 0])
+                sizes[0] += row.times
+                sizes[1] += row.times * size
+        return [
+            {
+                "kind": kind,
+                "count": count / steps,
+                "bytes": size / steps,
+                "groups": groups,
+            }
+            for (kind, groups), (count, size) in sorted(found.items())
+        ]
+
+
+def read_program(text: str) -> Program:
+    """Read the text of a compiled program, `compiled.as_text()`.
+
+    Raises:
+      ValueError: there is no entry computation.
+    """
+    computations, entry = _read_computations(text)
+    if not entry:
+        raise ValueError("no ENTRY in the text of a compiled program")
+    return Program(list(_run(computations, entry, 1)), _read_frames(text))
+
+
+def count_bytes(shapes: str) -> int:
+    """Bytes of all arrays in the text of a type; tokens and opaque values take none."""
+    total = 0
+    for dtype, sizes in SHAPE.findall(shapes):
+        bits = 8 if dtype == "pred" else int((BITS.match(dtype) or [0, 0])[1])
+        count = math.prod(int(size) for size in sizes.split(",") if size)
+        total += -(-bits * count // 8)
+    return total
+
+
+def _read_computations(text: str) -> tuple[dict[str, list[Instruction]], str]:
+    """Instructions of every computation by its name, and the name of the entry."""
+    computations: dict[str, list[Instruction]] = {}
+    entry, own = "", []
+    for line in text.splitlines():
+        if line.startswith(("%", "ENTRY")) and line.endswith("{"):
+            name = line.removeprefix("ENTRY ").split()[0].lstrip("%")
+            own = computations.setdefault(name, [])
+            entry = name if line.startswith("ENTRY") else entry
+        elif line.startswith(" ") and " = " in line:
+            own.append(_read_instruction(line))
+    return computations, entry
+
+
+def _read_instruction(line: str) -> Instruction:
+    name, _, value = line.strip().removeprefix("ROOT ").partition(" = ")
+    end = _find_close(value, 0) if value.startswith("(") else value.index(" ") - 1
+    shapes, call = value[: end + 1], value[end + 2 :]
+    opening = call.index("(")
+    closing = _find_close(call, opening)
+    operands = re.findall(r"%([\w.\-]+)", call[opening:closing])
+    return Instruction(
+        name.lstrip("%"), call[:opening], shapes, tuple(operands), call[closing + 1 :]
+    )
+
+
+def _find_close(text: str, opening: int) -> int:
+    """Where the bracket closes that opens at `opening`."""
+    depth = 0
+    for place in range(opening, len(text)):
+        depth += (text[place] == "(") - (text[place] == ")")
+        if not depth:
+            return place
+    raise ValueError(f"a bracket does not close in {text[:80]!r}")
+
+
+def _run(
+    computations: Mapping[str, Sequence[Instruction]], name: str, times: int
+) -> Iterator[Ran]:
+    """What runs of a computation, and of the bodies of its loops."""
+    sizes = {i.name: count_bytes(i.shapes) for i in computations[name]}
+    for instruction in computations[name]:
+        if instruction.opcode == "while":
+            body, trips = BODY.search(instruction.rest), TRIPS.search(instruction.rest)
+            if body:
+                inner = times * int(trips[1] if trips else 1)
+                yield from _run(computations, body[1], inner)
+        elif instruction.opcode not in FREE and not _ends_another(instruction):
+            read = sum(sizes.get(operand, 0) for operand in instruction.operands)
+            yield Ran(instruction, times, read + sizes[instruction.name])
+
+
+def _ends_another(instruction: Instruction) -> bool:
+    """Whether an instruction waits for what another one has started."""
+    return instruction.opcode.endswith(("-done", "-update"))
+
+
+def _read_frames(text: str) -> dict[int, list[str]]:
+    """Source lines of each stack frame, "/path/file.py:12", innermost first."""
+    files = dict(_read_table(text, "FileNames"))
+    places = {
+        number: f"{files.get(fields['file_name_id'], '').strip(chr(34))}:{fields['line']}"
+        for number, fields in _read_fields(text, "FileLocations")
+    }
+    parents = dict(_read_fields(text, "StackFrames"))
+
+    def walk(number: int) -> Iterator[str]:
+        while number in parents:
+            yield places.get(parents[number]["file_location_id"], "")
+            # The text counts parents from 1, and 1 stands for none.
+            number, child = parents[number].get("parent_frame_id", 1) - 1, number
+            if number >= child:
+                return
+
+    return {number: list(walk(number)) for number in parents}
+
+
+def _read_table(text: str, title: str) -> Iterator[tuple[int, str]]:
+    """Rows "NUMBER TEXT" below a title, up to the first line that is none."""
+    lines = iter(text.splitlines())
+    below = itertools.dropwhile(lambda line: line != title, lines)
+    next(below, None)
+    for line in below:
+        number, _, value = line.partition(" ")
+        if not number.isdecimal():
+            return
+        yield int(number), value
+
+
+def _read_fields(text: str, title: str) -> Iterator[tuple[int, dict[str, int]]]:
+    """Rows "NUMBER {name=VALUE …}" below a title."""
+    for number, row in _read_table(text, title):
+        yield number, {k: int(v) for k, v in re.findall(r"(\w+)=(\d+)", row)}
