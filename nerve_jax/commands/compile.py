@@ -7,6 +7,7 @@ the time of a step is bounded from below, not measured.
 
 import time
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -29,6 +30,24 @@ FILES = ("compile.json",)
 COSTLIEST = 10
 PACKAGE = "nerve_jax/"
 NUM_FRAMES = {"ultrasound_nerve/kaggle": 5635, "ultrasound_nerve/usgra": 204}
+
+
+class Program(NamedTuple):
+    """One of the programs of a run.
+
+    Attributes:
+      name: in compile.json.
+      trace: gives it traced, for the devices that it is to be compiled for.
+      frames: that one device works on, in a step.
+      steps: that one call takes.
+      shares: of how many devices' work its traced shapes are.
+    """
+
+    name: str
+    trace: Callable
+    frames: int
+    steps: int = 1
+    shares: int = 1
 
 
 def run(request: Request) -> None:
@@ -60,8 +79,8 @@ def compile_for(config: ConfigDict, workdir: Path, target_name: str) -> list[dic
     shape = (count_frames(config), *config.data.image_size)
     say(f"compiles for {target.name}, {shape[0]} frames of {shape[1]}x{shape[2]} px")
     content = [
-        measure(name, trace, target, config=config, frames=frames, steps=steps)
-        for name, trace, frames, steps in list_programs(config, mesh, shape)
+        measure(program, target, config.model.compute_dtype)
+        for program in list_programs(config, mesh, shape)
     ]
     if not content[0]["fits"]:
         content[0]["largest_batch"] = find_largest_batch(config, target, shape)
@@ -84,14 +103,14 @@ def count_frames(config: ConfigDict) -> int:
 
 def list_programs(
     config: ConfigDict, mesh: Mesh, shape: tuple[int, int, int]
-) -> Iterator[tuple[str, Callable, int, int]]:
-    """Name, what traces it, frames per step on one device, and steps, of each program."""
+) -> Iterator[Program]:
+    """Training, step by step and many at once; prediction, of a batch and of one frame."""
     engine = create_engine(config, mesh, shape)
     each = config.batch_size // mesh.shape["batch"]
-    yield "train_step", lambda: engine.trace(1), each, 1
+    yield Program("train_step", lambda: engine.trace(1), each)
     count = engine.steps_per_call
     if count > 1:
-        yield "train_steps", lambda: engine.trace(count), each, count
+        yield Program("train_steps", lambda: engine.trace(count), each, count)
     first = mesh.devices.flat[0].process_index
     own = [d for d in mesh.devices.flat if d.process_index == first]
     local = devices.arrange(own, 1)
@@ -99,7 +118,7 @@ def list_programs(
     for name, size in (("predict", devices.round_up(batch, local)), ("predict_one", 1)):
         alone = local if size > 1 else devices.arrange(own[:1], 1)
         trace = trace_prediction(config, alone, size, shape[1:])
-        yield name, trace, size // alone.size, 1
+        yield Program(name, trace, size // alone.size, shares=alone.size)
 
 
 def create_engine(config: ConfigDict, mesh: Mesh, shape: tuple[int, int, int]):
@@ -126,24 +145,13 @@ def trace_prediction(
     return trace
 
 
-def measure(
-    name: str,
-    trace: Callable,
-    target: Target,
-    *,
-    config: ConfigDict,
-    frames: int,
-    steps: int,
-) -> dict:
+def measure(program: Program, target: Target, compute_dtype: str) -> dict:
     """Compile a program and say what it needs.
 
     Args:
-      name: of the program.
-      trace: gives it traced.
-      target: to compile for.
-      config: of the run.
-      frames: per step, on one device.
-      steps: that one call takes.
+      program: to be compiled.
+      target: for what.
+      compute_dtype: "float32" or "bfloat16", in which it computes products.
 
     Returns:
       `name`, `target`, `fits`, `peak_bytes` (arguments, results and what is between, on
@@ -152,8 +160,8 @@ def measure(
       in `bounds_ms`, `costliest` instructions, `compile_seconds`. Of what the compiler
       refused for want of memory only the first four are known.
     """
-    traced = trace()
-    known = {"name": name, "target": target.name}
+    traced = program.trace()
+    known = {"name": program.name, "target": target.name}
     started = time.perf_counter()
     try:
         compiled = traced.lower().compile()
@@ -163,7 +171,7 @@ def measure(
             raise
         return known | {"fits": False, "peak_bytes": int(needed)}
     seconds = time.perf_counter() - started
-    memory, program = compiled.memory_analysis(), hlo.read_program(compiled.as_text())
+    memory, read = compiled.memory_analysis(), hlo.read_program(compiled.as_text())
     peak = (
         memory.argument_size_in_bytes
         + memory.output_size_in_bytes
@@ -171,21 +179,21 @@ def measure(
         + memory.temp_size_in_bytes
         + memory.generated_code_size_in_bytes
     )
-    moved = read_traffic(compiled, program) / steps
-    count = flops.count_flops(traced.jaxpr.jaxpr) / steps
-    collectives = program.list_collectives(steps)
-    bounds = bound(target, config.model.compute_dtype, count, moved, collectives)
+    moved = read_traffic(compiled, read) / program.steps
+    count = flops.count_flops(traced.jaxpr.jaxpr) / program.steps / program.shares
+    collectives = read.list_collectives(program.steps)
+    bounds = bound(target, compute_dtype, count, moved, collectives)
     return known | {
         "fits": peak <= target.chip.memory_bytes,
         "peak_bytes": peak,
         "argument_bytes": memory.argument_size_in_bytes,
         "code_bytes": memory.generated_code_size_in_bytes,
-        "bytes_per_frame": moved / frames,
-        "flops_per_frame": count / frames,
+        "bytes_per_frame": moved / program.frames,
+        "flops_per_frame": count / program.frames,
         "collectives_per_step": collectives,
         "bounds_ms": bounds,
         "bound_ms_per_step": max(bounds.values()),
-        "costliest": program.list_costliest(COSTLIEST, PACKAGE),
+        "costliest": read.list_costliest(COSTLIEST, PACKAGE, program.steps),
         "compile_seconds": seconds,
     }
 
@@ -197,14 +205,18 @@ def read_traffic(compiled, program: hlo.Program) -> float:
 
 
 def bound(
-    target: Target, dtype: str, count: float, moved: float, collectives: list[dict]
+    target: Target,
+    compute_dtype: str,
+    count: float,
+    moved: float,
+    collectives: list[dict],
 ) -> dict[str, float]:
     """Milliseconds that a step takes at least, by arithmetic, memory and network.
 
     Of an all-reduce each device sends, and receives, nearly twice its bytes.
     """
     chip = target.chip
-    peak = chip.bfloat16_flops if dtype == "bfloat16" else chip.float32_flops
+    peak = chip.bfloat16_flops if compute_dtype == "bfloat16" else chip.float32_flops
     exchanged = sum(2 * row["bytes"] for row in collectives)
     return {
         "arithmetic": 1e3 * count / peak,
@@ -225,9 +237,8 @@ def find_largest_batch(
             setup.check_config(smaller, mesh)
         except InputError:
             return 0
-        name, trace, frames, steps = next(list_programs(smaller, mesh, shape))
-        found = measure(name, trace, target, config=smaller, frames=frames, steps=steps)
-        if found["fits"]:
+        step = next(list_programs(smaller, mesh, shape))
+        if measure(step, target, config.model.compute_dtype)["fits"]:
             return size
     return 0
 

@@ -11,7 +11,7 @@ from nerve_jax.data.examples import Examples
 from nerve_jax.data.loading import load_all_frames, load_split
 from nerve_jax.data.population import Population
 from nerve_jax.data.resize import check_image_size
-from nerve_jax.model.unet import Params, create_model
+from nerve_jax.model.unet import create_model
 from nerve_jax.runs.config import check_values
 from nerve_jax.runs.differences import flatten
 from nerve_jax.scoring.predictor import (
@@ -80,7 +80,7 @@ def create_predictor_of(config: ConfigDict, reduce: Callable = average):
     )
 
 
-def describe_prediction(config: ConfigDict, mesh) -> tuple[Callable, Params]:
+def describe_prediction(config: ConfigDict, mesh) -> tuple[Callable, dict]:
     """The program that predicts frames on a mesh, and the shapes of its parameters."""
     apply, init = create_model_of(config)
     params = jax.eval_shape(init, jax.random.key(0))

@@ -54,12 +54,19 @@ class Ran(NamedTuple):
     Attributes:
       instruction: itself.
       times: in one call of the program.
-      num_bytes: of operands and results, each time.
+      read_bytes: of its operands, each time.
+      written_bytes: of its results, each time.
     """
 
     instruction: Instruction
     times: int
-    num_bytes: int
+    read_bytes: int
+    written_bytes: int
+
+    @property
+    def num_bytes(self) -> int:
+        """That are moved in one call."""
+        return self.times * (self.read_bytes + self.written_bytes)
 
 
 class Program(NamedTuple):
@@ -76,21 +83,22 @@ class Program(NamedTuple):
     @property
     def num_bytes(self) -> int:
         """That are moved in one call."""
-        return sum(row.times * row.num_bytes for row in self.ran)
+        return sum(row.num_bytes for row in self.ran)
 
-    def list_costliest(self, count: int, package: str) -> list[dict]:
+    def list_costliest(self, count: int, package: str, steps: int = 1) -> list[dict]:
         """Instructions that move most, with the line of a package that they come from.
 
         Args:
           count: so many at most.
           package: part of the path of files that may be named, such as "nerve_jax/".
+          steps: of a call; bytes are those of one.
         """
-        ranked = sorted(self.ran, key=lambda row: -row.times * row.num_bytes)
+        ranked = sorted(self.ran, key=lambda row: -row.num_bytes)
         return [
             {
                 "name": row.instruction.name,
                 "opcode": row.instruction.opcode,
-                "bytes": row.times * row.num_bytes,
+                "bytes": row.num_bytes / steps,
                 "line": self.find_line(row.instruction, package),
             }
             for row in ranked[:count]
@@ -107,15 +115,15 @@ class Program(NamedTuple):
         """What devices exchange in one of the steps of a call, by kind.
 
         Returns:
-          `kind`, `count`, `bytes` of the results on one device, and `groups` of devices
-          as the text has them.
+          `kind`, `count`, `bytes` on one device (what goes in or what comes out,
+          whichever is more), and `groups` of devices as the text has them.
         """
         found: dict[tuple[str, str], list[int]] = {}
         for row in self.ran:
             kind = row.instruction.opcode.removesuffix("-start")
             if kind in COLLECTIVES:
                 groups = GROUPS.search(row.instruction.rest)
-                size = row.num_bytes // 2  # of operands and results, which are alike
+                size = max(row.read_bytes, row.written_bytes)
                 sizes = found.setdefault((kind, groups[1] if groups else ""), [0, 0])
                 sizes[0] += row.times
                 sizes[1] += row.times * size
@@ -201,7 +209,7 @@ def _run(
                 yield from _run(computations, body[1], inner)
         elif instruction.opcode not in FREE and not _ends_another(instruction):
             read = sum(sizes.get(operand, 0) for operand in instruction.operands)
-            yield Ran(instruction, times, read + sizes[instruction.name])
+            yield Ran(instruction, times, read, sizes[instruction.name])
 
 
 def _ends_another(instruction: Instruction) -> bool:

@@ -1,0 +1,139 @@
+import importlib.util
+import json
+
+import jax
+import pytest
+
+from nerve_jax.commands import compile as command
+from nerve_jax.commands import setup
+from nerve_jax.system import hlo, targets
+from nerve_jax.system.devices import create_mesh
+from nerve_jax.system.errors import InputError
+from nerve_jax.system.targets import Chip, Target
+
+SHAPE = (40, 32, 48)
+SMALL = {"batch_size": 8, "steps_per_call": 3}
+
+
+def give(monkeypatch, memory_bytes=1e9):
+    """The CPU's simulated devices, as if they were an accelerator."""
+    chip = Chip("cpu", memory_bytes, 4e9, 2e9, 1e9, 5e8, "made up")
+    target = Target("made:4", chip, jax.devices())
+    monkeypatch.setattr(targets, "describe", lambda name: target)
+    return target
+
+
+def test_every_program_is_compiled_and_what_it_needs_is_written(
+    small_config, tmp_path, monkeypatch, capsys
+):
+    give(monkeypatch)
+    content = command.compile_for(small_config(**SMALL), tmp_path, "made:4")
+    assert content == json.loads((tmp_path / "compile.json").read_text())
+    rows = {row["name"]: row for row in content}
+    assert list(rows) == ["train_step", "train_steps", "predict", "predict_one"]
+    for row in content:
+        assert row["fits"] and row["target"] == "made:4"
+        assert 0 < row["argument_bytes"] <= row["peak_bytes"] < 1e9
+        assert row["bound_ms_per_step"] == max(row["bounds_ms"].values()) > 0
+        assert row["costliest"] and row["compile_seconds"] > 0
+    step, steps, predict, one = content
+    assert step["flops_per_frame"] == pytest.approx(steps["flops_per_frame"])
+    assert one["flops_per_frame"] == pytest.approx(predict["flops_per_frame"])
+    assert 2 < step["flops_per_frame"] / predict["flops_per_frame"] < 3.5
+    (sum_of_gradients,) = step["collectives_per_step"]
+    assert (sum_of_gradients["kind"], sum_of_gradients["count"]) == ("all-reduce", 1)
+    assert predict["collectives_per_step"] == []
+    arithmetic = step["flops_per_frame"] * 2 / 2e9  # two frames on each device
+    assert step["bounds_ms"]["arithmetic"] == pytest.approx(1e3 * arithmetic)
+    assert any(row["line"].startswith("model/") for row in step["costliest"])
+    said = capsys.readouterr().out
+    assert "train_steps" in said and "compile.json" in said
+
+
+def test_what_does_not_fit_is_said_with_the_largest_batch_that_does(
+    small_config, tmp_path, monkeypatch, capsys
+):
+    config = small_config(steps_per_call=1, batch_size=16)
+    give(monkeypatch)
+    target = targets.describe("made:4")
+
+    def peak(batch):
+        smaller = small_config(steps_per_call=1, batch_size=batch)
+        step = next(command.list_programs(smaller, create_mesh(), SHAPE))
+        return command.measure(step, target, "float32")["peak_bytes"]
+
+    monkeypatch.setattr(command, "count_frames", lambda config: SHAPE[0])
+    config.data.image_size = SHAPE[1:]
+    give(monkeypatch, memory_bytes=(peak(4) + peak(8)) / 2)
+    content = command.compile_for(config, tmp_path, "made:4")
+    assert not content[0]["fits"]
+    assert content[0]["largest_batch"] == 4
+    said = capsys.readouterr().out
+    assert "train_step does not fit: " in said
+    assert "the largest batch that fits, by halves: 4" in said
+
+
+def test_a_refusal_for_want_of_memory_is_no_error(monkeypatch):
+    class Refused:
+        def lower(self):
+            raise jax.errors.JaxRuntimeError("Used 20.00G of 15.75G hbm")
+
+    program = command.Program("train_step", Refused, 1)
+    found = command.measure(program, give(monkeypatch), "float32")
+    assert found == {
+        "name": "train_step",
+        "target": "made:4",
+        "fits": False,
+        "peak_bytes": 20 * 2**30,
+    }
+
+
+def test_folds_that_train_together_exchange_nothing_but_metrics(small_config):
+    config = small_config(folds_together=2, folds=(0, 1), batch_size=8)
+    engine = command.create_engine(config, create_mesh(2), SHAPE)
+    program = hlo.read_program(engine.trace(1).lower().compile().as_text())
+    exchanged = program.list_collectives()
+    (gradients,) = (row for row in exchanged if row["kind"] == "all-reduce")
+    assert gradients["groups"] in ("{{0,1},{2,3}}", "[2,2]<=[4]")
+    rest = [row for row in exchanged if row["kind"] != "all-reduce"]
+    assert sum(row["bytes"] for row in rest) <= 64  # metrics, for every process to read
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("kaggle", 5635), ("usgra", 204), ("phantom", 12 * 3)]
+)
+def test_frames_are_counted_without_reading_them(
+    small_config, monkeypatch, name, expected
+):
+    monkeypatch.setattr(setup, "load_frames", None)
+    fields = {"data.phantom.num_subjects": 12, "data.phantom.frames_per_subject": 3}
+    config = small_config(**{"data.name": f"ultrasound_nerve/{name}"} | fields)
+    assert command.count_frames(config) == expected
+
+
+def test_a_batch_that_the_devices_cannot_share_is_refused_before_compiling(
+    small_config, tmp_path, monkeypatch
+):
+    give(monkeypatch)
+    with pytest.raises(InputError, match="cannot be shared out over 4 devices"):
+        command.compile_for(small_config(batch_size=6), tmp_path, "made:4")
+    assert not (tmp_path / "compile.json").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["h100:1", "v5e:2x4"])
+def test_a_small_net_is_compiled_for_accelerators(small_config, tmp_path, name):
+    """About a minute each, where what compiles for them is installed."""
+    platform = targets.CHIPS[name.partition(":")[0]].platform
+    try:
+        found = importlib.util.find_spec(targets.PLUGINS[platform])
+    except ModuleNotFoundError:
+        found = None
+    if not found:
+        pytest.skip(f"the extra {targets.EXTRAS[platform]} is not installed")
+    config = small_config(batch_size=8)
+    content = command.compile_for(config, tmp_path, name)
+    assert all(row["fits"] and row["target"] == name for row in content)
+    assert content[0]["bytes_per_frame"] > 0
+    exchanged = [row["kind"] for row in content[0]["collectives_per_step"]]
+    assert exchanged == (["all-reduce"] if name == "v5e:2x4" else [])
