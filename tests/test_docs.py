@@ -188,6 +188,7 @@ def test_commands_are_taken(words):
         workdirs=tuple(flags.get("workdirs", "").split(",")),
         input=flags.get("input", ""),
         output=flags.get("output", ""),
+        target=flags.get("target", ""),
     )
     check_flags(request, COMMANDS[mode], flags.keys() - fields)
 

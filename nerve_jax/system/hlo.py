@@ -138,8 +138,13 @@ class Program(NamedTuple):
         ]
 
 
-def read_program(text: str) -> Program:
+def read_program(text: str, trips: int = 1) -> Program:
     """Read the text of a compiled program, `compiled.as_text()`.
+
+    Args:
+      text: of the program.
+      trips: how often loops of the entry run of which the text does not say it, as that
+        of TPUs does not. Loops inside others then count once.
 
     Raises:
       ValueError: there is no entry computation.
@@ -147,7 +152,7 @@ def read_program(text: str) -> Program:
     computations, entry = _read_computations(text)
     if not entry:
         raise ValueError("no ENTRY in the text of a compiled program")
-    return Program(list(_run(computations, entry, 1)), _read_frames(text))
+    return Program(list(_run(computations, entry, 1, trips)), _read_frames(text))
 
 
 def count_bytes(shapes: str) -> int:
@@ -197,7 +202,10 @@ def _find_close(text: str, opening: int) -> int:
 
 
 def _run(
-    computations: Mapping[str, Sequence[Instruction]], name: str, times: int
+    computations: Mapping[str, Sequence[Instruction]],
+    name: str,
+    times: int,
+    unsaid: int = 1,
 ) -> Iterator[Ran]:
     """What runs of a computation, and of the bodies of its loops."""
     sizes = {i.name: count_bytes(i.shapes) for i in computations[name]}
@@ -205,7 +213,7 @@ def _run(
         if instruction.opcode == "while":
             body, trips = BODY.search(instruction.rest), TRIPS.search(instruction.rest)
             if body:
-                inner = times * int(trips[1] if trips else 1)
+                inner = times * int(trips[1] if trips else unsaid)
                 yield from _run(computations, body[1], inner)
         elif instruction.opcode not in FREE and not _ends_another(instruction):
             read = sum(sizes.get(operand, 0) for operand in instruction.operands)

@@ -62,6 +62,14 @@ SHAPES = {
 EXTRAS = {"cuda": "compile-gpu", "tpu": "compile-tpu"}
 PLUGINS = {"cuda": "jax_plugins.xla_cuda13", "tpu": "libtpu"}
 
+# Where these are not set, libtpu asks a cloud that is not there, and complains.
+NO_CLOUD = {
+    "TPU_SKIP_MDS_QUERY": "1",
+    "TPU_ACCELERATOR_TYPE": "v5litepod-8",
+    "TPU_WORKER_HOSTNAMES": "localhost",
+    "TPU_WORKER_ID": "0",
+}
+
 # What XLA asks of a GPU that is not there: a GpuTargetConfigProto. Compute capability,
 # multiprocessors and sizes are those of NVIDIA's tuning guides for these chips.
 GPU_CONFIG = """
@@ -148,7 +156,8 @@ def describe(name: str) -> Target:
     chip = CHIPS[kind]
     _check_installed(name, chip.platform)
     if chip.platform == "tpu":
-        os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # this is no cloud's machine
+        for variable, value in NO_CLOUD.items():
+            os.environ.setdefault(variable, value)
         topology = topologies.get_topology_desc(
             platform="tpu", topology_name=f"{kind}:{shape}"
         )

@@ -38,6 +38,9 @@ def test_every_program_is_compiled_and_what_it_needs_is_written(
         assert row["costliest"] and row["compile_seconds"] > 0
     step, steps, predict, one = content
     assert step["flops_per_frame"] == pytest.approx(steps["flops_per_frame"])
+    assert 0.5 < step["bytes_per_frame"] / steps["bytes_per_frame"] < 2
+    (exchanged,) = steps["collectives_per_step"]
+    assert exchanged["count"] == 1
     assert one["flops_per_frame"] == pytest.approx(predict["flops_per_frame"])
     assert 2 < step["flops_per_frame"] / predict["flops_per_frame"] < 3.5
     (sum_of_gradients,) = step["collectives_per_step"]

@@ -61,6 +61,7 @@ def test_what_is_missing_is_named(mode):
         "workdirs": ("a", "b"),
         "input": "i",
         "output": "o",
+        "target": "t",
     }
     check_flags(request_for(mode, **whole), command, set())
     for name in command.needs:

@@ -64,6 +64,13 @@ def test_bytes_are_those_of_operands_and_results_and_loops_count_as_often_as_the
     assert program.num_bytes == 5 * 64 + 88 + 64
 
 
+def test_a_loop_whose_count_is_not_said_runs_as_often_as_the_caller_says():
+    unsaid = TEXT.replace(', backend_config={"known_trip_count":{"n":"5"},"x":"y"}', "")
+    assert hlo.read_program(unsaid, trips=7).ran[0][1:] == (7, 32, 32)
+    assert hlo.read_program(unsaid).ran[0].times == 1
+    assert hlo.read_program(TEXT, trips=7).ran[0].times == 5
+
+
 def test_the_costliest_come_with_the_innermost_line_of_the_package():
     program = hlo.read_program(TEXT)
     first, second = program.list_costliest(2, "nerve_jax/", steps=5)
