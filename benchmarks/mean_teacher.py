@@ -103,7 +103,13 @@ def train(config, population, split, share: float, weight: float, seed: int):
     examples, mesh = population.examples, devices.create_mesh()
     segmentation = setup.create_segmentation(config, population)
     task = MeanTeacher(**vars(segmentation), weight=weight)
-    feed = PairedFeed(put_frames(examples, mesh), mesh, config.batch_size, seed)
+    feed = PairedFeed(
+        put_frames(examples, mesh),
+        examples.images.shape[1:],
+        mesh,
+        config.batch_size,
+        seed,
+    )
     engine = setup.create_engine(config, mesh, task.loss, feed)
     given, val = (examples.positions(split[part]) for part in ("train", "val"))
     fold = Fold(0, Path(), given, given[: round(share * len(given))], val)

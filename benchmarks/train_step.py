@@ -24,7 +24,7 @@ from nerve_jax.data.batches import Frames
 from nerve_jax.model.unet import create_model
 from nerve_jax.system import devices
 from nerve_jax.training.engine import Engine
-from nerve_jax.training.feed import ResidentFeed
+from nerve_jax.training.feed import ResidentFeed, put_frames
 from nerve_jax.training.optimizer import TrainState
 from nerve_jax.training.step import make_train_step
 
@@ -54,8 +54,8 @@ def make_ours(images: np.ndarray, masks: np.ndarray, dtype: str):
 
     mesh = devices.create_mesh()
     step = make_train_step(loss, update, axis_name="batch")
-    frames = devices.put(Frames(images, masks), devices.replicated(mesh))
-    feed = ResidentFeed(frames, mesh, BATCH, seed=0)
+    frames = put_frames(Frames(images, masks), mesh)
+    feed = ResidentFeed(frames, images.shape[1:], mesh, BATCH, seed=0)
     engine = Engine(init, step, feed, predict=None, mesh=mesh, steps_per_call=1)
     stream = open_stream(engine, np.arange(BATCH))
     rows = stream.next_rows(0)[:, None]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, Int
+from jaxtyping import Array, Int, UInt8
 
 from nerve_jax.data import streaming
 from nerve_jax.data.batches import Frames, batch_positions
@@ -15,6 +15,19 @@ from nerve_jax.data.examples import Examples
 from nerve_jax.runs.folder import Fold
 from nerve_jax.system import devices
 from nerve_jax.system.console import say
+
+LANES = 128  # of a TPU's registers and memory tiles
+
+
+class Packed(NamedTuple):
+    """Frames and masks of a data set, each frame's pixels side by side: see `pack`.
+
+    A TPU lays out an array so that little of it is padding. Frames of 208x288 px would lie
+    with one pixel of all frames side by side, and be copied whole to pick a batch.
+    """
+
+    images: UInt8[Array, "frames rows lanes"]
+    masks: UInt8[Array, "frames rows lanes"]
 
 
 class Stream(NamedTuple):
@@ -36,19 +49,26 @@ class ResidentFeed:
 
     Args:
       frames: of `put_frames`; their shapes will do to compile for them.
+      image_size: height and width of frames.
       mesh: of `devices.create_mesh`.
       batch_size: frames per step and fold, over all devices.
       seed: of the run.
     """
 
-    def __init__(self, frames: Frames, mesh: Mesh, batch_size: int, seed: int):
-        self.frames = frames
+    def __init__(
+        self,
+        frames: Packed,
+        image_size: tuple[int, int],
+        mesh: Mesh,
+        batch_size: int,
+        seed: int,
+    ):
+        self.frames, self.image_size = frames, image_size
         self.mesh, self.batch_size, self.seed = mesh, batch_size, seed
 
-    @staticmethod
-    def pick(frames: Frames, row: Int[Array, " batch"]) -> Frames:
+    def pick(self, frames: Packed, row: Int[Array, " batch"]) -> Frames:
         """The batch of a step; runs inside the compiled program."""
-        return Frames(frames.images[row], frames.masks[row])
+        return Frames(*(unpack(part[row], self.image_size) for part in frames))
 
     def shape(self, count: int) -> jax.ShapeDtypeStruct:
         """Shape of the rows of `count` steps for all folds that train together."""
@@ -145,7 +165,7 @@ def create_feed(
     )
     if streamed:
         return StreamedFeed(examples, shape[1:], mesh, batch_size, seed)
-    return ResidentFeed(put_frames(examples, mesh), mesh, batch_size, seed)
+    return ResidentFeed(put_frames(examples, mesh), shape[1:], mesh, batch_size, seed)
 
 
 def describe_feed(
@@ -158,8 +178,9 @@ def describe_feed(
     """The feed that `create_feed` gives for [frames height width]: to compile, not to open."""
     if is_streamed(shape, max_resident_gb)[1]:
         return StreamedFeed(None, shape[1:], mesh, batch_size, seed=0)
-    frames = Frames(*[jax.ShapeDtypeStruct(shape, np.uint8)] * 2)
-    return ResidentFeed(frames, mesh, batch_size, seed=0)
+    packed = (shape[0], -(-shape[1] * shape[2] // LANES), LANES)
+    frames = Packed(*[jax.ShapeDtypeStruct(packed, np.uint8)] * 2)
+    return ResidentFeed(frames, shape[1:], mesh, batch_size, seed=0)
 
 
 def is_streamed(
@@ -170,10 +191,28 @@ def is_streamed(
     return size_gb, size_gb > max_resident_gb
 
 
-def put_frames(examples: Examples, mesh: Mesh) -> Frames:
+def put_frames(examples: Examples | Frames, mesh: Mesh) -> Packed:
     """Frames and masks on every device of a mesh."""
-    resident = Frames(examples.images, examples.masks)
+    resident = Packed(pack(examples.images), pack(examples.masks))
     return devices.put(resident, devices.replicated(mesh))
+
+
+def pack(
+    frames: UInt8[np.ndarray, "frames height width"],
+) -> UInt8[np.ndarray, "frames rows lanes"]:
+    """Fold the pixels of each frame into rows of `LANES`, the last one filled with 0."""
+    flat = np.reshape(frames, (len(frames), -1))
+    missing = -flat.shape[1] % LANES
+    flat = np.pad(flat, ((0, 0), (0, missing))) if missing else flat
+    return flat.reshape(len(frames), -1, LANES)
+
+
+def unpack(
+    packed: UInt8[Array, "frames rows lanes"], image_size: tuple[int, int]
+) -> UInt8[Array, "frames height width"]:
+    """Undo `pack`."""
+    count = image_size[0] * image_size[1]
+    return packed.reshape(len(packed), -1)[:, :count].reshape(-1, *image_size)
 
 
 def make_keys(folds: Sequence[Fold], mesh: Mesh, seed: int) -> Array:

@@ -45,7 +45,13 @@ def plain_engine(mesh, **options):
     return Engine(
         create,
         shared,
-        ResidentFeed(put_frames(bright_boxes(), mesh), mesh, batch_size=4, seed=1),
+        ResidentFeed(
+            put_frames(bright_boxes(), mesh),
+            bright_boxes().images.shape[1:],
+            mesh,
+            batch_size=4,
+            seed=1,
+        ),
         lambda members, images: None,
         mesh=mesh,
         scalars={"more": 0.7},
@@ -193,7 +199,13 @@ def test_devices_share_the_batch_and_exchange_one_mean(make_plain_step):
     engine = Engine(
         lambda key, scalars: optimizer.init(init(key), scalars),
         make_plain_step(spy, optimizer),
-        ResidentFeed(put_frames(bright_boxes(), mesh), mesh, batch_size=8, seed=0),
+        ResidentFeed(
+            put_frames(bright_boxes(), mesh),
+            bright_boxes().images.shape[1:],
+            mesh,
+            batch_size=8,
+            seed=0,
+        ),
         lambda members, images: None,
         mesh=mesh,
     )

@@ -5,10 +5,14 @@ import pytest
 from nerve_jax.data.batches import batch_positions
 from nerve_jax.runs.folder import Fold
 from nerve_jax.training.feed import (
+    LANES,
     ResidentFeed,
     StreamedFeed,
     create_feed,
+    describe_feed,
+    pack,
     put_frames,
+    unpack,
 )
 from tests.samples import bright_boxes, mesh_of
 
@@ -24,7 +28,13 @@ def folds(tmp_path):
 
 def test_rows_of_resident_frames_are_positions_by_seed_fold_and_step(folds):
     examples, mesh = bright_boxes(), mesh_of(2, 2)
-    feed = ResidentFeed(put_frames(examples, mesh), mesh, batch_size=4, seed=3)
+    feed = ResidentFeed(
+        put_frames(examples, mesh),
+        examples.images.shape[1:],
+        mesh,
+        batch_size=4,
+        seed=3,
+    )
     stream = feed.open(folds)
     rows = stream.next_rows(5)
     assert (rows.shape, rows.dtype) == ((2, 4), np.int32)
@@ -39,7 +49,11 @@ def test_rows_of_resident_frames_are_positions_by_seed_fold_and_step(folds):
         np.testing.assert_array_equal(batch.masks, examples.masks[row])
     assert len(stream.keys) == 2
     alone = ResidentFeed(
-        put_frames(examples, mesh_of(1)), mesh_of(1), batch_size=4, seed=3
+        put_frames(examples, mesh_of(1)),
+        examples.images.shape[1:],
+        mesh_of(1),
+        batch_size=4,
+        seed=3,
     )
     again = alone.open(folds[1:]).keys[0]
     assert str(again) == str(
@@ -56,3 +70,23 @@ def test_what_is_too_large_is_streamed_and_that_is_printed(capsys):
     assert isinstance(feed, StreamedFeed)
     assert "are streamed from the records" in capsys.readouterr().out
     assert [x.shape for x in feed.shape(3)] == [(1, 3, 4, 16, 24)] * 2
+
+
+@pytest.mark.parametrize("size", [(16, 24), (5, 7), (8, 16), (1, 1)])
+def test_packed_frames_are_the_same_frames_in_whole_lanes(size):
+    frames = np.random.default_rng(0).integers(0, 256, (3, *size), np.uint8)
+    packed = pack(frames)
+    assert packed.shape == (3, -(-size[0] * size[1] // LANES), LANES)
+    np.testing.assert_array_equal(unpack(jnp.asarray(packed), size), frames)
+
+
+@pytest.mark.parametrize("max_resident_gb", [0.0, 1.0])
+def test_a_described_feed_has_the_shapes_of_the_real_one(max_resident_gb):
+    examples, mesh = bright_boxes(), mesh_of(2, 2)
+    options = {"batch_size": 4, "max_resident_gb": max_resident_gb}
+    real = create_feed(examples, mesh, seed=0, **options)
+    described = describe_feed(examples.images.shape, mesh, **options)
+    assert type(described) is type(real)
+    assert described.shape(3) == real.shape(3)
+    shapes = [[(x.shape, x.dtype) for x in feed.frames] for feed in (described, real)]
+    assert shapes[0] == shapes[1]

@@ -48,7 +48,11 @@ def create_engine(make_plain_step, mesh, rate=1.0, dtype="float32", accumulate_s
         apply, Optimizer(begin, update), accumulate_steps=accumulate_steps
     )
     feed = ResidentFeed(
-        put_frames(bright_boxes(), mesh), mesh, batch_size=BATCH, seed=0
+        put_frames(bright_boxes(), mesh),
+        bright_boxes().images.shape[1:],
+        mesh,
+        batch_size=BATCH,
+        seed=0,
     )
     return Engine(begin, step, feed, lambda members, images: None, mesh=mesh)
 
