@@ -7,8 +7,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from nerve_jax.data.examples import Examples
+from nerve_jax.data.resize import Patch
 from nerve_jax.scoring.decide import Rule
-from nerve_jax.scoring.metrics import compute_counts, compute_dice
+from nerve_jax.scoring.metrics import compute_dice, compute_patch_counts
 from nerve_jax.scoring.surface import compute_surface_scores
 
 
@@ -29,8 +30,12 @@ class Predicted(NamedTuple):
         self, examples: Examples, row: int, rule: Rule
     ) -> Bool[np.ndarray, "_ _"]:
         """The mask of a row, at its frame's original size."""
+        return self.patch(examples, row, rule).whole()
+
+    def patch(self, examples: Examples, row: int, rule: Rule) -> Patch:
+        """The mask of a row, as `decide` gives it, in its rectangle."""
         size = tuple(map(int, examples.sizes[self.positions[row]]))
-        return rule.mask(self.probs[row], float(self.presence_probs[row]), size)
+        return rule.patch(self.probs[row], float(self.presence_probs[row]), size)
 
 
 class Scored(NamedTuple):
@@ -77,8 +82,8 @@ def count_frames(
     for row, (position, rule) in enumerate(
         zip(predicted.positions, rules, strict=True)
     ):
-        pred = predicted.decide(examples, row, rule)
-        counts[row] = compute_counts(pred, examples.truth(int(position)))
+        pred = predicted.patch(examples, row, rule)
+        counts[row] = compute_patch_counts(pred, examples.truths[position])
     return counts
 
 
@@ -105,17 +110,21 @@ def score_frames(
     for row, (position, rule) in enumerate(
         zip(predicted.positions.tolist(), rules, strict=True)
     ):
-        truth = examples.truth(position)
-        pred = predicted.decide(examples, row, rule)
+        truth = examples.truths[position]
+        pred = predicted.patch(examples, row, rule)
         spacing = examples.spacing_mm[position]
         rows.append(
             {
-                "counts": compute_counts(pred, truth),
-                "plain": compute_counts(predicted.decide(examples, row, plain), truth),
+                "counts": compute_patch_counts(pred, truth),
+                "plain": compute_patch_counts(
+                    predicted.patch(examples, row, plain), truth
+                ),
                 "presence": rule.predict_presence(
                     predicted.probs[row], float(predicted.presence_probs[row])
                 ),
-                **compute_surface_scores(pred, truth, spacing),
+                **compute_surface_scores(
+                    pred.whole(), examples.truth(position), spacing
+                ),
             }
         )
     columns = {key: np.array([row[key] for row in rows]) for key in rows[0]}

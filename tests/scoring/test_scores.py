@@ -3,9 +3,9 @@ import pytest
 
 from nerve_jax.data import rle
 from nerve_jax.data.examples import Examples
-from nerve_jax.data.resize import resize_image
+from nerve_jax.data.resize import Patch, resize_image
 from nerve_jax.scoring.decide import Rule
-from nerve_jax.scoring.metrics import compute_dice
+from nerve_jax.scoring.metrics import compute_counts, compute_dice
 from nerve_jax.scoring.scores import Predicted, count_frames, score_frames
 
 TRAINING_SIZE = (24, 32)
@@ -52,6 +52,24 @@ def test_frames_are_scored_at_their_original_size(examples):
     dice = compute_dice(counts)
     assert (dice[:2] > 0.97).all()  # what the training size can show of the truth
     assert dice[2] == 1
+
+
+def test_counting_draws_no_whole_mask(examples, monkeypatch):
+    """Counts are those of whole masks, which a frame costs many times more."""
+    probs = (examples.masks / 255).astype(np.float16)
+    probs[2, 3:9, 4:20] = 0.7
+    model, rules = predicted(examples, [0, 1, 2], probs, [0.9] * 3), [Rule(0.5)] * 3
+    whole = [
+        compute_counts(model.decide(examples, row, rule), examples.truth(row))
+        for row, rule in enumerate(rules)
+    ]
+
+    def refuse(*arguments):
+        raise AssertionError("a whole mask was drawn")
+
+    monkeypatch.setattr(rle, "decode", refuse)
+    monkeypatch.setattr(Patch, "whole", refuse)
+    np.testing.assert_array_equal(count_frames(examples, model, rules), whole)
 
 
 def test_each_frame_is_decided_by_its_own_rule_and_held_against_the_plain_one(examples):
