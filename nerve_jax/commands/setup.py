@@ -136,6 +136,7 @@ def create_engine(
             batch_size=config.batch_size,
             seed=config.seed,
             max_resident_gb=config.data.max_resident_gb,
+            num_workers=config.data.num_workers,
         ),
         create_predictor_of(config),
         mesh=mesh,

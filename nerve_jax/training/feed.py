@@ -82,13 +82,21 @@ class ResidentFeed:
 class StreamedFeed:
     """Frames read from the records while training; a row is the batch itself.
 
-    Arguments, methods and batches are those of `ResidentFeed`.
+    Arguments, methods and batches are those of `ResidentFeed`; `num_workers` as of
+    `open_streams`.
     """
 
     frames = ()
 
-    def __init__(self, examples: Examples, mesh: Mesh, batch_size: int, seed: int):
-        self.examples, self.mesh = examples, mesh
+    def __init__(
+        self,
+        examples: Examples,
+        mesh: Mesh,
+        batch_size: int,
+        seed: int,
+        num_workers: int = 0,
+    ):
+        self.examples, self.mesh, self.num_workers = examples, mesh, num_workers
         self.batch_size, self.seed = batch_size, seed
 
     @staticmethod
@@ -112,6 +120,7 @@ class StreamedFeed:
             mesh=self.mesh,
             batch_size=self.batch_size,
             seed=self.seed,
+            num_workers=self.num_workers,
         )
         return Stream(make_keys(folds, self.mesh, self.seed), next_rows)
 
@@ -126,6 +135,7 @@ def create_feed(
     batch_size: int,
     seed: int,
     max_resident_gb: float,
+    num_workers: int = 0,
 ) -> Feed:
     """Put the frames on the devices or, if they are too large, stream them."""
     size_gb = (examples.images.nbytes + examples.masks.nbytes) / 1e9
@@ -135,8 +145,9 @@ def create_feed(
         f"{len(examples)} frames, {size_gb:.2f} GB at training size, are {how} "
         f"(data.max_resident_gb={max_resident_gb:g})"
     )
-    kind = StreamedFeed if streamed else ResidentFeed
-    return kind(examples, mesh, batch_size, seed)
+    if streamed:
+        return StreamedFeed(examples, mesh, batch_size, seed, num_workers)
+    return ResidentFeed(examples, mesh, batch_size, seed)
 
 
 def make_keys(folds: Sequence[Fold], mesh: Mesh, seed: int) -> Array:
