@@ -54,7 +54,6 @@ def decode(text: str, height: int, width: int) -> Bool[np.ndarray, "height width
         raise ValueError(f"run lengths {text[:40]!r} overlap, are empty or unordered")
     if ends.size and ends[-1] > height * width:
         raise ValueError(f"a run ends at pixel {ends[-1]} of {height * width}")
-    steps = np.zeros(height * width + 1, np.int8)
-    np.add.at(steps, starts, 1)
-    np.add.at(steps, ends, -1)
-    return np.cumsum(steps[:-1], dtype=np.int8).reshape(width, height).T.astype(bool)
+    edges = np.concatenate([[0], np.stack([starts, ends], 1).ravel(), [height * width]])
+    stretches = np.arange(len(edges) - 1) % 2 == 1  # background, nerve, background, ...
+    return np.repeat(stretches, np.diff(edges)).reshape(width, height).T

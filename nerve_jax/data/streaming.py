@@ -5,10 +5,6 @@ which batch is the same function of (seed, fold, step) as for frames that lie on
 device, so both ways train alike.
 """
 
-import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -19,7 +15,7 @@ from absl import logging
 from nerve_jax.data.batches import Frames, batch_positions
 from nerve_jax.data.examples import Examples
 from nerve_jax.data.resize import resize_pair
-from nerve_jax.system import backend, devices, signals
+from nerve_jax.system import backend, devices, workers
 
 FEWEST_WORKERS, MOST_WORKERS = 2, 16  # per fold, where their number is not given
 CORES_OF_THE_RUN = 2  # that are left to it then
@@ -136,18 +132,7 @@ def _read_from(
 
 
 def _follow_run(worker: int, num_workers: int) -> None:
-    """End with the run, however that ends; Ctrl-C goes to all of a terminal's.
-
-    What libraries log is left out, as it is in the run.
-    """
+    """See `workers.follow_run`; what libraries log is left out, as it is in the run."""
     del worker, num_workers  # Grain hands them to whatever it starts a worker with
     logging.set_verbosity(logging.FATAL)
-    for number in signals.SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
-    run = multiprocessing.parent_process()
-
-    def watch() -> None:
-        run.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    workers.follow_run()
