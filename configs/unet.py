@@ -37,6 +37,7 @@ def get_config() -> ConfigDict:
     config.data.manual_dir = ""  # the raw files; the phantom has none
     config.data.image_size = (96, 128)  # height and width in px while training
     config.data.max_resident_gb = 4.0  # frames larger than this are streamed from disk
+    config.data.num_workers = 0  # processes per fold that stream; 0: by the cores
     config.data.clean_train = False  # leave out labels that most like frames contradict
     config.data.phantom = ConfigDict()
     config.data.phantom.num_subjects = 47

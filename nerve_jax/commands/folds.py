@@ -125,20 +125,33 @@ def train_all(training: Training, folds: Sequence[Fold]) -> None:
       StoppedError: a signal asked to stop; what was trained is saved.
     """
     together, workdir = training.config.folds_together, training.workdir
+    steps = _choose_steps(training)
     for first in range(0, len(folds), together):
         chosen = folds[first : first + together]
         finished = processes.share(lambda: folder.finished_folds(workdir))
         if {fold.number for fold in chosen} <= set(finished):
             continue
         with _noting_saved(chosen), _hold_locks(chosen):
-            _train_together(training, chosen)
+            _train_together(training, chosen, steps)
         training = dataclasses.replace(training, started=time.perf_counter())
 
 
-def _train_together(training: Training, folds: Sequence[Fold]) -> None:
+def _choose_steps(training: Training) -> Steps:
+    """Those of the configuration, in whole calls; says so where that changes them."""
+    config, calls = training.config, training.engine.steps_per_call
+    asked = Steps(config.num_train_steps, config.eval_every_steps)
+    steps = asked.in_whole_calls(calls)
+    if steps != asked and asked.eval_every < asked.total:
+        say(
+            f"eval_every_steps={asked.eval_every} is no multiple of the {calls} steps that "
+            f"one call takes: folds are evaluated and saved every {steps.eval_every} steps"
+        )
+    return steps
+
+
+def _train_together(training: Training, folds: Sequence[Fold], steps: Steps) -> None:
     """Train folds that train together to their end."""
     config, task, engine = training.config, training.task, training.engine
-    steps = Steps(config.num_train_steps, config.eval_every_steps)
     signals.wait_for(lambda: engine.compile(*steps))
     log = RunLog(
         training.workdir,

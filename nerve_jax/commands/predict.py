@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 from ml_collections import ConfigDict
-from rich.progress import track
 
 from nerve_jax.commands import setup
 from nerve_jax.commands.request import Request
@@ -28,7 +27,7 @@ from nerve_jax.runs.out_of_fold import load_rule
 from nerve_jax.scoring.decide import Rule
 from nerve_jax.scoring.predictor import PresenceProbs, Probs
 from nerve_jax.system import claims, clusters, files
-from nerve_jax.system.console import create_console, say
+from nerve_jax.system.console import say, track
 from nerve_jax.system.errors import InputError, RunError, list_problems, sum_up
 from nerve_jax.system.files import read_table, show, write_png, write_table
 
@@ -133,14 +132,7 @@ def predict_folder(
     bits = choose_bits(brightest, trained_bits)
     say(*describe_bits(brightest, bits))
     rows, errors = [], []
-    console = create_console()
-    bar = track(
-        paths,
-        "predicting",
-        transient=True,
-        console=console,
-        disable=not console.is_terminal,
-    )
+    bar = track(paths, "predicting", len(paths))
     for readable in read_in_chunks(bar, bits, errors):
         small = np.stack([resize_image(image, image_size) for _, image in readable])
         for (path, image), probs, presence in zip(

@@ -118,6 +118,7 @@ def create_feed_of(config: ConfigDict, mesh, examples: Examples) -> Feed:
         batch_size=config.batch_size,
         seed=config.seed,
         max_resident_gb=config.data.max_resident_gb,
+        num_workers=config.data.num_workers,
     )
 
 

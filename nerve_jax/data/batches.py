@@ -32,18 +32,27 @@ def batch_positions(
     """
     places = np.arange(step * batch_size, (step + 1) * batch_size)
     epochs, within = np.divmod(places, num_frames)
-    return np.array(
-        [
-            _epoch_order(int(epoch), num_frames, seed, fold)[place]
-            for epoch, place in zip(epochs, within, strict=True)
-        ],
-        np.int32,
-    )
+    order_of = _open_orders(num_frames, seed, fold)
+    positions = np.empty(batch_size, np.int32)
+    for epoch in range(int(epochs[0]), int(epochs[-1]) + 1):
+        there = epochs == epoch
+        positions[there] = order_of(epoch)[within[there]]
+    return positions
 
 
-@functools.lru_cache(maxsize=4)
-def _epoch_order(epoch: int, num_frames: int, seed: int, fold: int) -> np.ndarray:
-    return np.random.default_rng([seed, fold, epoch]).permutation(num_frames)
+@functools.cache
+def _open_orders(num_frames: int, seed: int, fold: int):
+    """Return `order_of(epoch)` of one fold, which keeps the two latest that were asked.
+
+    A batch lies in one epoch or, if it is no larger than one, in two. Each fold keeps
+    its own, so that however many train together do not drive out each other's.
+    """
+
+    @functools.lru_cache(maxsize=2)
+    def order_of(epoch: int) -> Int[np.ndarray, " frames"]:
+        return np.random.default_rng([seed, fold, epoch]).permutation(num_frames)
+
+    return order_of
 
 
 def padded_batches(

@@ -5,7 +5,7 @@ mask is the empty string.
 """
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 
 
 def encode(mask: Bool[np.ndarray, "height width"]) -> str:
@@ -20,6 +20,19 @@ def encode(mask: Bool[np.ndarray, "height width"]) -> str:
 def count_pixels(text: str) -> int:
     """How many pixels a run-length code marks."""
     return sum(map(int, text.split()[1::2]))
+
+
+def count_shared(text: str, positions: Int[np.ndarray, " pixels"]) -> int:
+    """How many of some pixels a run-length code marks.
+
+    Args:
+      text: of a mask.
+      positions: of pixels, in rising order, numbered as in the code but from 0.
+    """
+    numbers = np.array(text.split(), dtype=np.int64)
+    starts = numbers[::2] - 1
+    before = np.searchsorted(positions, [starts, starts + numbers[1::2]])
+    return int((before[1] - before[0]).sum())
 
 
 def decode(text: str, height: int, width: int) -> Bool[np.ndarray, "height width"]:
@@ -41,7 +54,6 @@ def decode(text: str, height: int, width: int) -> Bool[np.ndarray, "height width
         raise ValueError(f"run lengths {text[:40]!r} overlap, are empty or unordered")
     if ends.size and ends[-1] > height * width:
         raise ValueError(f"a run ends at pixel {ends[-1]} of {height * width}")
-    steps = np.zeros(height * width + 1, np.int8)
-    np.add.at(steps, starts, 1)
-    np.add.at(steps, ends, -1)
-    return np.cumsum(steps[:-1], dtype=np.int8).reshape(width, height).T.astype(bool)
+    edges = np.concatenate([[0], np.stack([starts, ends], 1).ravel(), [height * width]])
+    stretches = np.arange(len(edges) - 1) % 2 == 1  # background, nerve, background, ...
+    return np.repeat(stretches, np.diff(edges)).reshape(width, height).T

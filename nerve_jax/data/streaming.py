@@ -5,10 +5,6 @@ which batch is the same function of (seed, fold, step) as for frames that lie on
 device, so both ways train alike.
 """
 
-import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -19,9 +15,10 @@ from absl import logging
 from nerve_jax.data.batches import Frames, batch_positions
 from nerve_jax.data.examples import Examples
 from nerve_jax.data.resize import resize_pair
-from nerve_jax.system import devices, signals
+from nerve_jax.system import backend, devices, workers
 
-NUM_WORKERS = 2  # processes per fold
+FEWEST_WORKERS, MOST_WORKERS = 2, 16  # per fold, where their number is not given
+CORES_OF_THE_RUN = 2  # that are left to it then
 BATCHES_AHEAD = 2  # per worker
 LAST_STEP = 2**31 - 1  # streams do not end by themselves
 
@@ -70,6 +67,7 @@ def open_streams(
     mesh,
     batch_size: int,
     seed: int,
+    num_workers: int = 0,
 ) -> Callable[[int], Frames]:
     """Read the batches of some folds; each process those of its own devices.
 
@@ -80,6 +78,8 @@ def open_streams(
       mesh: of `create_mesh`.
       batch_size: frames per step, over all processes.
       seed: of the run.
+      num_workers: processes that read for each fold; 0 for `choose_num_workers`. The
+        batches are the same, however many read them.
 
     Returns:
       `next_rows(step)`, uint8 [folds batch height width] as far as this process needs
@@ -98,13 +98,14 @@ def open_streams(
         )
         for place in own_folds
     ]
+    each = num_workers or choose_num_workers(backend.count_cores(), len(own_folds))
     ahead: dict[str, Any] = {"step": None, "streams": []}
 
     def next_rows(step: int) -> Frames:
         if step != ahead["step"]:
             for stream in ahead["streams"]:
                 stream.close()
-            ahead["streams"] = [_read_from(loader, step) for loader in loaders]
+            ahead["streams"] = [_read_from(loader, step, each) for loader in loaders]
         ahead["step"] = step + 1
         rows = [next(stream) for stream in ahead["streams"]]
         return jax.tree.map(lambda *x: np.stack(x), *rows)
@@ -112,10 +113,18 @@ def open_streams(
     return next_rows
 
 
-def _read_from(loader: BatchLoader, first_step: int) -> Iterator[Frames]:
+def choose_num_workers(cores: int, num_folds: int) -> int:
+    """How many processes read for each fold: the cores that the run can spare, shared."""
+    spare = (cores - CORES_OF_THE_RUN) // num_folds
+    return min(max(spare, FEWEST_WORKERS), MOST_WORKERS)
+
+
+def _read_from(
+    loader: BatchLoader, first_step: int, num_workers: int
+) -> Iterator[Frames]:
     import grain  # a second that runs with frames on the device are spared
 
-    options = grain.MultiprocessingOptions(NUM_WORKERS, BATCHES_AHEAD)
+    options = grain.MultiprocessingOptions(num_workers, BATCHES_AHEAD)
     dataset = grain.MapDataset.range(first_step, LAST_STEP).map(loader)
     reading = grain.ReadOptions(num_threads=1, prefetch_buffer_size=BATCHES_AHEAD)
     ahead = dataset.to_iter_dataset(reading)
@@ -123,18 +132,7 @@ def _read_from(loader: BatchLoader, first_step: int) -> Iterator[Frames]:
 
 
 def _follow_run(worker: int, num_workers: int) -> None:
-    """End with the run, however that ends; Ctrl-C goes to all of a terminal's.
-
-    What libraries log is left out, as it is in the run.
-    """
+    """See `workers.follow_run`; what libraries log is left out, as it is in the run."""
     del worker, num_workers  # Grain hands them to whatever it starts a worker with
     logging.set_verbosity(logging.FATAL)
-    for number in signals.SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
-    run = multiprocessing.parent_process()
-
-    def watch() -> None:
-        run.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    workers.follow_run()

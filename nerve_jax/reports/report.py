@@ -24,7 +24,7 @@ from nerve_jax.scoring.calibration import (
 from nerve_jax.scoring.metrics import compute_presence
 from nerve_jax.scoring.scores import Scored, score_frames
 from nerve_jax.scoring.summary import compute_summary, summarise
-from nerve_jax.system import environment
+from nerve_jax.system import environment, workers
 from nerve_jax.system.files import Path, read_json, write_json, write_png, write_whole
 
 
@@ -93,20 +93,22 @@ def _score(
 ) -> Scored:
     """Write scores.csv and examples.png of every fold; return all scores, as read."""
     doubtful = set(find_doubtful(population).tolist())
-    for fold, predicted in decided.predictions.items():
-        directory = folder.fold_dir(workdir, fold)
-        rules = decided.rules[fold]
-        scored = score_frames(
-            population.examples,
-            predicted,
-            rules,
-            threshold=threshold,
-            groups=population.groups,
-            doubtful=doubtful,
-        )
-        write_scores(directory / "scores.csv", scored)
-        sheet = draw_scored(population.examples, predicted, rules, scored)
-        write_png(directory / "examples.png", sheet)
+    with workers.spread_out(sum(map(len, decided.rules.values()))) as spread:
+        for fold, predicted in decided.predictions.items():
+            directory = folder.fold_dir(workdir, fold)
+            rules = decided.rules[fold]
+            scored = score_frames(
+                population.examples,
+                predicted,
+                rules,
+                threshold=threshold,
+                groups=population.groups,
+                doubtful=doubtful,
+                spread=spread,
+            )
+            write_scores(directory / "scores.csv", scored)
+            sheet = draw_scored(population.examples, predicted, rules, scored)
+            write_png(directory / "examples.png", sheet)
     return read_scores(_list_tables(workdir, list(decided.predictions)))
 
 

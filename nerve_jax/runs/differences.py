@@ -2,8 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-# Where files lie, and how frames lie in memory: the content of files has a fingerprint.
-PLACES = ("data.records_dir", "data.manual_dir", "data.max_resident_gb")
+# Where files lie, and how frames lie in memory or are read: what they hold has a
+# fingerprint.
+PLACES = (
+    *("data.records_dir", "data.manual_dir"),
+    *("data.max_resident_gb", "data.num_workers"),
+)
 # What may change from one command to the next in the same folder: which folds it trains,
 # how they lie on the devices, and what training does not read. A name that ends with a
 # dot stands for a whole section.

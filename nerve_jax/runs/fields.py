@@ -62,6 +62,7 @@ RANGES = {
     "steps_per_call": Range(0, 100_000),
     "data.image_size": PX,
     "data.max_resident_gb": Range(0, 1_000_000),
+    "data.num_workers": Range(0, 1_000),
     "data.phantom.num_subjects": COUNT,
     "data.phantom.frames_per_subject": COUNT,
     "data.phantom.seed": SEEDS,

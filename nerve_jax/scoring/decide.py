@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy import special
 
-from nerve_jax.data.resize import resize_probs
+from nerve_jax.data.resize import Patch, cut_resized, empty_patch
 from nerve_jax.scoring.calibration import CENTRES, EDGES, count_pixels
 from nerve_jax.system.errors import InputError
 
@@ -182,21 +182,31 @@ class Rule:
         clues = weigh_clues(probs[None], np.array([presence_prob]))
         return float(self.presence.prob(clues)[0])
 
+    def patch(
+        self,
+        probs: Float[np.ndarray, "_ _"],
+        presence_prob: float,
+        size: tuple[int, ...],
+    ) -> Patch:
+        """Decide a frame of a (height, width); `probs` are at training size."""
+        if self.presence is not None:
+            sure = self.predict_presence(probs, presence_prob)
+            drawn = sure >= self.presence.least
+        else:  # a cut at the threshold leaves nothing of what does not reach it
+            drawn = self.outline is None or bool(probs.max() >= self.threshold)
+        if not drawn:
+            return empty_patch(size)
+        outline = self.outline or Outline("cut", self.threshold)
+        return cut_resized(probs, size, outline.choose_cut(probs))
+
     def mask(
         self,
         probs: Float[np.ndarray, "_ _"],
         presence_prob: float,
         size: tuple[int, ...],
     ) -> Bool[np.ndarray, "height width"]:
-        """Decide a frame of a (height, width); `probs` are at training size."""
-        if self.presence is None:
-            drawn = probs.max() >= self.threshold
-        else:
-            drawn = self.predict_presence(probs, presence_prob) >= self.presence.least
-        if not drawn:
-            return np.zeros(size, bool)
-        outline = self.outline or Outline("cut", self.threshold)
-        return resize_probs(probs, size) >= outline.choose_cut(probs)
+        """See `patch`: the mask of the whole frame."""
+        return self.patch(probs, presence_prob, size).whole()
 
 
 def rule_from_json(content: dict) -> Rule:

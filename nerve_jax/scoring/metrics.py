@@ -8,6 +8,9 @@ means over frames, as the Kaggle competition takes them.
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from nerve_jax.data import rle
+from nerve_jax.data.resize import Patch
+
 Counts = Int[np.ndarray, "frames 4"]
 PerFrame = Float[np.ndarray, " frames"]
 
@@ -20,6 +23,18 @@ def compute_counts(
     fp = np.count_nonzero(pred) - tp
     fn = np.count_nonzero(truth) - tp
     return np.array([tp, fp, fn, pred.size - tp - fp - fn], np.int64)
+
+
+def compute_patch_counts(pred: Patch, truth: str) -> Int[np.ndarray, "4"]:
+    """Count (tp, fp, fn, tn) of one frame whose truth is given as run lengths.
+
+    The same as `compute_counts` of the whole masks, which need not be drawn for it.
+    """
+    positions = pred.positions()
+    tp = rle.count_shared(truth, positions)
+    fp, fn = len(positions) - tp, rle.count_pixels(truth) - tp
+    height, width = pred.size
+    return np.array([tp, fp, fn, height * width - tp - fp - fn], np.int64)
 
 
 def compute_dice(counts: Counts) -> PerFrame:

@@ -1,7 +1,7 @@
 """From frames to probabilities: members and mirror images averaged, on all devices."""
 
-import functools
 import itertools
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -18,29 +18,33 @@ from nerve_jax.system import devices, processes
 Probs = Float[np.ndarray, "frames height width"]
 PresenceProbs = Float[np.ndarray, " frames"]
 
+BATCHES_AHEAD = 2  # handed to the devices before the oldest one is fetched
+# Training holds the activations of all layers, prediction those of a few.
+BATCHES_IN_ONE = 4  # of training, on accelerators; larger ones are no faster on a CPU
 
-def make_predict_batch(apply: Callable) -> Callable:
+
+def make_predict_batch(apply: Callable, dtype=jnp.float32) -> Callable:
     """Return `predict_batch(params, images uint8 [b h w]) -> (probs, presence_probs)`.
 
-    Both float32, [batch height width] and [batch]. Without a presence head the largest
-    probability of a pixel stands for presence.
+    Of shapes [batch height width], in `dtype`, and [batch], float32. Without a presence
+    head the largest probability of a pixel, in float32, stands for presence.
     """
 
     def predict_batch(params: Params, images: UInt8[Array, "batch height width"]):
         outputs = apply(params, images.astype(jnp.float32)[..., None] / 255.0)
         probs = jax.nn.sigmoid(outputs.logits[..., 0])
         if outputs.presence_logits is None:
-            return probs, probs.max((1, 2))
-        return probs, jax.nn.sigmoid(outputs.presence_logits)
+            return probs.astype(dtype), probs.max((1, 2))
+        return probs.astype(dtype), jax.nn.sigmoid(outputs.presence_logits)
 
     return predict_batch
 
 
-def jit_predict_batch(apply: Callable, mesh: Mesh) -> Callable:
+def jit_predict_batch(apply: Callable, mesh: Mesh, dtype=jnp.float16) -> Callable:
     """`make_predict_batch`, frames shared out over all devices of a mesh."""
     by_frame = devices.split_frames(mesh)
     return jax.jit(
-        make_predict_batch(apply),
+        make_predict_batch(apply, dtype),
         in_shardings=(devices.replicated(mesh), by_frame),
         out_shardings=by_frame,
     )
@@ -68,8 +72,10 @@ def average(views: Views) -> tuple[Probs, PresenceProbs]:
 
     Folds keep their predictions in float16, so every probability is rounded to it here,
     whatever then becomes of it: a decision is the same while training, evaluating and
-    predicting.
+    predicting. A single view may have been rounded before: it stays as it is.
     """
+    if views.probs.shape[1] == 1:
+        return views.probs[:, 0].astype(np.float16), views.presence_probs[:, 0]
     probs, presence = (part.mean(1, dtype=np.float32) for part in views)
     return probs.astype(np.float16), presence
 
@@ -87,8 +93,11 @@ def predict_probs(
     batch_size: int,
     flips: bool,
     reduce: Callable = average,
+    use: Callable | None = None,
 ):
     """Predict frames with every member.
+
+    The devices work on the next batches while one is fetched, reduced and used.
 
     Args:
       predict_batch: compiled `make_predict_batch`.
@@ -97,62 +106,96 @@ def predict_probs(
       batch_size: frames at a time; the last batch is filled up.
       flips: predict each frame's mirror image too, left for right.
       reduce: `average` or `keep`.
+      use: (rows, *what `reduce` makes of their views) -> a tree of arrays with an entry
+        for each row, which is kept in their place; None keeps these.
 
     Returns:
-      What `reduce` makes of the views of all frames; float32 is kept of `batch_size`
-      frames at a time.
+      What is kept of all frames; float32 of the views of `batch_size` frames at a time.
     """
-
-    def look(params: Params, way: int, places, real):
-        batch = np.ascontiguousarray(images[places, :, ::way])
-        probs, presence = jax.device_get(predict_batch(params, batch))
-        return probs[real][..., ::way], presence[real]
-
     ways = (1, -1) if flips else (1,)
+    views = list(itertools.product(members, ways))
+    pending: deque = deque()
     parts = []
-    for batch in padded_batches(len(images), batch_size):
-        seen = [look(*view, *batch) for view in itertools.product(members, ways)]
-        probs, presence = (np.stack(part, 1) for part in zip(*seen, strict=True))
-        parts.append(reduce(Views(probs, presence)))
+
+    def collect() -> None:
+        rows, seen = pending.popleft()
+        count, seen = len(rows), jax.device_get(seen)
+        probs = [p[:count, :, ::way] for (_, way), (p, _) in zip(views, seen)]
+        reduced = reduce(
+            Views(np.stack(probs, 1), np.stack([p[:count] for _, p in seen], 1))
+        )
+        parts.append(use(rows, *reduced) if use else reduced)
+
+    for places, real in padded_batches(len(images), batch_size):
+        seen = [
+            predict_batch(params, np.ascontiguousarray(images[places, :, ::way]))
+            for params, way in views
+        ]
+        pending.append((places[real], seen))
+        if len(pending) > BATCHES_AHEAD:
+            collect()
+    while pending:
+        collect()
     return jax.tree.map(lambda *rows: np.concatenate(rows), *parts)
+
+
+def choose_batch_size(batch_size: int, num_frames: int) -> int:
+    """How many frames to predict at a time, where a batch of training has `batch_size`.
+
+    On an accelerator several such batches make one, if there are frames to fill it.
+    """
+    larger = batch_size * BATCHES_IN_ONE
+    on_cpu = jax.default_backend() == "cpu"
+    return batch_size if on_cpu or num_frames < larger else larger
 
 
 def create_predictor(
     apply: Callable, *, batch_size: int, flips: bool, reduce: Callable = average
 ) -> Callable:
-    """Return `predict(members, images)`: see `predict_probs`.
+    """Return `predict(members, images, use=None)`: see `predict_probs`.
 
-    Each of several processes predicts a part of the frames on its own devices, and all
-    get the whole.
+    Each of several processes predicts a part of the frames on its own devices, and uses
+    that; all get the whole.
 
     Args:
       apply: of `create_model`.
-      batch_size: frames at a time over all processes; rounded up so that all devices
-        get equally many.
+      batch_size: frames at a time over all processes, at least: see `choose_batch_size`;
+        rounded up so that all devices get equally many.
       flips: predict each frame's mirror image too.
       reduce: `average` or `keep`.
     """
     mesh = devices.create_local_mesh()
     everywhere, by_frame = devices.replicated(mesh), devices.split_frames(mesh)
-    compiled = jit_predict_batch(apply, mesh)
+    own_size = devices.round_up(-(-batch_size // jax.process_count()), mesh)
 
-    def predict_batch(params, images):
-        return compiled(params, jax.device_put(images, by_frame))
+    def compile_to(dtype) -> Callable:
+        compiled = jit_predict_batch(apply, mesh, dtype)
+        return lambda params, images: compiled(params, jax.device_put(images, by_frame))
 
-    predict_part = functools.partial(
-        predict_probs,
-        predict_batch,
-        batch_size=devices.round_up(-(-batch_size // jax.process_count()), mesh),
-        flips=flips,
-        reduce=reduce,
-    )
+    # The average of a single view is that view, rounded: half the bytes to bring home.
+    whole, rounded = compile_to(jnp.float32), compile_to(jnp.float16)
 
-    def predict(members, images):
-        if jax.process_count() == 1:
-            return predict_part(members, images)
-        members = [devices.bring_home(params, everywhere) for params in members]
-        return processes.share_out(
-            lambda rows: predict_part(members, images[rows]), len(images)
+    def predict_part(members, images, use):
+        single = reduce is average and not flips and len(members) == 1
+        return predict_probs(
+            rounded if single else whole,
+            members,
+            images,
+            batch_size=choose_batch_size(own_size, len(images)),
+            flips=flips,
+            reduce=reduce,
+            use=use,
         )
+
+    def predict(members, images, use: Callable | None = None):
+        if jax.process_count() == 1:
+            return predict_part(members, images, use)
+        members = [devices.bring_home(params, everywhere) for params in members]
+
+        def work(own):
+            use_own = use and (lambda rows, *found: use(own[rows], *found))
+            return predict_part(members, images[own], use_own)
+
+        return processes.share_out(work, len(images))
 
     return predict

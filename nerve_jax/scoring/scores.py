@@ -1,15 +1,19 @@
 """Scores of predicted frames, each at its original size."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from nerve_jax.data import rle
 from nerve_jax.data.examples import Examples
+from nerve_jax.data.resize import Patch
 from nerve_jax.scoring.decide import Rule
-from nerve_jax.scoring.metrics import compute_counts, compute_dice
+from nerve_jax.scoring.metrics import compute_dice, compute_patch_counts
 from nerve_jax.scoring.surface import compute_surface_scores
+from nerve_jax.system.console import track
 
 
 class Predicted(NamedTuple):
@@ -29,8 +33,12 @@ class Predicted(NamedTuple):
         self, examples: Examples, row: int, rule: Rule
     ) -> Bool[np.ndarray, "_ _"]:
         """The mask of a row, at its frame's original size."""
+        return self.patch(examples, row, rule).whole()
+
+    def patch(self, examples: Examples, row: int, rule: Rule) -> Patch:
+        """The mask of a row, as `decide` gives it, in its rectangle."""
         size = tuple(map(int, examples.sizes[self.positions[row]]))
-        return rule.mask(self.probs[row], float(self.presence_probs[row]), size)
+        return rule.patch(self.probs[row], float(self.presence_probs[row]), size)
 
 
 class Scored(NamedTuple):
@@ -77,8 +85,8 @@ def count_frames(
     for row, (position, rule) in enumerate(
         zip(predicted.positions, rules, strict=True)
     ):
-        pred = predicted.decide(examples, row, rule)
-        counts[row] = compute_counts(pred, examples.truth(int(position)))
+        pred = predicted.patch(examples, row, rule)
+        counts[row] = compute_patch_counts(pred, examples.truths[position])
     return counts
 
 
@@ -90,34 +98,32 @@ def score_frames(
     threshold: float,
     groups: Sequence[str],
     doubtful: set[int],
+    spread: Callable = map,
 ) -> Scored:
     """Score each frame at its original size, decided by its rule.
 
     Args:
       examples: of the data set.
       predicted: by a model that was not trained on these frames.
-      rules: one per frame, none fitted on it.
+      rules: one per frame, at least one, none fitted on it.
       threshold: the plain one that the rules are held against.
       groups: of each frame of the data set.
       doubtful: positions of frames whose label a frame of the same view contradicts.
+      spread: of `workers.spread_out`; by default this process scores all.
     """
-    plain, rows = Rule(threshold), []
-    for row, (position, rule) in enumerate(
-        zip(predicted.positions.tolist(), rules, strict=True)
-    ):
-        truth = examples.truth(position)
-        pred = predicted.decide(examples, row, rule)
-        spacing = examples.spacing_mm[position]
-        rows.append(
-            {
-                "counts": compute_counts(pred, truth),
-                "plain": compute_counts(predicted.decide(examples, row, plain), truth),
-                "presence": rule.predict_presence(
-                    predicted.probs[row], float(predicted.presence_probs[row])
-                ),
-                **compute_surface_scores(pred, truth, spacing),
-            }
+    frames = (
+        _Frame(
+            predicted.probs[row],
+            float(predicted.presence_probs[row]),
+            (int(examples.sizes[position][0]), int(examples.sizes[position][1])),
+            examples.truths[position],
+            examples.spacing_mm[position],
         )
+        for row, position in enumerate(predicted.positions)
+    )
+    score = functools.partial(_score_frame, plain=Rule(threshold))
+    bar = track(spread(score, frames, rules), "scoring", len(rules))
+    rows = list(bar)
     columns = {key: np.array([row[key] for row in rows]) for key in rows[0]}
     return Scored(
         [examples.frames[i] for i in predicted.positions],
@@ -129,3 +135,37 @@ def score_frames(
         np.array([int(i) in doubtful for i in predicted.positions]),
         columns,
     )
+
+
+class _Frame(NamedTuple):
+    """What scoring a frame takes; small enough to travel to a worker.
+
+    Attributes:
+      probs: of nerve, at training size.
+      presence_prob: that it holds a nerve.
+      size: original height and width in px.
+      truth: the original mask as run lengths.
+      spacing_mm: height and width of an original pixel, NaN where unknown.
+    """
+
+    probs: Float[np.ndarray, "_ _"]
+    presence_prob: float
+    size: tuple[int, int]
+    truth: str
+    spacing_mm: Float[np.ndarray, "2"]
+
+
+def _score_frame(frame: _Frame, rule: Rule, plain: Rule) -> dict:
+    """Counts by the rule and by the plain one, presence, and scores of the outline."""
+    known = (frame.probs, frame.presence_prob)
+    pred = rule.patch(*known, frame.size)
+    counts = by_plain = compute_patch_counts(pred, frame.truth)
+    if rule != plain:
+        by_plain = compute_patch_counts(plain.patch(*known, frame.size), frame.truth)
+    truth = rle.decode(frame.truth, *frame.size)
+    return {
+        "counts": counts,
+        "plain": by_plain,
+        "presence": rule.predict_presence(*known),
+        **compute_surface_scores(pred.whole(), truth, frame.spacing_mm),
+    }

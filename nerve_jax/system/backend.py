@@ -35,13 +35,18 @@ def use_cpu_cores(
     chosen = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
     if chosen or "JAX_NUM_CPU_DEVICES" in os.environ:
         return
-    known = hasattr(os, "sched_getaffinity")  # not on macOS
-    cores = len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
+    cores = count_cores()
     frames = batch_size // max(accumulate_steps, 1)
     folds = max(folds_together, 1)
     each = max(cores // folds, 1)
     count = max(n for n in range(1, each + 1) if frames % n == 0)
     jax.config.update("jax_num_cpu_devices", folds * count)
+
+
+def count_cores() -> int:
+    """How many cores of the CPU this process may use."""
+    known = hasattr(os, "sched_getaffinity")  # not on macOS
+    return len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
 
 
 def keep_compiled_programs() -> None:

@@ -3,8 +3,10 @@
 import io
 import os
 import sys
+from collections.abc import Iterable
 
 from jax._src import distributed  # public calls would start the devices
+from rich import progress
 from rich.console import Console
 
 
@@ -56,3 +58,16 @@ def create_console() -> Console:
     It prints text as it is: [brackets] and :colons: of a path are no markup.
     """
     return Console(quiet=not is_first(), markup=False, emoji=False)
+
+
+def track(items: Iterable, label: str, total: int) -> Iterable:
+    """Show how many of `total` items have been taken: a bar, and in a terminal alone."""
+    console = create_console()
+    return progress.track(
+        items,
+        label,
+        total=total,
+        transient=True,
+        console=console,
+        disable=not console.is_terminal,
+    )

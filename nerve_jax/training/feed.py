@@ -104,6 +104,7 @@ class StreamedFeed:
       examples: the data set; None will do to compile for it.
       image_size: height and width of its frames at training size.
       mesh, batch_size, seed: as for `ResidentFeed`.
+      num_workers: as of `open_streams`.
     """
 
     frames = ()
@@ -115,8 +116,10 @@ class StreamedFeed:
         mesh: Mesh,
         batch_size: int,
         seed: int,
+        num_workers: int = 0,
     ):
         self.examples, self.image_size, self.mesh = examples, image_size, mesh
+        self.num_workers = num_workers
         self.batch_size, self.seed = batch_size, seed
 
     @staticmethod
@@ -140,6 +143,7 @@ class StreamedFeed:
             mesh=self.mesh,
             batch_size=self.batch_size,
             seed=self.seed,
+            num_workers=self.num_workers,
         )
         return Stream(make_keys(folds, self.mesh, self.seed), next_rows)
 
@@ -154,6 +158,7 @@ def create_feed(
     batch_size: int,
     seed: int,
     max_resident_gb: float,
+    num_workers: int = 0,
 ) -> Feed:
     """Put the frames on the devices or, if they are too large, stream them."""
     shape = examples.images.shape
@@ -164,7 +169,7 @@ def create_feed(
         f"(data.max_resident_gb={max_resident_gb:g})"
     )
     if streamed:
-        return StreamedFeed(examples, shape[1:], mesh, batch_size, seed)
+        return StreamedFeed(examples, shape[1:], mesh, batch_size, seed, num_workers)
     return ResidentFeed(put_frames(examples, mesh), shape[1:], mesh, batch_size, seed)
 
 

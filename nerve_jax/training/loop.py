@@ -42,6 +42,18 @@ class Steps(NamedTuple):
     total: int
     eval_every: int
 
+    def in_whole_calls(self, steps_per_call: int) -> "Steps":
+        """Evaluations as far apart, or a little further, as whole calls of a step go.
+
+        Between them no single steps are taken, for which another program would have to
+        be compiled; only what is left before the last step is taken one by one. Where
+        all steps are fewer than a call takes, nothing changes.
+        """
+        if self.total < steps_per_call:
+            return self
+        calls = -(-self.eval_every // steps_per_call)
+        return self._replace(eval_every=calls * steps_per_call)
+
 
 def train_folds(
     engine: Engine,

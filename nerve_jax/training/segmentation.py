@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import jax
+import numpy as np
 
 from nerve_jax.data.examples import Examples
 from nerve_jax.model.unet import Params
@@ -63,20 +64,22 @@ class Segmentation:
         )
 
     def score(self, predict: Callable, fold: Fold, step: int, params: Params):
-        """Mean scores of validation masks, cut at the plain threshold."""
+        """Mean scores of validation masks, cut at the plain threshold.
+
+        Frames are counted while the devices predict the next ones; each of several
+        processes counts those that it predicts.
+        """
         del step
-        plain = [Rule(self.threshold)] * len(fold.val)
-        predicted = self._predict(predict, fold, params)
-        return metrics.compute_scores(count_frames(self.examples, predicted, plain))
+        rule = Rule(self.threshold)
+
+        def count(rows, probs, presence):
+            predicted = Predicted(fold.val[rows], probs, presence)
+            return count_frames(self.examples, predicted, [rule] * len(rows))
+
+        counts = predict([params], self.examples.images[fold.val], count)
+        return metrics.compute_scores(np.asarray(counts, np.int64))
 
     def export(self, predict: Callable, fold: Fold, params: Params):
         """Probabilities of validation frames at training size, float16; of presence."""
-        predicted = self._predict(predict, fold, params)
-        return {
-            "val_probs.npy": predicted.probs,
-            "val_presence.npy": predicted.presence_probs,
-        }
-
-    def _predict(self, predict: Callable, fold: Fold, params: Params) -> Predicted:
         probs, presence = predict([params], self.examples.images[fold.val])
-        return Predicted(fold.val, probs, presence)
+        return {"val_probs.npy": probs, "val_presence.npy": presence}

@@ -16,7 +16,7 @@ from nerve_jax.training.step import Batch
 class Task(Protocol):
     """A loss, where training begins, a validation score, and what a fold leaves.
 
-    `predict` below is that of the engine. All processes of a run call every method.
+    `predict` below is that of the engine: see `create_predictor`. All processes of a run call every method.
 
     Attributes:
       measure: name of the score by which the best checkpoint is chosen; higher is better.

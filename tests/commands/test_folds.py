@@ -3,6 +3,7 @@ import signal
 import pytest
 
 from nerve_jax.commands.train import cross_validate
+from nerve_jax.runs.log import MetricsLog
 from nerve_jax.system.errors import Interrupted, explain
 from nerve_jax.training.engine import Engine
 
@@ -33,3 +34,24 @@ def test_a_signal_amid_compiling_says_what_is_saved_and_how_to_go_on(
         f"stopped by {number.name}; saved: {checkpoint}; the same command goes on from "
         "there\n" in stop()
     )
+
+
+def test_an_interval_of_no_whole_calls_is_rounded_and_said_once(
+    small_config, tmp_path, monkeypatch, capsys
+):
+    """For two folds one after another; no program for single steps is compiled."""
+    compiled, compile_ = [], Engine._compile
+
+    def spy(engine, count):
+        compiled.append(count)
+        return compile_(engine, count)
+
+    monkeypatch.setattr(Engine, "_compile", spy)
+    fields = {"steps_per_call": 2, "eval_every_steps": 3, "num_train_steps": 8}
+    cross_validate(small_config(folds=(0, 1), **fields), tmp_path / "run")
+    assert compiled == [2]
+    said = capsys.readouterr().out
+    assert said.count("eval_every_steps=3 is no multiple of the 2 steps") == 1
+    assert "every 4 steps" in said
+    rows = MetricsLog(tmp_path / "run").read()
+    assert [row["step"] for row in rows] == [4, 8] * 2

@@ -1,6 +1,7 @@
 from collections import Counter
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,6 +34,23 @@ def test_order_depends_on_epoch_seed_and_fold_alone():
     assert not np.array_equal(first, stream(8, 4, 16, seed=1))
     assert not np.array_equal(first, stream(8, 4, 16, fold=1))
     np.testing.assert_array_equal(first, stream(4, 8, 16))  # and not on the batch
+
+
+@pytest.mark.parametrize("num_folds", [1, 5, 40])
+def test_folds_that_train_together_draw_each_order_once(num_folds, monkeypatch):
+    drawn, default_rng = [], np.random.default_rng
+
+    def spy(seed):
+        drawn.append(tuple(seed))
+        return default_rng(seed)
+
+    monkeypatch.setattr(np.random, "default_rng", spy)
+    for step in range(9):  # three steps fill an epoch, but for a frame
+        for fold in range(num_folds):
+            batch_positions(step, batch_size=4, num_frames=13, seed=77, fold=fold)
+    assert sorted(drawn) == [
+        (77, f, epoch) for f in range(num_folds) for epoch in range(3)
+    ]
 
 
 @given(st.integers(1, 30), SMALL)

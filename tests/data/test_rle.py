@@ -14,6 +14,13 @@ def test_decoding_gives_back_what_was_encoded(mask):
     np.testing.assert_array_equal(rle.decode(rle.encode(mask), *mask.shape), mask)
 
 
+@given(MASKS, st.integers(0, 9))
+def test_shared_pixels_are_counted_without_decoding(mask, seed):
+    other = np.random.default_rng(seed).random(mask.shape) < seed / 9
+    shared = rle.count_shared(rle.encode(mask), np.flatnonzero(other.T))
+    assert shared == (mask & other).sum()
+
+
 @given(MASKS)
 def test_runs_are_maximal_and_cover_the_area(mask):
     numbers = np.array(rle.encode(mask).split(), int).reshape(-1, 2)

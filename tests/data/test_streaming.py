@@ -1,3 +1,4 @@
+import grain
 import jax
 import numpy as np
 import pytest
@@ -6,7 +7,10 @@ from nerve_jax.data import streaming
 from nerve_jax.data.batches import batch_positions
 from nerve_jax.data.loading import load_examples
 from nerve_jax.data.records import create_builder
+from nerve_jax.runs.folder import Fold
 from nerve_jax.system import devices
+from nerve_jax.training.feed import StreamedFeed
+from tests.samples import mesh_of
 
 
 @pytest.fixture
@@ -34,6 +38,46 @@ def test_streamed_batches_are_those_of_the_resident_path(examples):
             ]
             np.testing.assert_array_equal(rows.images[place], examples.images[wanted])
             np.testing.assert_array_equal(rows.masks[place], examples.masks[wanted])
+
+
+@pytest.mark.parametrize("num_workers", [1, 3])
+def test_batches_are_the_same_however_many_processes_read_them(
+    examples, num_workers, monkeypatch
+):
+    asked, options = [], grain.MultiprocessingOptions
+
+    def spy(count, *rest):
+        asked.append(count)
+        return options(count, *rest)
+
+    monkeypatch.setattr(grain, "MultiprocessingOptions", spy)
+    feed = StreamedFeed(examples, mesh_of(1), 4, 3, num_workers)
+    train = np.arange(1, 10)
+    next_rows = feed.open([Fold(0, None, train, train, train)]).next_rows
+    for step in range(4):
+        wanted = train[
+            batch_positions(step, batch_size=4, num_frames=9, seed=3, fold=0)
+        ]
+        np.testing.assert_array_equal(
+            next_rows(step).images[0], examples.images[wanted]
+        )
+    assert asked == [num_workers]
+
+
+@pytest.mark.parametrize(
+    ("cores", "num_folds", "each"),
+    [
+        (2, 1, 2),
+        (2, 2, 2),
+        (8, 1, 6),
+        (16, 1, 14),
+        (16, 5, 2),
+        (208, 1, 16),
+        (64, 5, 12),
+    ],
+)
+def test_cores_that_a_run_can_spare_read(cores, num_folds, each):
+    assert streaming.choose_num_workers(cores, num_folds) == each
 
 
 def test_a_process_reads_what_its_own_devices_need(examples, monkeypatch):

@@ -175,6 +175,7 @@ def reference_with(**changes):
         ("steps_per_call", 3, "segmentation", "noted"),
         ("accumulate_steps", 2, "segmentation", "noted"),
         ("folds_together", 2, "segmentation", "free"),
+        ("data.num_workers", 3, "segmentation", "free"),
         ("decision.ensemble", False, "segmentation", "free"),
         ("tuning.num_trials", 3, "segmentation", "free"),
         ("pretrain.patch_px", 32, "segmentation", "free"),

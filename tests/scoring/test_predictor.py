@@ -1,7 +1,9 @@
 import functools
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from nerve_jax.model.unet import Outputs
 from nerve_jax.scoring import predictor
@@ -80,3 +82,101 @@ def test_views_are_kept_in_order_and_any_of_them_average():
             predictor.average(views.choose(chosen)), predicted(flips=flips), strict=True
         ):
             np.testing.assert_array_equal(ours, theirs)
+
+
+class Later:
+    """A result on a device; notes when it is fetched."""
+
+    def __init__(self, array, note):
+        self.array, self.note = array, note
+
+    def __array__(self, dtype=None, copy=None):
+        self.note()
+        return self.array
+
+
+def test_next_batches_are_on_their_way_while_one_is_used():
+    events = []
+
+    def predict_batch(params, images):
+        number = len(events)
+        events.append("sent")
+        probs = np.full(images.shape, number, np.float32)
+        fetched = functools.partial(events.append, "fetched")
+        return Later(probs, fetched), probs[:, 0, 0]
+
+    def use(rows, probs, presence):
+        events.append("used")
+        return rows, probs[:, 0, 0]
+
+    rows, _ = predictor.predict_probs(
+        predict_batch,
+        [{}],
+        np.zeros((7, *SIZE), np.uint8),
+        batch_size=2,
+        flips=False,
+        use=use,
+    )
+    np.testing.assert_array_equal(rows, np.arange(7))
+    ahead = predictor.BATCHES_AHEAD
+    first = ["sent"] * (ahead + 1) + ["fetched", "used"]
+    rest = ["sent", "fetched", "used"] * (3 - ahead) + ["fetched", "used"] * ahead
+    assert events == first + rest
+
+
+def apply_wide(params, images):
+    """Logits from -20 to 20: probabilities that float16 holds, barely holds, and not."""
+    grey = images[..., 0] * 40 - 20
+    logits = grey + jnp.sin(grey * 1e3) / 10
+    return Outputs(logits[..., None], logits[:, 0, 0], ())
+
+
+@pytest.mark.parametrize(("members", "flips"), [(1, False), (1, True), (2, False)])
+def test_what_comes_home_is_rounded_once_and_alike(members, flips, monkeypatch):
+    """A single view as float16, half the bytes; the mean of several after adding up."""
+    fetched, device_get = [], jax.device_get
+
+    def spy(seen):
+        fetched.extend(probs.dtype for probs, _ in seen)
+        return device_get(seen)
+
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (5, *SIZE), np.uint8)
+    options = {"batch_size": 4, "flips": flips}
+    views = predictor.create_predictor(apply_wide, reduce=predictor.keep, **options)(
+        [{}] * members, images
+    )
+    monkeypatch.setattr(jax, "device_get", spy)
+    found = predictor.create_predictor(apply_wide, **options)([{}] * members, images)
+    single = members == 1 and not flips
+    assert set(fetched) == {np.dtype(np.float16 if single else np.float32)}
+    mean = views.probs.mean(1, dtype=np.float32).astype(np.float16)
+    np.testing.assert_array_equal(found[0], mean)
+    np.testing.assert_array_equal(found[1], views.presence_probs.mean(1))
+
+
+def test_accelerators_predict_several_batches_as_one(monkeypatch):
+    """Where frames fill it: filling up a larger one would be wasted."""
+    assert predictor.choose_batch_size(32, 10**6) == 32
+    monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
+    assert predictor.choose_batch_size(32, 10**6) == 128
+    assert predictor.choose_batch_size(32, 127) == 32
+
+
+def test_each_process_uses_what_it_has_predicted(monkeypatch):
+    """The second of two processes: its rows alone, numbered among all frames."""
+    used = []
+
+    def share_out(function, count):
+        return function(np.arange(count // 2, count))
+
+    def use(rows, probs, presence):
+        used.extend(rows)
+        return probs[:, 0, 0]
+
+    predict = predictor.create_predictor(apply_wide, batch_size=4, flips=False)
+    images = np.full((6, *SIZE), 127, np.uint8)
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(predictor.processes, "share_out", share_out)
+    assert len(predict([{}], images, use)) == 3
+    assert used == [3, 4, 5]

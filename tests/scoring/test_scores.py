@@ -3,10 +3,13 @@ import pytest
 
 from nerve_jax.data import rle
 from nerve_jax.data.examples import Examples
-from nerve_jax.data.resize import resize_image
-from nerve_jax.scoring.decide import Rule
-from nerve_jax.scoring.metrics import compute_dice
+from nerve_jax.data.resize import Patch, resize_image
+from nerve_jax.scoring import scores
+from nerve_jax.scoring.decide import Outline, Rule
+from nerve_jax.scoring.metrics import compute_counts, compute_dice
 from nerve_jax.scoring.scores import Predicted, count_frames, score_frames
+from nerve_jax.system import backend, workers
+from tests.samples import bright_boxes
 
 TRAINING_SIZE = (24, 32)
 
@@ -54,6 +57,24 @@ def test_frames_are_scored_at_their_original_size(examples):
     assert dice[2] == 1
 
 
+def test_counting_draws_no_whole_mask(examples, monkeypatch):
+    """Counts are those of whole masks, which a frame costs many times more."""
+    probs = (examples.masks / 255).astype(np.float16)
+    probs[2, 3:9, 4:20] = 0.7
+    model, rules = predicted(examples, [0, 1, 2], probs, [0.9] * 3), [Rule(0.5)] * 3
+    whole = [
+        compute_counts(model.decide(examples, row, rule), examples.truth(row))
+        for row, rule in enumerate(rules)
+    ]
+
+    def refuse(*arguments):
+        raise AssertionError("a whole mask was drawn")
+
+    monkeypatch.setattr(rle, "decode", refuse)
+    monkeypatch.setattr(Patch, "whole", refuse)
+    np.testing.assert_array_equal(count_frames(examples, model, rules), whole)
+
+
 def test_each_frame_is_decided_by_its_own_rule_and_held_against_the_plain_one(examples):
     probs = np.full((2, *TRAINING_SIZE), 0.4, np.float32)
     model = predicted(examples, [0, 2], probs, [0.9, 0.3])
@@ -71,3 +92,33 @@ def test_each_frame_is_decided_by_its_own_rule_and_held_against_the_plain_one(ex
     assert scored.surface["hd95_px"][0] > 5
     assert np.isnan(scored.surface["hd95_px"][1])
     assert scored.surface["surface_dice_5px"][1] == 1
+
+
+def test_workers_score_in_the_order_of_frames_what_one_process_does(monkeypatch):
+    examples = bright_boxes(12)
+    probs = (examples.masks / 255).astype(np.float16)
+    for row in range(12):
+        probs[row, :, :row] = 0.9
+    model = predicted(examples, np.arange(12), probs, np.ones(12))
+    options = {"threshold": 0.5, "groups": examples.subjects, "doubtful": {2}}
+    rules = [Rule(0.5), Rule(0.3, Outline("cut", 0.95))] * 6
+    alone = score_frames(examples, model, rules, **options)
+    shown = []
+
+    def track(items, label, total):
+        shown.extend([label, total])
+        return items
+
+    monkeypatch.setattr(scores, "track", track)
+    monkeypatch.setattr(backend, "count_cores", lambda: 2)
+    monkeypatch.setattr(workers, "ITEMS_WORTH_A_WORKER", 6)
+    monkeypatch.setattr(workers, "ITEMS_AT_A_TIME", 1)
+    with workers.spread_out(12) as spread:
+        assert spread is not map
+        spread_out = score_frames(examples, model, rules, spread=spread, **options)
+    assert shown == ["scoring", 12]
+    for ours, theirs in zip(alone[:7], spread_out[:7], strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    for name, values in alone.surface.items():
+        np.testing.assert_array_equal(values, spread_out.surface[name])
+    assert len(set(map(tuple, alone.counts))) > 8

@@ -210,6 +210,22 @@ def test_steps_in_a_scan_equal_single_steps(tmp_path):
     np.testing.assert_allclose(scanned.totals, single.totals, atol=7e-3)
 
 
+@pytest.mark.parametrize(
+    ("total", "eval_every", "steps_per_call", "rounded"),
+    [
+        (8500, 850, 20, 860),
+        (8500, 860, 20, 860),
+        (8500, 850, 1, 850),
+        (100, 3, 20, 20),
+        (100, 1000, 20, 1000),
+        (19, 4, 20, 4),  # all of them are taken one by one
+    ],
+)
+def test_evaluations_are_whole_calls_apart(total, eval_every, steps_per_call, rounded):
+    steps = Steps(total, eval_every).in_whole_calls(steps_per_call)
+    assert steps == (total, rounded)
+
+
 def test_gradient_accumulation_equals_the_whole_batch(tmp_path):
     _, whole = losses_of(tmp_path, 4)
     _, parts = losses_of(tmp_path, 4, accumulate_steps=2)
@@ -255,7 +271,15 @@ class Trained(NamedTuple):
 
 
 def train_to_the_end(
-    workdir, ready, *, folds=(3,), total=8, stop_after=None, stop=None, watch=None
+    workdir,
+    ready,
+    *,
+    folds=(3,),
+    total=8,
+    eval_every=3,
+    stop_after=None,
+    stop=None,
+    watch=None,
 ):
     """Train folds to their end, or until `stop_after` evaluations have been saved."""
     log = Log(workdir, folds)
@@ -275,7 +299,7 @@ def train_to_the_end(
             Learning(ready.task.apply, watch or interrupt),
             chosen,
             log,
-            steps=Steps(total=total, eval_every=3),
+            steps=Steps(total, eval_every).in_whole_calls(ready.engine.steps_per_call),
             stop=StopPoint(Asked() if stop is None else stop),
         )
     return Trained([load_newest(ready.engine, fold) for fold in chosen], log, step)
@@ -311,6 +335,29 @@ def test_a_resumed_fold_equals_the_uninterrupted_one_bit_for_bit(tmp_path):
     assert resumed.log.rows == [(3, 3), (3, 6), (3, 8)]  # went on from 3
     assert resumed.log.train_seconds > 0
     assert_same_trees(whole.states, resumed.states)
+
+
+def test_whole_calls_up_to_a_last_partial_stretch_resume_bit_for_bit(
+    tmp_path, monkeypatch
+):
+    """Evaluations 4 steps apart, calls of 3: single steps are the last two alone."""
+    ready, counts = setup(steps_per_call=3), []
+    get_program = Engine.get_program
+
+    def spy(engine, count):
+        counts.append(count)
+        return get_program(engine, count)
+
+    monkeypatch.setattr(Engine, "get_program", spy)
+    whole = train_to_the_end(tmp_path / "whole", ready, eval_every=4)
+    assert whole.log.rows == [(3, 6), (3, 8)]
+    assert counts == [3, 3, 1, 1]
+    with pytest.raises(KeyboardInterrupt):
+        train_to_the_end(tmp_path / "cut", ready, eval_every=4, stop_after=1)
+    resumed = train_to_the_end(tmp_path / "cut", ready, eval_every=4)
+    assert counts[4:] == [3, 3, 1, 1, 1, 1]
+    assert_same_trees(whole.states, resumed.states)
+    assert read_rows(whole.log) == read_rows(resumed.log)
 
 
 def test_the_first_checkpoint_of_a_fold_is_read_back_and_no_other(

@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from nerve_jax.model.unet import Outputs
+from nerve_jax.runs.folder import Fold
 from nerve_jax.training.optimizer import TrainState
 from nerve_jax.training.segmentation import Segmentation
 from nerve_jax.training.step import Batch
@@ -41,3 +42,26 @@ def test_frames_are_mixed_and_weighed_as_scalars_of_the_state_say(small_config):
     assert (np.asarray(seen[1]) != images).mean() > 0.1
     assert (losses[0] != losses[1]).any()
     assert (losses[2] > losses[0]).all()
+
+
+def test_validation_frames_are_counted_batch_by_batch_where_they_are_predicted(
+    tmp_path,
+):
+    """Two processes each count the frames that they predict, and no other."""
+    examples, val = bright_boxes(), np.array([3, 0, 5, 8])
+    fold = Fold(0, tmp_path, val, val, val)
+    task = Segmentation(lambda *_: None, examples, {}, 0.5, lambda fold, x: x)
+    probs = (examples.masks[val] / 255).astype(np.float16)
+    probs[1, :4] = 1
+    counted = []
+
+    def predict(members, images, use):
+        assert len(images) == 4
+        for rows in (np.array([0, 1]), np.array([2, 3])):
+            counted.append(use(rows, probs[rows], probs[rows].max((1, 2))))
+        return np.concatenate(counted).astype(np.int32)
+
+    scores = task.score(predict, fold, 1, {})
+    assert [len(counts) for counts in counted] == [2, 2]
+    assert scores["dice"] == 0.75
+    assert scores["num_frames"] == 4
