@@ -51,7 +51,9 @@ def test_batches_are_the_same_however_many_processes_read_them(
         return options(count, *rest)
 
     monkeypatch.setattr(grain, "MultiprocessingOptions", spy)
-    feed = StreamedFeed(examples, mesh_of(1), 4, 3, num_workers)
+    feed = StreamedFeed(
+        examples, examples.images.shape[1:], mesh_of(1), 4, 3, num_workers
+    )
     train = np.arange(1, 10)
     next_rows = feed.open([Fold(0, None, train, train, train)]).next_rows
     for step in range(4):
