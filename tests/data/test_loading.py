@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from nerve_jax.data import loading
-from nerve_jax.data.loading import compute_digest, load_examples
+from nerve_jax.data.columns import compute_digest, fill
+from nerve_jax.data.loading import load_examples
 from nerve_jax.data.records import create_builder
 
 IMAGES = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
@@ -26,7 +27,7 @@ def test_columns_come_back_mapped_into_memory(tmp_path):
     keep(folder)
     found = loading.read_cache(folder)
     assert isinstance(found["images"], np.memmap)
-    for columns in (found, loading.fill(ROWS, 2)):
+    for columns in (found, fill(ROWS, 2)):
         np.testing.assert_array_equal(columns["images"], IMAGES)
         np.testing.assert_array_equal(columns["labelled"], [True, True])
         assert columns["images"].dtype == np.uint8
@@ -100,7 +101,7 @@ def test_frames_are_held_once_in_memory_and_not_at_all_where_they_are_kept(tmp_p
             yield {"images": np.full(shape, place, np.uint8), "frames": f"f{place}"}
 
     whole = count * shape[0] * shape[1]
-    in_memory = peak_of(lambda: loading.fill(make_rows(), count))
+    in_memory = peak_of(lambda: fill(make_rows(), count))
     assert whole <= in_memory < 1.2 * whole
     kept = peak_of(lambda: loading.write_cache(tmp_path / "c", make_rows(), count))
     assert kept < 0.2 * whole
