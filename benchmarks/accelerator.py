@@ -42,9 +42,10 @@ MODULES = {
 REQUIREMENTS = Path(__file__).parents[1] / "requirements.txt"
 LAST_SHARE = 0.3  # of the minutes, for the last stage
 GRACE_SECONDS = 60  # for a part that is being measured when the time is up
+AUTOTUNING = "autotuning"  # what was tuned, for a process that resumes
 MODES = {
     "excluded": "--xla_gpu_exclude_nondeterministic_ops=true "
-    "--xla_gpu_per_fusion_autotune_cache_dir={output}/autotuning",
+    "--xla_gpu_per_fusion_autotune_cache_dir={output}",
     "deterministic": "--xla_gpu_deterministic_ops=true",
     "default": "",
 }
@@ -61,28 +62,38 @@ class Stage(NamedTuple):
     """
 
     parts: tuple[str, ...]
-    environment: dict[str, str] = {}
+    environment: dict[str, str]
 
 
 def list_stages(output: Path) -> list[Stage]:
-    """All stages, the last of which takes the time that the others leave."""
-    flops = tuple(f"flops {config}" for config in CONFIGS)
-    cpu = Stage(("reference", "probs", *flops), {"JAX_PLATFORMS": "cpu"})
+    """All stages, what matters most first; the last takes the time that others leave."""
     losses = ("losses float32 20", "losses float32 1", "losses tf32 20")
-    prediction = tuple(f"prediction {p}" for p in ("float32", "tf32", "bfloat16"))
-    right = Stage((*losses, "losses bfloat16 20", *prediction))
-    speed = (f"speed {config} {dtype}" for config in CONFIGS for dtype in DTYPES)
-    bare = (f"speed bare {dtype}" for dtype in DTYPES)
-    stages = [cpu, right, Stage((*speed, "host", *bare))]
+    stages = [
+        Stage(
+            ("reference", "probs", *(f"flops {config}" for config in CONFIGS)),
+            {"JAX_PLATFORMS": "cpu"},
+        ),
+        Stage(
+            (
+                *losses,
+                "losses bfloat16 20",
+                *(f"prediction {p}" for p in ("float32", "tf32", "bfloat16")),
+                *(f"speed {CONFIGS[0]} {dtype}" for dtype in DTYPES),
+                "host",
+            ),
+            {},
+        ),
+    ]
     for mode, flags in MODES.items():
-        flags = flags.format(output=output.resolve())
-        flags = f"{os.environ.get('XLA_FLAGS', '')} {flags}".strip()
+        given = os.environ.get("XLA_FLAGS", "")
+        flags = f"{given} {flags.format(output=output.resolve() / AUTOTUNING)}".strip()
         both = (f"whole {mode}", f"resumed {mode}")
         stages += [Stage((part,), {"XLA_FLAGS": flags}) for part in both]
     if importlib.util.find_spec("torch"):
         hows = ("compiled", "eager")
-        stages.append(Stage(tuple(f"torch {d} {h}" for d in DTYPES for h in hows)))
-    return [*stages, Stage(("dice",))]
+        stages.append(Stage(tuple(f"torch {d} {h}" for d in DTYPES for h in hows), {}))
+    speed = (f"speed {c} {d}" for c in ("bare", *CONFIGS[1:]) for d in DTYPES)
+    return [*stages, Stage(tuple(speed), {}), Stage(("dice",), {})]
 
 
 def check_packages() -> None:
@@ -102,7 +113,9 @@ def run_stage(stage: Stage, parts: list[str], output: Path, toy: bool, until: fl
     """Measure parts of a stage in a process, which is ended where it takes too long."""
     script = Path(__file__).with_name("accelerator_parts.py")
     command = [sys.executable, str(script), f"--output={output}", f"--until={until}"]
-    environment = os.environ | stage.environment
+    # A program that was compiled before would not show what compiling costs.
+    anew = {"JAX_ENABLE_COMPILATION_CACHE": "false"}
+    environment = os.environ | anew | stage.environment
     try:
         subprocess.run(
             [*command, *["--toy"] * toy, *parts],
@@ -128,7 +141,7 @@ def main() -> None:
         print_report(results.read(), arguments.output)
         return
     check_packages()
-    arguments.output.mkdir(parents=True, exist_ok=True)
+    (arguments.output / AUTOTUNING).mkdir(parents=True, exist_ok=True)
     started, seconds = time.time(), 60 * arguments.minutes
     *stages, last = list_stages(arguments.output)
     for stage in (*stages, last):

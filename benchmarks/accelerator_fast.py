@@ -6,7 +6,7 @@ from unittest import mock
 
 import jax
 import numpy as np
-from accelerator_setting import Setting
+from accelerator_setting import Setting, list_strengths
 from ml_collections import ConfigDict
 from nerve_unet import NerveUNet, create_engine
 from results import measure
@@ -25,12 +25,11 @@ PEOPLE = 12
 
 def create_bare_fields(config: ConfigDict) -> dict:
     """Fields that leave what PyTorch's net has too, trained without augmentation."""
-    strengths = (n for n, value in config.augment.items() if isinstance(value, float))
     return {
         "model.deep_supervision": False,
         "model.presence_head": False,
         "model.dropout_rate": 0.0,
-        **{f"augment.{name}": 0.0 for name in strengths},
+        **list_strengths(config, 0.0),
     }
 
 
@@ -38,10 +37,12 @@ def measure_flops(setting: Setting, name: str) -> dict:
     """Floating point operations a frame, as XLA counts them before it optimises.
 
     Convolutions are counted as such: Winograd's form, which a CPU uses, needs fewer.
+    Prediction includes mirror images where the configuration asks for them.
     """
     config = setting.create_config(name)
     apply, init = setup.create_model_of(config)
     params = jax.eval_shape(init, jax.random.key(0))
+    views = 1 + config.decision.test_flips
     frame = jax.ShapeDtypeStruct((1, *config.data.image_size), np.uint8)
     with mock.patch.object(ops, "WINOGRAD_CHANNELS", 1 << 30):
         engine = create_engine(config, setting.simulate(config, 1))
@@ -49,7 +50,7 @@ def measure_flops(setting: Setting, name: str) -> dict:
         predict = jax.jit(make_predict_batch(apply)).lower(params, frame)
     return {
         "train": step.cost_analysis()["flops"] / config.batch_size,
-        "predict": predict.cost_analysis()["flops"],
+        "predict": predict.cost_analysis()["flops"] * views,
     }
 
 

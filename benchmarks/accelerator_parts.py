@@ -46,7 +46,7 @@ def measure(name: str, setting: Setting, results: Results) -> None:
     started = time.perf_counter()
     try:
         content = MEASURES[kind](setting, *arguments)
-    except Exception as error:  # whatever fails, the other parts are measured
+    except Exception as error:  # noqa: BLE001  # whatever fails, the other parts are measured
         traceback.print_exc()
         results.add_failure(name, f"{type(error).__name__}: {error}"[:500])
         return

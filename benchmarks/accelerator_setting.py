@@ -42,13 +42,20 @@ class Setting(NamedTuple):
         """A shipped configuration on the phantom, with fields set by dotted name."""
         config = importlib.import_module(f"configs.{name}").get_config()
         on_phantom = {"data.name": "ultrasound_nerve/phantom"}
-        small = TOY_FIELDS if self.toy else {}
-        return set_fields(config, on_phantom | fields | small)
+        if self.toy:
+            fields |= TOY_FIELDS | list_strengths(config, 0.0)
+        return set_fields(config, on_phantom | fields)
 
     def simulate(self, config: ConfigDict, num_subjects: int = 47) -> Examples:
         """The phantom of a configuration's size, with no more than so many people."""
         counts = self.choose((num_subjects, 18), (6, 3))
         return _simulate(tuple(config.data.image_size), *counts)
+
+
+def list_strengths(config: ConfigDict, value: float) -> dict[str, float]:
+    """Fields that set every strength of augmentation to one value."""
+    strengths = (n for n, old in config.augment.items() if isinstance(old, float))
+    return {f"augment.{name}": value for name in strengths}
 
 
 @functools.lru_cache(maxsize=2)
