@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nerve_jax.data import loading
-from nerve_jax.data.columns import compute_digest, fill
+from nerve_jax.data.columns import fill
 from nerve_jax.data.loading import load_examples
 from nerve_jax.data.records import create_builder
 
