@@ -19,7 +19,6 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from accelerator_report import print_report
 from accelerator_results import Results
 
 # What the parts import, by the package that has it.
@@ -137,10 +136,12 @@ def main() -> None:
     parser.add_argument("--report", action="store_true", help="print tables of it")
     arguments = parser.parse_args()
     results = Results(arguments.output)
+    check_packages()
     if arguments.report:
+        from accelerator_report import print_report  # needs what was just checked
+
         print_report(results.read(), arguments.output)
         return
-    check_packages()
     (arguments.output / AUTOTUNING).mkdir(parents=True, exist_ok=True)
     started, seconds = time.time(), 60 * arguments.minutes
     *stages, last = list_stages(arguments.output)

@@ -4,33 +4,33 @@ import json
 import statistics
 from pathlib import Path
 
+from nerve_jax.system.targets import CHIPS
+
 # Of a loss, relative to the CPU's: of the first, which sums in another order alone can
 # change, and of the following, for Adam carries the difference on and enlarges it.
 FIRST_LOSS_TOLERANCE, LOSS_TOLERANCE = 1e-4, 1e-2
 PROB_TOLERANCE = 1e-3  # of a probability by the same weights, absolute
 EVALUATED, REPORTED = 1127, 5635  # frames of a fold, and of all, in the competition
-# Dense peaks in FLOP/s by what a device's kind begins with; the first that fits counts.
-# "float32" is what XLA multiplies float32 with unless told otherwise: TF32 on NVIDIA's
-# GPUs, one pass of bfloat16 on a TPU. From the data sheets of the H100, H200, A100 and
-# L4 (half of what they give for sparse matrices) and Google Cloud's pages of each TPU.
-PEAKS = {
-    "NVIDIA H100 PCIe": {"bfloat16": 756e12, "float32": 378e12},
-    "NVIDIA H100": {"bfloat16": 989e12, "float32": 494e12},
-    "NVIDIA H200": {"bfloat16": 989e12, "float32": 494e12},
-    "NVIDIA A100": {"bfloat16": 312e12, "float32": 156e12},
-    "NVIDIA L4": {"bfloat16": 121e12, "float32": 60e12},
-    "TPU v4": {"bfloat16": 275e12, "float32": 275e12},
-    "TPU v5 lite": {"bfloat16": 197e12, "float32": 197e12},
-    "TPU v5": {"bfloat16": 459e12, "float32": 459e12},
-    "TPU v6 lite": {"bfloat16": 918e12, "float32": 918e12},
+# Chips by what the kind of a device begins with; the first that fits counts. An H200
+# multiplies as an H100 does.
+KINDS = {
+    "NVIDIA A100": "a100",
+    "NVIDIA H100 80GB": "h100",
+    "NVIDIA H200": "h100",
+    "TPU v5 lite": "v5e",
+    "TPU v5": "v5p",
+    "TPU v6 lite": "v6e",
 }
 Parts = dict[str, dict]
 
 
 def find_peak(kind: str, dtype: str) -> float | None:
     """Peak of a device in FLOP/s; None where it is not known."""
-    found = (peaks[dtype] for name, peaks in PEAKS.items() if kind.startswith(name))
-    return next(found, None)
+    chips = (CHIPS[chip] for name, chip in KINDS.items() if kind.startswith(name))
+    chip = next(chips, None)
+    if chip is None:
+        return None
+    return {"bfloat16": chip.bfloat16_flops, "float32": chip.float32_flops}[dtype]
 
 
 def compare(losses: list[float], others: list[float]) -> tuple[float, float]:
