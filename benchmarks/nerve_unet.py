@@ -1,5 +1,6 @@
 """A configuration of this project as it trains and predicts, beside smp_unet.py."""
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,10 @@ class NerveUNet:
       num_train_steps: over which the learning rate falls to 0.
       seed: of the run.
       fold: number of the fold.
+
+    Attributes:
+      engine: compiled for steps that fill whole calls, or the rest one by one.
+      compile_seconds: that this took.
     """
 
     def __init__(
@@ -76,7 +81,9 @@ class NerveUNet:
     ):
         fields = {"num_train_steps": num_train_steps, "seed": seed}
         self.engine = create_engine(set_fields(config, fields), examples)
+        started = time.perf_counter()
         self.engine.compile(num_train_steps)
+        self.compile_seconds = time.perf_counter() - started
         self.stream = open_stream(self.engine, train, fold)
         self.states, self.step = self.engine.init(self.stream.keys), 0
 

@@ -87,3 +87,45 @@ class UNet(nn.Module):
             state[".".join([*parts, "bias" if kind == "bias" else "weight"])] = values
         self.load_state_dict(state)
         return self
+
+
+def make_step(
+    model: UNet,
+    images: np.ndarray,
+    masks: np.ndarray,
+    *,
+    compiled: bool,
+    last: bool,
+    dtype: str,
+    device: str = "cpu",
+):
+    """A call that takes one step of Adam on the same batch.
+
+    Args:
+      model: with random weights.
+      images: uint8 [batch height width].
+      masks: the same, 0 to 255.
+      compiled: by torch.compile.
+      last: whether arrays lie as channels_last.
+      dtype: "float32" or "bfloat16" (autocast).
+      device: "cpu" or "cuda", where a call may return before its step has ended.
+    """
+    form = torch.channels_last if last else torch.contiguous_format
+    model = model.to(device, memory_format=form)
+    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
+    x, y = (
+        torch.from_numpy(grey)[:, None].to(device, torch.float32).div(255)
+        for grey in (images, masks)
+    )
+    x = x.to(memory_format=form)
+    forward = torch.compile(model) if compiled else model
+
+    def call():
+        optimizer.zero_grad()
+        with torch.autocast(device, torch.bfloat16, enabled=dtype == "bfloat16"):
+            logits = forward(x)
+        loss = F.binary_cross_entropy_with_logits(logits.float(), y)
+        loss.backward()
+        optimizer.step()
+
+    return call

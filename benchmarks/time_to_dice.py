@@ -27,28 +27,23 @@ from typing import NamedTuple
 
 import matplotlib as mpl
 import numpy as np
+from dice_curve import SHARES, describe_fold, draw_points, measure_rate
 from matplotlib.figure import Figure
 from nerve_unet import NerveUNet
+from phantom_frames import deal_fold
 from results import describe_machine, print_result
 
 from nerve_jax.commands import setup
 from nerve_jax.data.examples import Examples
 from nerve_jax.data.population import Population, find_people
-from nerve_jax.data.splits import create_splits
 from nerve_jax.reports.plots import STYLE
 from nerve_jax.runs.folder import Fold
-from nerve_jax.scoring.decide import Rule
 from nerve_jax.scoring.intervals import compute_mean_interval
-from nerve_jax.scoring.metrics import compute_dice
-from nerve_jax.scoring.scores import Predicted, count_frames
 from nerve_jax.system import backend
 
 CONTESTANTS = ("fast", "smp", "unet")
 BUDGET_SECONDS = {"usgra": 300, "phantom": 900}
 SEEDS = (0, 1)
-FOLD, NUM_FOLDS = 0, 5
-SHARES = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-CALIBRATION_STEPS = 40
 
 
 def create_config(name: str, dataset: str, usgra: str):
@@ -57,20 +52,6 @@ def create_config(name: str, dataset: str, usgra: str):
     config.data.name = f"ultrasound_nerve/{dataset}"
     config.data.manual_dir = usgra if dataset == "usgra" else ""
     return config
-
-
-def deal_fold(population: Population) -> Fold:
-    """The fold to train, dealt as a run deals it."""
-    examples = population.examples
-    splits = create_splits(
-        examples.frames,
-        population.groups,
-        examples.presence,
-        num_folds=NUM_FOLDS,
-        seed=0,
-    )
-    train, val = (examples.positions(splits[FOLD][part]) for part in ("train", "val"))
-    return Fold(FOLD, Path(), train, train, val)
 
 
 def make_create(name: str, examples: Examples, fold: Fold, config, seed: int):
@@ -103,44 +84,17 @@ def draw_curve(
     """Train for a budget of seconds, with a score after each of `SHARES` of it.
 
     Returns:
-      "points", each with "seconds", "step" and "dice" of every frame, and what was
-      trained.
+      "points" as `draw_points` gives them, and what was trained.
     """
-    examples, val = population.examples, fold.val
-    trial = create(10_000)
-    trial.train(CALIBRATION_STEPS // 4)
-    started = time.perf_counter()
-    trial.train(CALIBRATION_STEPS)
-    rate = CALIBRATION_STEPS / (time.perf_counter() - started)
-    num_steps = round(rate * budget_seconds)
-    del trial
+    num_steps = round(measure_rate(create) * budget_seconds)
     contestant = create(num_steps)
-    step, seconds, points = 0, 0.0, []
-    for share in SHARES:
-        until = round(share * num_steps)
-        started = time.perf_counter()
-        contestant.train(until - step)
-        seconds += time.perf_counter() - started
-        step = until
-        dice = score(examples, val, contestant.predict(examples.images[val]))
-        points.append({"seconds": seconds, "step": step, "dice": dice.tolist()})
-        print(f"{seconds:6.1f} s, step {step:6d}: Dice {dice.mean():.4f}", flush=True)
     return {
-        "points": points,
+        "points": draw_points(contestant, population.examples, fold.val, num_steps),
         "num_steps": num_steps,
         "num_parameters": contestant.parameters(),
-        "num_train_frames": len(fold.train),
-        "groups": [population.groups[i] for i in val],
-        "empty_dice": float(1 - examples.presence[val].mean()),
+        **describe_fold(population.examples, population.groups, fold),
         "budget_seconds": budget_seconds,
     }
-
-
-def score(examples: Examples, val: np.ndarray, probs: np.ndarray) -> np.ndarray:
-    """Dice of each frame at its own size, cut at 0.5."""
-    predicted = Predicted(val, probs, np.ones(len(probs), np.float32))
-    rules = [Rule(0.5)] * len(probs)
-    return compute_dice(count_frames(examples, predicted, rules))
 
 
 def draw_one(arguments) -> None:

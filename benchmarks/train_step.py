@@ -15,9 +15,8 @@ import itertools
 import jax.numpy as jnp
 import numpy as np
 import optax
-import torch
 from nerve_unet import open_stream
-from peers import BATCH, SIZE, WIDTHS, UNet
+from peers import BATCH, SIZE, WIDTHS, UNet, make_step
 from results import measure, print_result
 
 from nerve_jax.data.batches import Frames
@@ -68,27 +67,6 @@ def make_ours(images: np.ndarray, masks: np.ndarray, dtype: str):
     return call, engine
 
 
-def make_theirs(images, masks, *, compiled: bool, last: bool, dtype):
-    """A call that takes one step in PyTorch."""
-    torch.manual_seed(0)
-    form = torch.channels_last if last else torch.contiguous_format
-    model = UNet().to(memory_format=form)
-    optimizer = torch.optim.Adam(model.parameters(), 1e-3)
-    x = torch.from_numpy(images)[:, None].float().div(255).to(memory_format=form)
-    y = torch.from_numpy(masks)[:, None].float().div(255)
-    forward = torch.compile(model) if compiled else model
-
-    def call():
-        optimizer.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
-            logits = forward(x)
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(logits.float(), y)
-        loss.backward()
-        optimizer.step()
-
-    return call
-
-
 def main() -> None:
     """Print images per second of each and the ratios."""
     rng = np.random.default_rng(0)
@@ -100,8 +78,8 @@ def main() -> None:
     }
     theirs = {
         f"torch {dtype} {'compiled' if compiled else 'eager'} "
-        f"{'channels_last' if last else 'contiguous'}": make_theirs(
-            images, masks, compiled=compiled, last=last, dtype=dtype
+        f"{'channels_last' if last else 'contiguous'}": make_step(
+            UNet(), images, masks, compiled=compiled, last=last, dtype=dtype
         )
         for dtype, compiled, last in itertools.product(
             ("float32", "bfloat16"), (False, True), (False, True)

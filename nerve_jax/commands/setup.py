@@ -6,9 +6,7 @@ from collections.abc import Callable
 import jax
 from ml_collections import ConfigDict
 
-from nerve_jax.data import records
 from nerve_jax.data.examples import Examples
-from nerve_jax.data.loading import load_all_frames, load_split
 from nerve_jax.data.population import Population
 from nerve_jax.data.resize import check_image_size
 from nerve_jax.model.unet import create_model
@@ -34,16 +32,22 @@ from nerve_jax.training.transfer import make_begin
 
 def load_frames(config: ConfigDict, split: str) -> Examples:
     """The frames of a split of the configuration's data set, at its training size."""
+    from nerve_jax.data.loading import load_split  # tfds, for those who read records
+
     return load_split(split, **_name_source(config))
 
 
 def load_frames_of_all_splits(config: ConfigDict) -> tuple[Examples, Examples]:
     """See `load_all_frames`."""
+    from nerve_jax.data.loading import load_all_frames  # as above
+
     return load_all_frames(**_name_source(config))
 
 
 def list_splits(config: ConfigDict) -> list[str]:
     """Names of the splits of the configuration's data set, once it is prepared."""
+    from nerve_jax.data import records  # as above
+
     source = _name_source(config)
     del source["image_size"]
     return records.list_splits(records.open_records(**source)[0])

@@ -8,7 +8,6 @@ may be deleted at any time.
 """
 
 import contextlib
-import hashlib
 import json
 import os
 import shutil
@@ -18,19 +17,18 @@ from typing import BinaryIO
 
 import numpy as np
 import tensorflow_datasets as tfds
-from jaxtyping import UInt8
 
-from nerve_jax.data import records, rle
+from nerve_jax.data import records
+from nerve_jax.data.columns import fill, read_row
 from nerve_jax.data.examples import Examples, join_examples
 from nerve_jax.data.listing import count_of
 from nerve_jax.data.records import prepare, quiet_tfds
-from nerve_jax.data.resize import check_image_size, resize_image, resize_pair
+from nerve_jax.data.resize import check_image_size
 from nerve_jax.system.console import is_first, say
 from nerve_jax.system.errors import InputError
 from nerve_jax.system.files import create_beside
 
 CACHE_VERSION = 2  # of what is kept and how it is made; another one is not read
-THUMBNAIL_SIZE = (48, 64)
 
 
 def load_split(split: str, image_size: tuple[int, int], **source) -> Examples:
@@ -143,48 +141,7 @@ def _decode(
     for place in order:
         with quiet_tfds():
             record = source[place]
-        yield _read_record(record, image_size) | {"records": np.int64(place)}
-
-
-def _read_record(record: dict, image_size: tuple[int, int]) -> dict:
-    image, mask = record["image"][..., 0], record["mask"][..., 0]
-    small_image, small_mask = resize_pair(record, image_size)
-    return {
-        "images": small_image,
-        "thumbnails": resize_image(image, THUMBNAIL_SIZE),
-        "masks": small_mask,
-        "sizes": np.array(image.shape, np.int64),
-        "truths": rle.encode(mask.astype(bool)),
-        "frames": record["frame"].decode(),
-        "subjects": record["subject"].decode(),
-        "labelled": np.bool_(record["labelled"]),
-        "spacing_mm": np.asarray(record["spacing_mm"], np.float32),
-        "saturated_share": np.float32((image == 255).mean()),
-        "digests": compute_digest(image),
-    }
-
-
-def fill(rows: Iterable[dict], count: int) -> dict:
-    """Put rows into columns in memory, which hold each value once.
-
-    Args:
-      rows: of one frame each, of arrays, numbers and texts by name.
-      count: how many there are, at least one.
-
-    Returns:
-      Arrays with an entry for each row, and tuples of texts.
-    """
-    arrays: dict[str, np.ndarray] = {}
-    texts: dict[str, list[str]] = {}
-    for place, row in enumerate(rows):
-        for name, value in row.items():
-            if isinstance(value, str):
-                texts.setdefault(name, []).append(value)
-                continue
-            if name not in arrays:
-                arrays[name] = np.empty((count, *value.shape), value.dtype)
-            arrays[name][place] = value
-    return arrays | {name: tuple(values) for name, values in texts.items()}
+        yield read_row(record, image_size) | {"records": np.int64(place)}
 
 
 def read_cache(folder: Path) -> dict | None:
@@ -247,9 +204,3 @@ def _write_columns(folder: Path, rows: Iterable[dict], count: int) -> dict:
                     np.lib.format.write_array_header_1_0(files[name], described)
                 files[name].write(value.tobytes())
     return {"arrays": sorted(files), **texts}
-
-
-def compute_digest(image: UInt8[np.ndarray, "height width"]) -> str:
-    """Hash the pixels and size of an image, 16 hex digits."""
-    content = repr(image.shape).encode() + np.ascontiguousarray(image).tobytes()
-    return hashlib.blake2b(content, digest_size=8).hexdigest()

@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, UInt8
 
+from nerve_jax.data.columns import THUMBNAIL_SIZE
 from nerve_jax.data.examples import Examples
-from nerve_jax.data.loading import THUMBNAIL_SIZE
 from nerve_jax.data.population import Shown, find_known_people
 from nerve_jax.runs.folder import fold_dir, load_split
 from nerve_jax.system.files import Path, read_array, read_json, read_table, write_array

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
+from nerve_jax.data.columns import THUMBNAIL_SIZE
 from nerve_jax.data.duplicates import (
     PARTNERS,
     find_duplicates,
@@ -14,7 +15,6 @@ from nerve_jax.data.duplicates import (
     shared_subjects,
 )
 from nerve_jax.data.likeness import FEW_PEOPLE, Likeness, normalise
-from nerve_jax.data.loading import THUMBNAIL_SIZE
 from nerve_jax.data.phantom.people import simulate_frames
 from nerve_jax.data.resize import resize_image
 from tests.samples import texture
