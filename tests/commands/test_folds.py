@@ -40,13 +40,13 @@ def test_an_interval_of_no_whole_calls_is_rounded_and_said_once(
     small_config, tmp_path, monkeypatch, capsys
 ):
     """For two folds one after another; no program for single steps is compiled."""
-    compiled, compile_ = [], Engine._compile
+    compiled, trace = [], Engine.trace
 
     def spy(engine, count):
         compiled.append(count)
-        return compile_(engine, count)
+        return trace(engine, count)
 
-    monkeypatch.setattr(Engine, "_compile", spy)
+    monkeypatch.setattr(Engine, "trace", spy)
     fields = {"steps_per_call": 2, "eval_every_steps": 3, "num_train_steps": 8}
     cross_validate(small_config(folds=(0, 1), **fields), tmp_path / "run")
     assert compiled == [2]
