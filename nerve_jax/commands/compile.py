@@ -233,10 +233,10 @@ def find_largest_batch(
     config: ConfigDict, target: Target, shape: tuple[int, int, int]
 ) -> int:
     """The largest batch, halved and halved again, whose training step fits; 0 if none."""
+    mesh = devices.create_mesh(config.folds_together, target.devices)
     size = config.batch_size
     while size := size // 2:
         smaller = set_fields(config, {"batch_size": size})
-        mesh = devices.create_mesh(config.folds_together, target.devices)
         try:
             setup.check_config(smaller, mesh)
         except InputError:
