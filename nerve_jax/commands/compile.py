@@ -129,7 +129,8 @@ def create_engine(config: ConfigDict, mesh: Mesh, shape: tuple[int, int, int]):
         batch_size=config.batch_size,
         max_resident_gb=config.data.max_resident_gb,
     )
-    return setup.create_engine(config, mesh, setup.create_loss(config), feed)
+    loss = setup.create_loss(config, mesh.devices.flat[0].platform)
+    return setup.create_engine(config, mesh, loss, feed)
 
 
 def trace_prediction(

@@ -63,14 +63,20 @@ def _name_source(config: ConfigDict) -> dict:
     }
 
 
-def create_model_of(config: ConfigDict):
-    """The model of a configuration, created once: `create_model`'s (apply, init)."""
-    return _create_model(tuple(config.model.items()))
+def create_model_of(config: ConfigDict, platform: str = ""):
+    """The model of a configuration, created once: `create_model`'s (apply, init).
+
+    Args:
+      config: of the run.
+      platform: of the devices that it is for; "" for those that are here.
+    """
+    fill_lanes = (platform or jax.default_backend()) == "tpu"
+    return _create_model(tuple(config.model.items()), fill_lanes)
 
 
 @functools.cache
-def _create_model(options: tuple):
-    return create_model(**dict(options))
+def _create_model(options: tuple, fill_lanes: bool):
+    return create_model(**dict(options), fill_lanes=fill_lanes)
 
 
 def create_predictor_of(config: ConfigDict, reduce: Callable = average):
@@ -86,14 +92,14 @@ def create_predictor_of(config: ConfigDict, reduce: Callable = average):
 
 def describe_prediction(config: ConfigDict, mesh) -> tuple[Callable, dict]:
     """The program that predicts frames on a mesh, and the shapes of its parameters."""
-    apply, init = create_model_of(config)
+    apply, init = create_model_of(config, mesh.devices.flat[0].platform)
     params = jax.eval_shape(init, jax.random.key(0))
     return jit_predict_batch(apply, mesh), params
 
 
-def create_loss(config: ConfigDict) -> Callable:
-    """The loss of --mode=train: see `Task.loss`."""
-    apply, _ = create_model_of(config)
+def create_loss(config: ConfigDict, platform: str = "") -> Callable:
+    """The loss of --mode=train: see `Task.loss`; `platform` as of `create_model_of`."""
+    apply, _ = create_model_of(config, platform)
     return make_augmented_loss(apply, config.to_dict())
 
 

@@ -3,6 +3,7 @@
 Parameters are float32; convolutions compute in the dtype that they are given.
 """
 
+import math
 from collections.abc import Sequence
 
 import jax
@@ -41,9 +42,12 @@ class Upsample(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(features, jnp.float32))
         self.dtype = dtype
 
-    def __call__(self, x: Float[Array, "batch height width channels"]):
+    def __call__(
+        self, x: Float[Array, "batch height width channels"], to_cells: bool = False
+    ):
         kernel, bias = self.kernel[...], self.bias[...]
-        return ops.upsample_2x2(x, kernel.astype(self.dtype), bias.astype(self.dtype))
+        kernel, bias = kernel.astype(self.dtype), bias.astype(self.dtype)
+        return ops.upsample_2x2(x, kernel, bias, to_cells)
 
 
 class Conv(nnx.Module):
@@ -55,12 +59,17 @@ class Conv(nnx.Module):
         self.kernel = nnx.Param(initial(rngs.params(), shape, jnp.float32))
         self.dtype = dtype
 
-    def __call__(self, x: Float[Array, "batch height width channels"]):
-        return ops.conv(x, self.kernel[...].astype(self.dtype))
+    def __call__(
+        self, x: Float[Array, "batch height width channels"], parts: int = 1
+    ):
+        return ops.conv(x, self.kernel[...].astype(self.dtype), parts)
 
 
 class ConvBlock(nnx.Module):
-    """Two 3x3 convolutions, each with group norm and ReLU; with a shortcut or not."""
+    """Two 3x3 convolutions, each with group norm and ReLU; with a shortcut or not.
+
+    Pixels or cells go in, and come out; `parts` as of `ops.conv`.
+    """
 
     def __init__(self, channels, features, *, residual, num_groups, dtype, rngs):
         def conv(inputs, size):
@@ -74,13 +83,26 @@ class ConvBlock(nnx.Module):
             self.shortcut = conv(channels, 1)
             self.norm_shortcut = GroupNorm(features, num_groups)
 
-    def __call__(self, x: Float[Array, "batch height width channels"]):
-        y = nnx.relu(self.norm_a(self.conv_a(x)))
+    def __call__(
+        self, x: Float[Array, "batch height width channels"], parts: int = 1
+    ):
+        y = nnx.relu(self.norm_a(self.conv_a(x, parts)))
         y = self.norm_b(self.conv_b(y))
         if self.residual:
             same = x.shape == y.shape
-            y = y + (x if same else self.norm_shortcut(self.shortcut(x)))
+            y = y + (x if same else self.norm_shortcut(self.shortcut(x, parts)))
         return nnx.relu(y)
+
+
+def compute_logits(head: nnx.Linear, x: Float[Array, "batch height width channels"]):
+    """Logits of each pixel by itself, float32; of cells too, always given by pixels."""
+    x = x.astype(jnp.float32)
+    cell = x.shape[-1] // head.in_features
+    if cell == 1:
+        return head(x)
+    columns = jnp.kron(jnp.eye(cell, dtype=jnp.float32), head.kernel[...])
+    logits = x @ columns + jnp.tile(head.bias[...], cell)
+    return ops.depth_to_space(logits, math.isqrt(cell))
 
 
 def standardise(

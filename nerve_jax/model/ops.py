@@ -4,10 +4,18 @@ Each equals the plain definition, values and gradients: convolution, a 2x2 max p
 without select-and-scatter, the maximum of a frame, a 2x2 transposed convolution as one
 matrix product, group norm that reads its input once, and the moves between space and
 channels.
+
+A TPU keeps channels in registers of 128 lanes, of which 32 channels fill a quarter. There
+a narrow level is held in cells: every 2x2 pixels lie in the channels of one, as
+`space_to_depth` puts them. Convolution and group norm see from the shapes of their weights
+whether pixels or cells come in.
 """
+
+import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from nerve_jax.model import winograd
@@ -20,9 +28,19 @@ WINOGRAD_PIXELS = 512
 
 def conv(
     x: Float[Array, "batch height width channels"],
-    kernel: Float[Array, "size size channels features"],
+    kernel: Float[Array, "size size own_channels own_features"],
+    parts: int = 1,
 ) -> Float[Array, "batch height width features"]:
-    """Convolve with an odd kernel, zeros around the frame; one dtype throughout."""
+    """Convolve with an odd kernel, zeros around the frame; one dtype throughout.
+
+    Args:
+      x: of pixels or of cells, which give cells.
+      kernel: between pixels.
+      parts: arrays of cells, equally wide, that were concatenated to `x`.
+    """
+    stride = math.isqrt(x.shape[-1] // kernel.shape[2])
+    if stride > 1:
+        kernel = fold_kernel(kernel, stride, parts)
 
     def plain(x, kernel):
         return jax.lax.conv_general_dilated(
@@ -39,6 +57,52 @@ def conv(
     if not pays:
         return plain(x, kernel)
     return jax.lax.platform_dependent(x, kernel, cpu=winograd.conv_3x3, default=plain)
+
+
+def fold_kernel(
+    kernel: Float[Array, "size size channels features"], stride: int, parts: int = 1
+) -> Float[Array, "coarse_size coarse_size more_channels more_features"]:
+    """The kernel between cells that does what `kernel` does between their pixels.
+
+    Most of it is zeros: stride**2 times the products, on a unit that was as much idle.
+
+    Args:
+      kernel: of odd size.
+      stride: pixels of a cell, downwards and across.
+      parts: blocks of equally many channels, each folded by itself.
+    """
+    size, _, channels, features = kernel.shape
+    chosen = jnp.asarray(_choose_taps(size, stride), kernel.dtype)
+    apart = kernel.reshape(size, size, parts, channels // parts, features)
+    folded = jnp.einsum(
+        "aiot,bjpu,tuncf->abnijcopf",
+        *(chosen, chosen, apart),
+        precision=jax.lax.Precision.HIGHEST,
+    )
+    cell = stride**2
+    return folded.reshape(
+        len(chosen), len(chosen), cell * channels, cell * features
+    )
+
+
+def _choose_taps(size: int, stride: int) -> np.ndarray:
+    """1 where pixel i of cell a is what tap t reads for pixel o: [cells i o taps]."""
+    reach = size // 2
+    cells = -(-reach // stride)
+    chosen = np.zeros((2 * cells + 1, stride, stride, size))
+    for to in range(stride):
+        for tap in range(size):
+            cell, place = divmod(to + tap - reach, stride)
+            chosen[cell + cells, place, to, tap] = 1
+    return chosen
+
+
+def max_of_cells(
+    x: Float[Array, "batch height width channels"],
+) -> Float[Array, "batch height width fewer_channels"]:
+    """`max_pool_2x2` of what is held in cells."""
+    a, b, c, d = jnp.split(x, 4, axis=-1)
+    return jnp.maximum(jnp.maximum(a, c), jnp.maximum(b, d))
 
 
 def max_pool_2x2(
@@ -70,13 +134,16 @@ def upsample_2x2(
     x: Float[Array, "batch height width channels"],
     kernel: Float[Array, "2 2 channels features"],
     bias: Float[Array, " features"],
-) -> Float[Array, "batch double_height double_width features"]:
+    to_cells: bool = False,
+) -> Float[Array, "batch new_height new_width new_features"]:
     """Convolve transposed with stride 2: each pixel is painted as a 2x2 patch.
 
-    Output pixel (2 y + i, 2 x + j) is x[y, x] times kernel[i, j], plus bias.
+    Output pixel (2 y + i, 2 x + j) is x[y, x] times kernel[i, j], plus bias; or its cell.
     """
     channels, features = kernel.shape[2:]
     columns = kernel.transpose(2, 0, 1, 3).reshape(channels, 4 * features)
+    if to_cells:
+        return x @ columns + jnp.tile(bias, 4).reshape(1, 1, 1, 4 * features)
     return depth_to_space(x @ columns, 2) + bias.reshape(1, 1, 1, features)
 
 
@@ -84,6 +151,8 @@ def space_to_depth(
     x: Float[Array, "batch height width channels"], stride: int
 ) -> Float[Array, "batch coarse_height coarse_width more_channels"]:
     """Fold every stride x stride pixels into the channels of one; sizes must divide."""
+    if stride == 1:
+        return x
     batch, height, width, channels = x.shape
     rows, columns = height // stride, width // stride
     cells = x.reshape(batch, rows, stride, columns, stride, channels)
@@ -95,6 +164,8 @@ def depth_to_space(
     x: Float[Array, "batch height width channels"], stride: int
 ) -> Float[Array, "batch fine_height fine_width fewer_channels"]:
     """Unfold channels into stride x stride pixels: undoes `space_to_depth`."""
+    if stride == 1:
+        return x
     batch, rows, columns, channels = x.shape
     features = channels // stride**2
     cells = x.reshape(batch, rows, columns, stride, stride, features)
@@ -111,25 +182,28 @@ def repeat_pixels(
 
 def group_norm(
     x: Float[Array, "batch height width channels"],
-    scale: Float[Array, " channels"],
-    bias: Float[Array, " channels"],
+    scale: Float[Array, " own_channels"],
+    bias: Float[Array, " own_channels"],
     num_groups: int,
     epsilon: float = 1e-5,
 ) -> Float[Array, "batch height width channels"]:
     """Normalise groups of channels over space (Wu & He 2018), statistics in float32.
 
     Mean and mean of squares are taken per channel in one pass, then per group. The
-    result has the dtype of `x`.
+    result has the dtype of `x`, which holds pixels or cells.
     """
     batch, channels = x.shape[0], x.shape[-1]
+    cell = channels // len(scale)
+    repeats = len(scale) // num_groups
     wide = x.astype(jnp.float32)
     moments = jnp.stack([wide.mean((1, 2)), jnp.square(wide).mean((1, 2))])
-    grouped = moments.reshape(2, batch, num_groups, channels // num_groups).mean(-1)
+    grouped = moments.reshape(2, batch, cell, num_groups, repeats).mean((2, 4))
     mean, mean_square = grouped[0], grouped[1]
     variance = jnp.maximum(mean_square - jnp.square(mean), 0)
     inverse = jax.lax.rsqrt(variance + epsilon)
-    repeats = channels // num_groups
-    factor = jnp.repeat(inverse, repeats, axis=-1) * scale.reshape(1, channels)
-    offset = bias.reshape(1, channels) - jnp.repeat(mean, repeats, axis=-1) * factor
+    factor = jnp.repeat(inverse, repeats, axis=-1) * scale.reshape(1, -1)
+    offset = bias.reshape(1, -1) - jnp.repeat(mean, repeats, axis=-1) * factor
+    if cell > 1:
+        factor, offset = jnp.tile(factor, (1, cell)), jnp.tile(offset, (1, cell))
     spread = (batch, 1, 1, channels)
     return (wide * factor.reshape(spread) + offset.reshape(spread)).astype(x.dtype)

@@ -15,13 +15,22 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from nerve_jax.model import ops
-from nerve_jax.model.layers import ConvBlock, Upsample, drop_out, pad_to, standardise
+from nerve_jax.model.layers import (
+    ConvBlock,
+    Upsample,
+    compute_logits,
+    drop_out,
+    pad_to,
+    standardise,
+)
 from nerve_jax.system.errors import InputError
 
 Params = dict[str, jax.Array]
 COMPUTE_DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 ENCODER, HEADS = "encoder/", ("head/", "coarse_heads/", "presence/")  # names begin so
 INITIAL_LOGIT = -3.0  # most pixels are not nerve: start from 5 %
+# Of a TPU's registers: so many channels of so many frames lie in one.
+LANES, SUBLANES = 128, 8
 
 
 class Outputs(NamedTuple):
@@ -56,6 +65,7 @@ class UNet(nnx.Module):
         deep_supervision: bool,
         presence_head: bool,
         stem_stride: int,
+        fill_lanes: bool,
         dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
@@ -84,6 +94,10 @@ class UNet(nnx.Module):
             nnx.Linear(2 * widths[-1], 1, rngs=rngs) if presence_head else None
         )
         self.dtype, self.stem_stride = dtype, stem_stride
+        # Pixels of a cell, downwards and across, in each level; the deepest has pixels.
+        self.cells = tuple(
+            2 if fill_lanes and 4 * width <= LANES else 1 for width in widths[:-1]
+        ) + (1,)
         self.multiple = stem_stride * 2 ** (len(widths) - 1)
 
     def __call__(
@@ -106,12 +120,18 @@ class UNet(nnx.Module):
             shown = shown[:, :: self.stem_stride, :: self.stem_stride]
         x = ops.space_to_depth(x, self.stem_stride).astype(self.dtype)
         skips = []
-        for number, blocks in enumerate(self.encoder):
-            x = ops.max_pool_2x2(x) if number else x
+        for number, (blocks, cells) in enumerate(
+            zip(self.encoder, self.cells, strict=True)
+        ):
+            if number:
+                in_cells = self.cells[number - 1] > 1
+                x = ops.max_of_cells(x) if in_cells else ops.max_pool_2x2(x)
+            x = ops.space_to_depth(x, cells)
             for block in blocks:
                 x = block(x)
                 if visible is not None:
-                    x = x * shown[:, :: 2**number, :: 2**number]
+                    stride = cells * 2**number
+                    x = x * shown[:, ::stride, ::stride]
             skips.append(x)
         if dropout_keys is not None:
             x = drop_out(x, self.dropout_rate, dropout_keys)
@@ -119,16 +139,18 @@ class UNet(nnx.Module):
         for number, (upsample, blocks) in enumerate(
             zip(self.upsample, self.decoder, strict=True)
         ):
-            x = jnp.concatenate([upsample(x), skips[-2 - number]], axis=-1)
-            for block in blocks:
-                x = block(x)
+            below, cells = self.cells[-1 - number], self.cells[-2 - number]
+            x = upsample(ops.depth_to_space(x, below), cells > 1)
+            x = jnp.concatenate([x, skips[-2 - number]], axis=-1)
+            for place, block in enumerate(blocks):
+                x = block(x, parts=1 if place else 2)
             if number < len(self.coarse_heads):
-                coarse.append(self.coarse_heads[number](x.astype(jnp.float32)))
+                coarse.append(compute_logits(self.coarse_heads[number], x))
 
         def crop(y):
             return y[:, top : top + height, left : left + width]
 
-        logits = ops.depth_to_space(self.head(x.astype(jnp.float32)), self.stem_stride)
+        logits = ops.depth_to_space(compute_logits(self.head, x), self.stem_stride)
         return Outputs(
             crop(logits),
             self._presence_logits(deepest),
@@ -154,6 +176,7 @@ def create_model(
     presence_head: bool = True,
     stem_stride: int = 1,
     compute_dtype: str = "float32",
+    fill_lanes: bool = False,
 ) -> tuple[Callable[..., Outputs], Callable[[jax.Array], Params]]:
     """Create a U-Net as two pure functions.
 
@@ -168,6 +191,9 @@ def create_model(
       stem_stride: 2 folds every 2x2 pixels into channels first and unfolds logits last,
         so that the costly finest level is left out; 1 does not.
       compute_dtype: "float32" or "bfloat16"; parameters are float32 either way.
+      fill_lanes: for TPUs: hold narrow levels in cells (see `ops`), and take at least
+        `SUBLANES` frames at a time, the first ones once more where there are fewer. What
+        is computed stays the same, but for rounding.
 
     Returns:
       `apply(params, images, dropout_keys=None, visible=None) -> Outputs` and `init(key)
@@ -204,6 +230,7 @@ def create_model(
                 deep_supervision=deep_supervision,
                 presence_head=presence_head,
                 stem_stride=stem_stride,
+                fill_lanes=fill_lanes,
                 dtype=COMPUTE_DTYPES[compute_dtype],
                 rngs=nnx.Rngs(params=key),
             )
@@ -222,7 +249,12 @@ def create_model(
     def apply(params: Params, images, dropout_keys=None, visible=None) -> Outputs:
         state = [(path, nnx.Param(params[name])) for name, path in names.items()]
         model = nnx.merge(graphdef, nnx.from_flat_state(state))
-        return model(images, dropout_keys, visible)
+        inputs = images, dropout_keys, visible
+        if not fill_lanes or len(images) >= SUBLANES:
+            return model(*inputs)
+        places = jnp.arange(SUBLANES) % len(images)
+        repeated = jax.tree.map(lambda x: x[places], inputs)
+        return jax.tree.map(lambda x: x[: len(images)], model(*repeated))
 
     return apply, jax.jit(init)
 
