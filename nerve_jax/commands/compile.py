@@ -181,7 +181,7 @@ def measure(program: Program, target: Target, compute_dtype: str) -> dict:
         + memory.temp_size_in_bytes
         + memory.generated_code_size_in_bytes
     )
-    moved = read_traffic(compiled, read, program.steps)
+    moved = read.num_bytes / program.steps
     count = flops.count_flops(traced.jaxpr.jaxpr) / program.steps / program.shares
     collectives = read.list_collectives(program.steps)
     bounds = bound(target, compute_dtype, count, moved, collectives)
@@ -198,15 +198,6 @@ def measure(program: Program, target: Target, compute_dtype: str) -> dict:
         "costliest": read.list_costliest(COSTLIEST, PACKAGE, program.steps),
         "compile_seconds": seconds,
     }
-
-
-def read_traffic(compiled, program: hlo.Program, steps: int) -> float:
-    """Bytes that a step moves: as the compiler says or, where it does not, as counted.
-
-    The compiler's analysis takes every loop to run once, so of many steps it sees one.
-    """
-    found = compiled.cost_analysis() or {}
-    return found.get("bytes accessed", program.num_bytes / steps)
 
 
 def bound(

@@ -59,9 +59,7 @@ class Conv(nnx.Module):
         self.kernel = nnx.Param(initial(rngs.params(), shape, jnp.float32))
         self.dtype = dtype
 
-    def __call__(
-        self, x: Float[Array, "batch height width channels"], parts: int = 1
-    ):
+    def __call__(self, x: Float[Array, "batch height width channels"], parts: int = 1):
         return ops.conv(x, self.kernel[...].astype(self.dtype), parts)
 
 
@@ -83,9 +81,7 @@ class ConvBlock(nnx.Module):
             self.shortcut = conv(channels, 1)
             self.norm_shortcut = GroupNorm(features, num_groups)
 
-    def __call__(
-        self, x: Float[Array, "batch height width channels"], parts: int = 1
-    ):
+    def __call__(self, x: Float[Array, "batch height width channels"], parts: int = 1):
         y = nnx.relu(self.norm_a(self.conv_a(x, parts)))
         y = self.norm_b(self.conv_b(y))
         if self.residual:
@@ -101,7 +97,7 @@ def compute_logits(head: nnx.Linear, x: Float[Array, "batch height width channel
     if cell == 1:
         return head(x)
     columns = jnp.kron(jnp.eye(cell, dtype=jnp.float32), head.kernel[...])
-    logits = x @ columns + jnp.tile(head.bias[...], cell)
+    logits = x @ columns + jnp.tile(head.bias[...], cell).reshape(1, 1, 1, -1)
     return ops.depth_to_space(logits, math.isqrt(cell))
 
 

@@ -80,9 +80,7 @@ def fold_kernel(
         precision=jax.lax.Precision.HIGHEST,
     )
     cell = stride**2
-    return folded.reshape(
-        len(chosen), len(chosen), cell * channels, cell * features
-    )
+    return folded.reshape(len(chosen), len(chosen), cell * channels, cell * features)
 
 
 def _choose_taps(size: int, stride: int) -> np.ndarray:

@@ -1,8 +1,10 @@
 """What a compiled program moves and exchanges, read from its text (XLA's HLO).
 
-Bytes are those of operands and results of all instructions that run, in their logical
-shapes: an upper bound of the memory traffic, since what is read in part counts whole and
-what stays in a cache counts too. Steps in a loop count as often as the loop runs.
+Bytes are those of operands and results of all instructions that run, as they lie in the
+device's memory: with the padding that a TPU's tiles need, and without what the compiler
+keeps in memory on the chip. What an instruction does no more with than to gather or slice
+counts as what is taken; what devices exchange counts wherever it lies. That is an upper bound still, for a GPU's caches are not seen.
+Steps in a loop count as often as the loop runs.
 """
 
 import itertools
@@ -21,7 +23,10 @@ FREE = {
     *("conditional", "call", "after-all", "partition-id", "replica-id"),
 }
 BITS = re.compile(r"^[a-z]+?(\d+)")
-SHAPE = re.compile(r"\b([a-z]+\d*[a-z0-9]*)\[([\d,]*)\]")
+SHAPE = re.compile(r"\b([a-z]+\d*[a-z0-9]*)\[([\d,]*)\](?:\{([^{}]*)\})?")
+TILE = re.compile(r"T\(([\d,]+)\)")
+TAKES = {"gather", "slice", "dynamic-slice"}  # a part of their first operand
+CALLED = re.compile(r"calls=%([\w.\-]+)")
 BODY = re.compile(r"body=%([\w.\-]+)")
 TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"\}')
 FRAME = re.compile(r"stack_frame_id=(\d+)")
@@ -37,7 +42,7 @@ class Instruction(NamedTuple):
       name: unique in its computation.
       opcode: "fusion", "all-reduce" and so on.
       shapes: text of the result's type, one array or a tuple of them.
-      operands: names of what it reads.
+      operands: names of what it reads; of a parameter, its number.
       rest: the text behind the operands: attributes and metadata.
     """
 
@@ -155,14 +160,38 @@ def read_program(text: str, trips: int = 1) -> Program:
     return Program(list(_run(computations, entry, 1, trips)), _read_frames(text))
 
 
-def count_bytes(shapes: str) -> int:
-    """Bytes of all arrays in the text of a type; tokens and opaque values take none."""
-    total = 0
-    for dtype, sizes in SHAPE.findall(shapes):
+def count_bytes(shapes: str, on_chip: bool = False) -> int:
+    """Bytes in memory of all arrays in the text of a type.
+
+    Args:
+      shapes: one array or a tuple; tokens and opaque values take none.
+      on_chip: count arrays, too, that lie in memory on the chip.
+    """
+    return sum(_size_arrays(shapes, on_chip))
+
+
+def _size_arrays(shapes: str, on_chip: bool) -> list[int]:
+    found = []
+    for dtype, sizes, layout in SHAPE.findall(shapes):
         bits = 8 if dtype == "pred" else int((BITS.match(dtype) or [0, 0])[1])
-        count = math.prod(int(size) for size in sizes.split(",") if size)
-        total += -(-bits * count // 8)
-    return total
+        lengths = [int(size) for size in sizes.split(",") if size]
+        counted = on_chip or "S(" not in layout
+        count = math.prod(_pad_to_tiles(lengths, layout)) if counted else 0
+        found.append(-(-bits * count // 8))
+    return found
+
+
+def _pad_to_tiles(lengths: list[int], layout: str) -> list[int]:
+    """Lengths of an array's dimensions, the last ones filled up to whole tiles."""
+    tile = TILE.search(layout)
+    if not tile:
+        return lengths
+    order = [int(place) for place in layout.partition(":")[0].split(",") if place]
+    padded = list(lengths)
+    # The layout names dimensions from the one whose values lie side by side.
+    for place, side in zip(order, reversed(tile[1].split(",")), strict=False):
+        padded[place] = -(-lengths[place] // int(side)) * int(side)
+    return padded
 
 
 def _read_computations(text: str) -> tuple[dict[str, list[Instruction]], str]:
@@ -185,7 +214,10 @@ def _read_instruction(line: str) -> Instruction:
     shapes, call = value[: end + 1], value[end + 2 :]
     opening = call.index("(")
     closing = _find_close(call, opening)
-    operands = re.findall(r"%([\w.\-]+)", call[opening:closing])
+    inside = call[opening + 1 : closing]
+    operands = re.findall(r"%([\w.\-]+)", inside)
+    if call[:opening] == "parameter":
+        operands = [inside]
     return Instruction(
         name.lstrip("%"), call[:opening], shapes, tuple(operands), call[closing + 1 :]
     )
@@ -208,7 +240,7 @@ def _run(
     unsaid: int = 1,
 ) -> Iterator[Ran]:
     """What runs of a computation, and of the bodies of its loops."""
-    sizes = {i.name: count_bytes(i.shapes) for i in computations[name]}
+    shapes = {i.name: i.shapes for i in computations[name]}
     for instruction in computations[name]:
         if instruction.opcode == "while":
             body, trips = BODY.search(instruction.rest), TRIPS.search(instruction.rest)
@@ -216,8 +248,53 @@ def _run(
                 inner = times * int(trips[1] if trips else unsaid)
                 yield from _run(computations, body[1], inner)
         elif instruction.opcode not in FREE and not _ends_another(instruction):
-            read = sum(sizes.get(operand, 0) for operand in instruction.operands)
-            yield Ran(instruction, times, read, sizes[instruction.name])
+            operands = [shapes.get(operand, "") for operand in instruction.operands]
+            yield Ran(
+                instruction, times, *_count_moved(instruction, operands, computations)
+            )
+
+
+def _count_moved(
+    instruction: Instruction,
+    operands: Sequence[str],
+    computations: Mapping[str, Sequence[Instruction]],
+) -> tuple[int, int]:
+    """Bytes that an instruction reads and writes; `operands` are shapes."""
+    if instruction.opcode in ("copy-start", "slice-start"):
+        # The result names what is written behind what is read, or before it.
+        place = 0 if instruction.opcode == "copy-start" else 1
+        moved = _size_arrays(instruction.shapes, on_chip=True)[place]
+        written = _size_arrays(instruction.shapes, on_chip=False)[place]
+        return (moved if count_bytes(operands[0]) else 0), written
+    if instruction.opcode.removesuffix("-start") in COLLECTIVES:
+        read = sum(count_bytes(shape, on_chip=True) for shape in operands)
+        return read, count_bytes(instruction.shapes, on_chip=True)
+    called = CALLED.search(instruction.rest)
+    inside = computations.get(called[1], ()) if called else ()
+    read = 0
+    for number, shape in enumerate(operands):
+        taken = _count_taken(inside, number)
+        if instruction.opcode in TAKES and number == 0:
+            taken = count_bytes(instruction.shapes, on_chip=True)
+        size = count_bytes(shape)
+        read += size if taken is None else min(size, taken)
+    return read, count_bytes(instruction.shapes)
+
+
+def _count_taken(inside: Sequence[Instruction], number: int) -> int | None:
+    """Bytes that a fused computation takes of a parameter; None where it reads all."""
+    own = next(
+        (
+            i.name
+            for i in inside
+            if i.opcode == "parameter" and i.operands[0] == str(number)
+        ),
+        None,
+    )
+    users = [i for i in inside if own in i.operands]
+    if users and all(i.opcode in TAKES and i.operands[0] == own for i in users):
+        return sum(count_bytes(i.shapes, on_chip=True) for i in users)
+    return None
 
 
 def _ends_another(instruction: Instruction) -> bool:

@@ -169,3 +169,59 @@ def test_gradients_are_finite_however_the_compiler_rounds():
     gradient = jax.jit(jax.grad(objective), compiler_options=literal)
     for name, array in gradient(init(jax.random.key(0))).items():
         assert jnp.isfinite(array).all(), name
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"widths": (8, 16, 32), "block": "residual", "deep_supervision": True},
+        {
+            "widths": (8, 40, 48),
+            "num_groups": 4,
+        },  # a level in cells above one of pixels
+        {"widths": (4, 8, 16), "stem_stride": 2, "blocks_per_level": 2},
+    ],
+)
+def test_filled_lanes_compute_the_same(options):
+    """Levels in cells, and three frames taken as eight; values and gradients."""
+    plain, init = create_model(**options)
+    filled, _ = create_model(**options, fill_lanes=True)
+    params = init(KEY)
+    keys = jax.random.split(jax.random.key(3), len(params))
+    params = {
+        name: value + 0.1 * jax.random.normal(key, value.shape)
+        for key, (name, value) in zip(keys, params.items(), strict=True)
+    }
+    x, whole = images(3, 30, 42), images(3, 32, 40)
+    visible = jnp.ones_like(whole).at[:, :16].set(0.0)
+
+    def add_up(apply, params):
+        shown, hidden = apply(params, x), apply(params, whole, visible=visible)
+        outputs = jax.tree.leaves((shown, hidden))
+        weights = [jax.random.normal(jax.random.key(4), o.shape) for o in outputs]
+        total = sum(
+            (w * jnp.tanh(o)).sum() for w, o in zip(weights, outputs, strict=True)
+        )
+        return total, outputs
+
+    def both(apply):
+        return jax.jit(jax.value_and_grad(lambda p: add_up(apply, p), has_aux=True))(
+            params
+        )
+
+    (_, expected), slopes = both(plain)
+    (_, found), own_slopes = both(filled)
+    for ours, theirs in zip(found, expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=2e-4, rtol=2e-4)
+    largest = max(float(jnp.abs(slope).max()) for slope in slopes.values())
+    for name, slope in slopes.items():
+        np.testing.assert_allclose(own_slopes[name], slope, atol=2e-4 * largest)
+
+
+def test_fewer_frames_than_sublanes_draw_their_own_dropout():
+    options = {"widths": (8, 16), "dropout_rate": 0.5}
+    filled, init = create_model(**options, fill_lanes=True)
+    keys = jax.random.split(jax.random.key(5), 3)
+    plain = create_model(**options)[0](init(KEY), images(3, 8, 8), keys)
+    found = filled(init(KEY), images(3, 8, 8), keys)
+    np.testing.assert_allclose(found.logits, plain.logits, atol=1e-5)

@@ -60,13 +60,13 @@ ENTRY %main (a: bf16[2,3], b: f32[8]) -> f32[8] {
 def test_bytes_are_those_of_operands_and_results_and_loops_count_as_often_as_they_run():
     program = hlo.read_program(TEXT)
     ran = {row.instruction.name: row[1:] for row in program.ran}
-    assert ran == {"y": (5, 32, 32), "sum": (1, 44, 44), "copied": (1, 32, 32)}
-    assert program.num_bytes == 5 * 64 + 88 + 64
+    assert ran == {"y": (5, 32, 0), "sum": (1, 44, 44), "copied": (1, 32, 32)}
+    assert program.num_bytes == 5 * 32 + 88 + 64
 
 
 def test_a_loop_whose_count_is_not_said_runs_as_often_as_the_caller_says():
     unsaid = TEXT.replace(', backend_config={"known_trip_count":{"n":"5"},"x":"y"}', "")
-    assert hlo.read_program(unsaid, trips=7).ran[0][1:] == (7, 32, 32)
+    assert hlo.read_program(unsaid, trips=7).ran[0][1:] == (7, 32, 0)
     assert hlo.read_program(unsaid).ran[0].times == 1
     assert hlo.read_program(TEXT, trips=7).ran[0].times == 5
 
@@ -77,7 +77,7 @@ def test_the_costliest_come_with_the_innermost_line_of_the_package():
     assert first == {
         "name": "y",
         "opcode": "fusion",
-        "bytes": 64.0,
+        "bytes": 32.0,
         "line": "training/step.py:12",
     }
     assert (second["name"], second["line"]) == ("sum", "")
@@ -102,7 +102,11 @@ def test_collectives_are_counted_by_kind_and_groups():
     [
         ("f32[]", 4),
         ("pred[7]{0}", 7),
-        ("bf16[2,3]{1,0:T(8,128)(2,1)S(1)}", 12),
+        ("bf16[2,3]{1,0}", 12),
+        ("bf16[2,3]{1,0:T(8,128)(2,1)}", 8 * 128 * 2),
+        ("bf16[9,129]{0,1:T(8,128)(2,1)}", 128 * 136 * 2),
+        ("f32[3]{0:T(128)}", 128 * 4),
+        ("bf16[2,3]{1,0:T(8,128)(2,1)S(1)}", 0),
         ("(s32[2], /*index=1*/u8[3])", 11),
         ("s4[3]{0}", 2),
         ("f8e4m3fn[10]", 10),
@@ -112,6 +116,45 @@ def test_collectives_are_counted_by_kind_and_groups():
 )
 def test_types_have_a_size(shapes, expected):
     assert hlo.count_bytes(shapes) == expected
+
+
+TAKES = """HloModule jit_step
+
+%take (p: u8[900,64], q: s32[2]) -> u8[2,64] {
+  %q = s32[2]{0} parameter(1)
+  %p = u8[900,64]{1,0} parameter(0)
+  ROOT %g = u8[2,64]{1,0} gather(%p, %q), offset_dims={1}
+}
+
+%all (r: u8[900,64]) -> u8[900,64] {
+  %r = u8[900,64]{1,0} parameter(0)
+  %s = u8[1,64]{1,0} slice(%r), slice={[0:1], [0:64]}
+  ROOT %m = u8[900,64]{1,0} maximum(%r, %s)
+}
+
+ENTRY %main (a: u8[900,64], b: s32[2]) -> u8[900,64] {
+  %a = u8[900,64]{1,0} parameter(0)
+  %b = s32[2]{0} parameter(1)
+  %taken = u8[2,64]{1,0} fusion(%a, %b), kind=kLoop, calls=%take
+  %cut = u8[3,64]{1,0} slice(%a), slice={[0:3], [0:64]}
+  %near = (u8[900,64]{1,0:S(1)}, u8[900,64]{1,0}, u32[]{:S(2)}) copy-start(%a)
+  %nearer = u8[900,64]{1,0:S(1)} copy-done(%near)
+  %part = ((u8[900,64]{1,0}), u8[4,64]{1,0:S(1)}, s32[]{:S(2)}) slice-start(%a), slice={[0:4], [0:64]}
+  %parted = u8[4,64]{1,0:S(1)} slice-done(%part)
+  ROOT %whole = u8[900,64]{1,0} fusion(%nearer), kind=kLoop, calls=%all
+}
+"""
+
+
+def test_what_is_taken_in_part_counts_as_that_part_and_what_stays_on_chip_not_at_all():
+    ran = {row.instruction.name: row[2:] for row in hlo.read_program(TAKES).ran}
+    assert ran == {
+        "taken": (2 * 64 + 8, 2 * 64),
+        "cut": (3 * 64, 3 * 64),
+        "near": (900 * 64, 0),
+        "part": (4 * 64, 0),
+        "whole": (0, 900 * 64),
+    }
 
 
 def test_a_text_of_something_else_is_refused():
