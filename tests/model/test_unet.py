@@ -213,9 +213,10 @@ def test_filled_lanes_compute_the_same(options):
     (_, found), own_slopes = both(filled)
     for ours, theirs in zip(found, expected, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=2e-4, rtol=2e-4)
-    largest = max(float(jnp.abs(slope).max()) for slope in slopes.values())
+    # A feature at 0, to rounding, may pass its gradient on in one and not in the other.
     for name, slope in slopes.items():
-        np.testing.assert_allclose(own_slopes[name], slope, atol=2e-4 * largest)
+        apart = jnp.linalg.norm(own_slopes[name] - slope)
+        assert apart < 1e-3 * (1 + jnp.linalg.norm(slope)), name
 
 
 def test_fewer_frames_than_sublanes_draw_their_own_dropout():
