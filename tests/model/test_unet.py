@@ -216,7 +216,7 @@ def test_filled_lanes_compute_the_same(options):
     # A feature at 0, to rounding, may pass its gradient on in one and not in the other.
     for name, slope in slopes.items():
         apart = jnp.linalg.norm(own_slopes[name] - slope)
-        assert apart < 1e-3 * (1 + jnp.linalg.norm(slope)), name
+        assert apart < 5e-3 * (1 + jnp.linalg.norm(slope)), name
 
 
 def test_fewer_frames_than_sublanes_draw_their_own_dropout():
