@@ -75,6 +75,37 @@ def create_optimizer(*, ema_decay: Scalar, **options) -> Optimizer:
     return Optimizer(init, update)
 
 
+def rescale(
+    options: Mapping[str, float], old: tuple[int, int], new: tuple[int, int]
+) -> dict[str, float]:
+    """Options for another batch size and length, from those that suit one.
+
+    The learning rate grows with the square root of the batch (Malladi et al. 2022,
+    arXiv:2205.10287). The average of the parameters keeps its half-life as a share of
+    the run (Busbridge et al. 2023, arXiv:2307.13813, scale it so with the batch).
+    1 / (rate * weight decay), the steps over which decay forgets (Wang & Aitchison 2024,
+    arXiv:2405.13698), are those of the run.
+
+    Args:
+      options: `learning_rate`, `weight_decay` and `ema_decay`; a decay of 0 stays 0.
+      old: batch size and number of steps that they suit.
+      new: batch size and number of steps of the run.
+
+    Example:
+      >>> suits = {"learning_rate": 2e-3, "weight_decay": 0.05, "ema_decay": 0.99}
+      >>> rescale(suits, (8, 4000), (32, 1000))["learning_rate"]
+      0.004
+    """
+    (batch, steps), (new_batch, new_steps) = old, new
+    rate = options["learning_rate"] * (new_batch / batch) ** 0.5
+    decays = bool(options["weight_decay"])
+    return {
+        "learning_rate": rate,
+        "weight_decay": 1.0 / (rate * new_steps) if decays else 0.0,
+        "ema_decay": options["ema_decay"] ** (steps / new_steps),
+    }
+
+
 def create_transform(
     *,
     learning_rate: Scalar,
