@@ -30,7 +30,7 @@ def choose(batch: int, rule: bool) -> dict:
     fields = {"batch_size": batch, "num_train_steps": steps, "eval_every_steps": steps}
     if rule:
         suits = (config.batch_size, config.num_train_steps)
-        scaled = rescale(config.optimizer, suits, (batch, steps))
+        scaled = rescale(config.optimizer.to_dict(), suits, (batch, steps))
         fields |= {f"optimizer.{name}": round(v, 6) for name, v in scaled.items()}
     return fields
 

@@ -24,6 +24,8 @@ def get_config() -> ConfigDict:
     config.num_train_steps = 17000
     config.eval_every_steps = 1700
     config.optimizer.warmup_steps = 500
+    config.optimizer.weight_decay = 0.0147  # as in configs/kaggle.py
+    config.optimizer.ema_decay = 0.9997
     config.augment.rotation_degrees = 20.0
     config.augment.scale_fraction = 0.25
     return config

@@ -24,6 +24,9 @@ def get_config() -> ConfigDict:
     config.batch_size = 32
     config.num_train_steps = 8500  # 60 epochs of 4,500 frames
     config.optimizer.warmup_steps = 300
-    config.optimizer.ema_decay = 0.999
+    # Of training.optimizer.rescale, from configs/unet.py.
+    config.optimizer.learning_rate = 4e-3
+    config.optimizer.weight_decay = 0.029
+    config.optimizer.ema_decay = 0.9994
     config.eval_every_steps = 850
     return config

@@ -1,6 +1,6 @@
 """The Kaggle run for TPUs: no level narrower than their 128 lanes, 8 frames a chip of 8.
 
-    python main.py --config=configs/tpu.py --config.data.manual_dir=FOLDER
+python main.py --config=configs/tpu.py --config.data.manual_dir=FOLDER
 """
 
 from ml_collections import ConfigDict
@@ -14,6 +14,10 @@ def get_config() -> ConfigDict:
     config.batch_size = 64
     config.num_train_steps = 4250  # as many epochs
     config.eval_every_steps = 420
+    config.optimizer.warmup_steps = 150
+    config.optimizer.learning_rate = 5.7e-3  # as in configs/kaggle.py
+    config.optimizer.weight_decay = 0.0416
+    config.optimizer.ema_decay = 0.9988
     config.model.stem_stride = 4
     config.model.widths = (128, 256, 512)
     return config

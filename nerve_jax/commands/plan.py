@@ -19,6 +19,7 @@ from nerve_jax.system import backend, clusters
 from nerve_jax.system.claims import check_folder, claim, seal
 from nerve_jax.system.console import say
 from nerve_jax.system.files import Path, write_json
+from nerve_jax.training.optimizer import rescale
 
 FILES = ("plan.json", "planned_config.py")
 MIN_SIDE_CELLS = 5  # of the coarsest features
@@ -91,7 +92,7 @@ def plan(config: ConfigDict, workdir: Path) -> dict:
     examples = setup.load_frames(config, "train")
     measured = measure(examples)
     device = backend.describe_device()
-    choices = choose(measured, device)
+    choices = choose(measured, device, config)
     planned = set_fields(config, {name: c.value for name, c in choices.items()})
     content = {
         "dataset": examples.fingerprint,
@@ -115,12 +116,13 @@ def plan(config: ConfigDict, workdir: Path) -> dict:
     return content
 
 
-def choose(measured: dict, device: dict) -> dict[str, Choice]:
+def choose(measured: dict, device: dict, config: ConfigDict) -> dict[str, Choice]:
     """Choose fields of the configuration by what was measured.
 
     Args:
       measured: of `measure`.
       device: of `describe_device`.
+      config: whose optimizer suits its own batch size and steps.
 
     Returns:
       What was chosen, by name of the field.
@@ -129,7 +131,9 @@ def choose(measured: dict, device: dict) -> dict[str, Choice]:
     net = _choose_net(measured, budget)
     size, widths = net["data.image_size"].value, net["model.widths"].value
     bytes_a_frame = estimate_bytes(size, widths, budget)
-    return net | _choose_training(measured, device, budget, bytes_a_frame)
+    training = _choose_training(measured, device, budget, bytes_a_frame)
+    length = training["batch_size"].value, training["num_train_steps"].value
+    return net | training | _choose_optimizer(config, length)
 
 
 def _choose_net(measured: dict, budget: Budget) -> dict[str, Choice]:
@@ -198,6 +202,23 @@ def _choose_training(
         "num_folds": Choice(num_folds, f"{measured['num_people']} people to deal"),
         "folds": Choice(tuple(range(num_folds)), "every frame is scored once"),
         "folds_together": Choice(1, "one after another"),
+    }
+
+
+def _choose_optimizer(config: ConfigDict, new: tuple[int, int]) -> dict[str, Choice]:
+    """What the optimizer of a configuration becomes for another batch and length."""
+    old = config.batch_size, config.num_train_steps
+    scaled = rescale(config.optimizer.to_dict(), old, new)
+    why = {
+        "learning_rate": f"{config.optimizer.learning_rate:g} at batch {old[0]}, "
+        "times the square root of the batches' ratio",
+        "weight_decay": "it forgets over the length of the run",
+        "ema_decay": "its half-life stays the same share of the run, as of "
+        f"{old[1]} steps at {config.optimizer.ema_decay:g}",
+    }
+    return {
+        f"optimizer.{name}": Choice(round(value, 5), why[name])
+        for name, value in scaled.items()
     }
 
 

@@ -4,6 +4,7 @@ import json
 import numpy as np
 import pytest
 
+from configs import unet
 from nerve_jax.commands import plan, setup
 from nerve_jax.data import measuring
 from nerve_jax.system.errors import InputError
@@ -35,7 +36,7 @@ def of_kaggle(**changes):
 
 def choose(measured, device):
     """Values and reasons."""
-    choices = plan.choose(measured, device).items()
+    choices = plan.choose(measured, device, unet.get_config()).items()
     return {n: c.value for n, c in choices}, {n: c.why for n, c in choices}
 
 
@@ -70,6 +71,17 @@ def test_frames_are_never_made_larger_than_they_are():
     chosen, why = choose(of_kaggle(nerve_share=tiny, **small), GPU)
     assert np.prod(chosen["data.image_size"]) <= 200 * 280 * 1.05
     assert "larger than the frames" in why["data.image_size"]
+
+
+def test_the_optimizer_follows_batch_and_length():
+    chosen, why = choose(of_kaggle(), GPU)
+    batch, steps = chosen["batch_size"], chosen["num_train_steps"]
+    assert chosen["optimizer.learning_rate"] == pytest.approx(2e-3 * (batch / 8) ** 0.5)
+    forgets = chosen["optimizer.learning_rate"] * chosen["optimizer.weight_decay"]
+    assert forgets * steps == pytest.approx(1, rel=0.01)
+    kept = chosen["optimizer.ema_decay"] ** steps  # of the first weights, at the end
+    assert kept == pytest.approx(0.99**500, rel=0.05)
+    assert "batch 8" in why["optimizer.learning_rate"]
 
 
 def test_the_memory_decides_the_batch():

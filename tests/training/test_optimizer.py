@@ -2,10 +2,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from configs import accurate, kaggle, tpu, unet
 from nerve_jax.model.unet import create_model
 from nerve_jax.system.errors import InputError
-from nerve_jax.training.optimizer import create_optimizer, create_transform
+from nerve_jax.training.optimizer import create_optimizer, create_transform, rescale
 
 KEY = jax.random.key(7)
 
@@ -95,3 +98,39 @@ def test_short_runs_are_not_averaged_with_their_initial_weights():
 def test_numbers_outside_their_range_are_named(field, value):
     with pytest.raises(InputError, match=field):
         transform_of(**{field: value})
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.integers(1, 512),
+    st.integers(10, 100_000),
+    st.floats(0.5, 0.9999),
+)
+def test_another_batch_keeps_shares_of_the_run(batch, steps, decay):
+    suits = {"learning_rate": 2e-3, "weight_decay": 0.05, "ema_decay": decay}
+    scaled = rescale(suits, (8, 500), (batch, steps))
+    assert scaled["learning_rate"] ** 2 / batch == pytest.approx(2e-3**2 / 8)
+    assert scaled["learning_rate"] * scaled["weight_decay"] * steps == pytest.approx(1)
+    half_life, own = (np.log(0.5) / np.log(d) for d in (decay, scaled["ema_decay"]))
+    assert own / steps == pytest.approx(half_life / 500)
+
+
+def test_what_is_off_stays_off_at_another_batch():
+    suits = {"learning_rate": 2e-3, "weight_decay": 0.0, "ema_decay": 0.0}
+    scaled = rescale(suits, (8, 500), (32, 1000))
+    assert (scaled["weight_decay"], scaled["ema_decay"]) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("config", [kaggle, accurate, tpu])
+def test_shipped_configurations_follow_the_rule(config):
+    base, own = unet.get_config(), config.get_config()
+    scaled = rescale(
+        base.optimizer.to_dict(),
+        (base.batch_size, base.num_train_steps),
+        (own.batch_size, own.num_train_steps),
+    )
+    for name, value in scaled.items():
+        found = own.optimizer[name]
+        if name == "ema_decay":
+            value, found = 1 - value, 1 - found
+        assert found == pytest.approx(value, rel=0.05), name
