@@ -3,7 +3,7 @@
 Bytes are those of operands and results of all instructions that run, as they lie in the
 device's memory: with the padding that a TPU's tiles need, and without what the compiler
 keeps in memory on the chip. What an instruction does no more with than to gather or slice
-counts as what is taken; what devices exchange counts wherever it lies. That is an upper bound still, for a GPU's caches are not seen.
+counts as what is taken; what devices exchange counts as its values, wherever it lies. That is an upper bound still, for a GPU's caches are not seen.
 Steps in a loop count as often as the loop runs.
 """
 
@@ -160,25 +160,33 @@ def read_program(text: str, trips: int = 1) -> Program:
     return Program(list(_run(computations, entry, 1, trips)), _read_frames(text))
 
 
-def count_bytes(shapes: str, on_chip: bool = False) -> int:
-    """Bytes in memory of all arrays in the text of a type.
+def count_bytes(shapes: str) -> int:
+    """Bytes that arrays, whose type's text is given, take of the device's memory.
 
-    Args:
-      shapes: one array or a tuple; tokens and opaque values take none.
-      on_chip: count arrays, too, that lie in memory on the chip.
+    Tokens and opaque values take none, nor does what lies in memory on the chip.
     """
-    return sum(_size_arrays(shapes, on_chip))
+    return sum(
+        0 if "S(" in layout else _size(dtype, _pad_to_tiles(lengths, layout))
+        for dtype, lengths, layout in _read_arrays(shapes)
+    )
 
 
-def _size_arrays(shapes: str, on_chip: bool) -> list[int]:
-    found = []
-    for dtype, sizes, layout in SHAPE.findall(shapes):
-        bits = 8 if dtype == "pred" else int((BITS.match(dtype) or [0, 0])[1])
-        lengths = [int(size) for size in sizes.split(",") if size]
-        counted = on_chip or "S(" not in layout
-        count = math.prod(_pad_to_tiles(lengths, layout)) if counted else 0
-        found.append(-(-bits * count // 8))
-    return found
+def _count_values(shapes: str) -> int:
+    """Bytes of the arrays' values alone, wherever they lie."""
+    return sum(_size(dtype, lengths) for dtype, lengths, _ in _read_arrays(shapes))
+
+
+def _read_arrays(shapes: str) -> list[tuple[str, list[int], str]]:
+    """Element type, lengths of dimensions and layout of each array in a type's text."""
+    return [
+        (dtype, [int(size) for size in sizes.split(",") if size], layout)
+        for dtype, sizes, layout in SHAPE.findall(shapes)
+    ]
+
+
+def _size(dtype: str, lengths: Sequence[int]) -> int:
+    bits = 8 if dtype == "pred" else int((BITS.match(dtype) or [0, 0])[1])
+    return -(-bits * math.prod(lengths) // 8)
 
 
 def _pad_to_tiles(lengths: list[int], layout: str) -> list[int]:
@@ -263,19 +271,19 @@ def _count_moved(
     if instruction.opcode in ("copy-start", "slice-start"):
         # The result names what is written behind what is read, or before it.
         place = 0 if instruction.opcode == "copy-start" else 1
-        moved = _size_arrays(instruction.shapes, on_chip=True)[place]
-        written = _size_arrays(instruction.shapes, on_chip=False)[place]
-        return (moved if count_bytes(operands[0]) else 0), written
+        dtype, lengths, layout = _read_arrays(instruction.shapes)[place]
+        moved = _size(dtype, _pad_to_tiles(lengths, layout))
+        return moved if count_bytes(operands[0]) else 0, 0 if "S(" in layout else moved
     if instruction.opcode.removesuffix("-start") in COLLECTIVES:
-        read = sum(count_bytes(shape, on_chip=True) for shape in operands)
-        return read, count_bytes(instruction.shapes, on_chip=True)
+        read = sum(map(_count_values, operands))
+        return read, _count_values(instruction.shapes)
     called = CALLED.search(instruction.rest)
     inside = computations.get(called[1], ()) if called else ()
     read = 0
     for number, shape in enumerate(operands):
         taken = _count_taken(inside, number)
         if instruction.opcode in TAKES and number == 0:
-            taken = count_bytes(instruction.shapes, on_chip=True)
+            taken = _count_values(instruction.shapes)
         size = count_bytes(shape)
         read += size if taken is None else min(size, taken)
     return read, count_bytes(instruction.shapes)
@@ -293,7 +301,7 @@ def _count_taken(inside: Sequence[Instruction], number: int) -> int | None:
     )
     users = [i for i in inside if own in i.operands]
     if users and all(i.opcode in TAKES and i.operands[0] == own for i in users):
-        return sum(count_bytes(i.shapes, on_chip=True) for i in users)
+        return sum(_count_values(i.shapes) for i in users)
     return None
 
 

@@ -123,10 +123,8 @@ def test_a_batch_that_the_devices_cannot_share_is_refused_before_compiling(
     assert not (tmp_path / "compile.json").exists()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["h100:1", "v5e:2x4"])
-def test_a_small_net_is_compiled_for_accelerators(small_config, tmp_path, name):
-    """About a minute each, where what compiles for them is installed."""
+def need(name):
+    """Skip where what compiles for a target is not installed."""
     platform = targets.CHIPS[name.partition(":")[0]].platform
     try:
         found = importlib.util.find_spec(targets.PLUGINS[platform])
@@ -134,9 +132,42 @@ def test_a_small_net_is_compiled_for_accelerators(small_config, tmp_path, name):
         found = None
     if not found:
         pytest.skip(f"the extra {targets.EXTRAS[platform]} is not installed")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["h100:1", "v5e:2x4"])
+def test_a_small_net_is_compiled_for_accelerators(small_config, tmp_path, name):
+    """About a minute each, where what compiles for them is installed."""
+    need(name)
     config = small_config(batch_size=8)
     content = command.compile_for(config, tmp_path, name)
     assert all(row["fits"] and row["target"] == name for row in content)
     assert content[0]["bytes_per_frame"] > 0
     exchanged = [row["kind"] for row in content[0]["collectives_per_step"]]
     assert exchanged == (["all-reduce"] if name == "v5e:2x4" else [])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "together", "groups"),
+    [
+        ("v5e:4x4", 1, "{{0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15}}"),
+        ("v5e:4x4", 4, "{{0,1,2,3},{4,5,6,7},{8,9,10,11},{12,13,14,15}}"),
+        ("v5p:2x2x2", 2, "{{0,1,2,3},{4,5,6,7}}"),
+    ],
+)
+def test_on_several_hosts_a_fold_stays_inside_its_chips(
+    small_config, name, together, groups
+):
+    """About a minute each."""
+    need(name)
+    target = targets.describe(name)
+    assert len({device.process_index for device in target.devices}) > 1
+    mesh = create_mesh(together, target.devices)
+    config = small_config(batch_size=16, folds_together=together)
+    step = next(command.list_programs(config, mesh, SHAPE))
+    found = command.measure(step, target, "float32")["collectives_per_step"]
+    gradients = max(found, key=lambda row: row["bytes"])
+    assert (gradients["kind"], gradients["groups"]) == ("all-reduce", groups)
+    rest = sum(row["bytes"] for row in found) - gradients["bytes"]
+    assert rest <= 1024  # metrics, for every process to read
