@@ -1,4 +1,6 @@
+import re
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -81,3 +83,15 @@ def test_a_batch_that_cannot_be_shared_out_is_refused(
 ):
     with pytest.raises(InputError, match=message):
         devices.check_batch_size(mesh_of(4), batch_size, accumulate_steps)
+
+
+def test_the_numbers_of_folds_that_the_docs_name_are_those_that_fit():
+    text = (Path(__file__).parents[2] / "docs/scaling.md").read_text()
+    table = text.partition("| devices | processes | `folds_together` |")[2]
+    rows = [line.split("|")[1:4] for line in table.splitlines()[2:6]]
+    for kinds, processes, fitting in rows:
+        count = int(re.search(r"(\d+)(?: of \d+)? GPUs", kinds)[1])
+        for hosts in map(int, re.findall(r"\d+", processes)):
+            found = devices.sort_devices(make_hosts(*[count // hosts] * hosts))
+            fits = [n for n in range(1, count + 1) if devices._fits(found, n)]
+            assert fits == [int(n) for n in fitting.split(",")]
