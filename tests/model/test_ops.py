@@ -73,6 +73,37 @@ def test_wide_convolutions_take_the_fast_form(shape, size, features, fast):
     assert_same(ops.conv, plain_conv, x, kernel)
 
 
+def test_one_channel_times_weights_is_a_convolution_that_nothing_need_keep():
+    x, kernel = normal(0, 2, 6, 8, 1), normal(1, 1, 1, 1, 5)
+    assert_same(ops.conv, plain_conv, x, kernel)
+    assert "convolution" not in jax.jit(ops.conv).lower(x, kernel).as_text()
+
+
+@pytest.mark.parametrize("size", [1, 3, 5])
+@pytest.mark.parametrize(("stride", "parts"), [(2, 1), (2, 2), (3, 1)])
+def test_a_folded_kernel_convolves_cells(size, stride, parts):
+    x, y = (normal(seed, 2, 6, 12, 3) for seed in (0, 1))
+    blocks = [x, y][:parts]
+    kernel = normal(2, size, size, 3 * parts, 4)
+
+    def in_cells(kernel, *blocks):
+        cells = [ops.space_to_depth(block, stride) for block in blocks]
+        found = ops.conv(jnp.concatenate(cells, axis=-1), kernel, parts)
+        return ops.depth_to_space(found, stride)
+
+    def in_pixels(kernel, *blocks):
+        return plain_conv(jnp.concatenate(blocks, axis=-1), kernel)
+
+    assert_same(in_cells, in_pixels, kernel, *blocks)
+
+
+def test_the_maximum_of_cells():
+    x = normal(0, 2, 6, 8, 3)
+    assert_same(
+        lambda x: ops.max_of_cells(ops.space_to_depth(x, 2)), ops.max_pool_2x2, x
+    )
+
+
 def test_max_pool():
     assert_same(
         ops.max_pool_2x2,
