@@ -10,8 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 from nerve_jax.system import backend, signals
 
-# Starting a worker takes as long as some milliseconds of work on so many items.
-ITEMS_WORTH_A_WORKER = 500
+ITEMS_WORTH_A_WORKER = 1000  # at a millisecond each, what starting one takes
 ITEMS_AT_A_TIME = 16
 
 
@@ -36,7 +35,7 @@ def spread_out(num_items: int) -> Iterator[Callable]:
     """Open workers on all cores, if there is enough to do for them.
 
     Args:
-      num_items: that will be worked on altogether, some milliseconds each.
+      num_items: that will be worked on altogether, a millisecond each or more.
 
     Yields:
       `spread(function, *items)`: like `map`, and in the same order. Function and items

@@ -4,6 +4,7 @@ import pytest
 
 from nerve_jax.commands.train import cross_validate
 from nerve_jax.runs.log import MetricsLog
+from nerve_jax.system import workers
 from nerve_jax.system.errors import Interrupted, explain
 from nerve_jax.training.engine import Engine
 
@@ -48,7 +49,12 @@ def test_an_interval_of_no_whole_calls_is_rounded_and_said_once(
 
     monkeypatch.setattr(Engine, "trace", spy)
     fields = {"steps_per_call": 2, "eval_every_steps": 3, "num_train_steps": 8}
+    opened, spread_out = [], workers.spread_out
+    monkeypatch.setattr(
+        workers, "spread_out", lambda count: opened.append(count) or spread_out(count)
+    )
     cross_validate(small_config(folds=(0, 1), **fields), tmp_path / "run")
+    assert opened == [12]  # the report's frames of both folds at once
     assert compiled == [2]
     said = capsys.readouterr().out
     assert said.count("eval_every_steps=3 is no multiple of the 2 steps") == 1

@@ -1,8 +1,10 @@
+import io
 import os
 import subprocess
 import sys
 
 import pytest
+from rich.console import Console
 
 from nerve_jax.system import console, errors
 
@@ -24,6 +26,15 @@ def test_only_process_0_prints(process, capsys):
     else:
         assert said.out == "one\ntwo\na table\n"
         assert said.err == "warning: careful\n"
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_bar_is_shown_in_a_terminal_alone(terminal, monkeypatch):
+    shown = io.StringIO()
+    screen = Console(file=shown, force_terminal=terminal)
+    monkeypatch.setattr(console, "create_console", lambda: screen)
+    assert list(console.track(iter("abc"), "scoring", 3)) == ["a", "b", "c"]
+    assert ("scoring" in shown.getvalue()) == terminal
 
 
 BEGIN = "from nerve_jax.system import console; console.prepare_streams(); "

@@ -9,7 +9,7 @@ def work(item: int) -> tuple[int, int]:
     return item, os.getpid()
 
 
-@pytest.mark.parametrize(("cores", "num_items"), [(1, 10_000), (16, 999), (16, 0)])
+@pytest.mark.parametrize(("cores", "num_items"), [(1, 10_000), (16, 1999), (16, 0)])
 def test_little_work_or_a_single_core_starts_no_worker(cores, num_items, monkeypatch):
     monkeypatch.setattr(backend, "count_cores", lambda: cores)
     with workers.spread_out(num_items) as spread:
