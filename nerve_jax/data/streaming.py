@@ -83,7 +83,8 @@ def open_streams(
 
     Returns:
       `next_rows(step)`, uint8 [folds batch height width] as far as this process needs
-      them; fast where steps follow one another, for workers read ahead.
+      them; fast where steps follow one another, for workers read ahead. It raises
+      `RunError` where a worker was killed.
     """
     own_folds, own_frames = devices.find_own_rows(mesh, batch_size)
     loaders = [
@@ -99,6 +100,7 @@ def open_streams(
         for place in own_folds
     ]
     each = num_workers or choose_num_workers(backend.count_cores(), len(own_folds))
+    fewer = f"There are {each} per fold: lower --config.data.num_workers"
     ahead: dict[str, Any] = {"step": None, "streams": []}
 
     def next_rows(step: int) -> Frames:
@@ -107,7 +109,8 @@ def open_streams(
                 stream.close()
             ahead["streams"] = [_read_from(loader, step, each) for loader in loaders]
         ahead["step"] = step + 1
-        rows = [next(stream) for stream in ahead["streams"]]
+        with workers.explain_loss("reads frames", fewer):
+            rows = [next(stream) for stream in ahead["streams"]]
         return jax.tree.map(lambda *x: np.stack(x), *rows)
 
     return next_rows

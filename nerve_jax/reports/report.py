@@ -93,7 +93,8 @@ def _score(
 ) -> Scored:
     """Write scores.csv and examples.png of every fold; return all scores, as read."""
     doubtful = set(find_doubtful(population).tolist())
-    with workers.spread_out(sum(map(len, decided.rules.values()))) as spread:
+    num_frames = sum(map(len, decided.rules.values()))
+    with workers.spread_out(num_frames, "scores frames") as spread:
         for fold, predicted in decided.predictions.items():
             directory = folder.fold_dir(workdir, fold)
             rules = decided.rules[fold]

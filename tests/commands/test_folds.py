@@ -51,7 +51,9 @@ def test_an_interval_of_no_whole_calls_is_rounded_and_said_once(
     fields = {"steps_per_call": 2, "eval_every_steps": 3, "num_train_steps": 8}
     opened, spread_out = [], workers.spread_out
     monkeypatch.setattr(
-        workers, "spread_out", lambda count: opened.append(count) or spread_out(count)
+        workers,
+        "spread_out",
+        lambda count, task: opened.append(count) or spread_out(count, task),
     )
     cross_validate(small_config(folds=(0, 1), **fields), tmp_path / "run")
     assert opened == [12]  # the report's frames of both folds at once

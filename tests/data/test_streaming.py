@@ -1,3 +1,8 @@
+import dataclasses
+import multiprocessing
+import os
+import signal
+
 import grain
 import jax
 import numpy as np
@@ -9,6 +14,7 @@ from nerve_jax.data.loading import load_examples
 from nerve_jax.data.records import create_builder
 from nerve_jax.runs.folder import Fold
 from nerve_jax.system import devices
+from nerve_jax.system.errors import RunError
 from nerve_jax.training.feed import StreamedFeed
 from tests.samples import mesh_of
 
@@ -64,6 +70,30 @@ def test_batches_are_the_same_however_many_processes_read_them(
             next_rows(step).images[0], examples.images[wanted]
         )
     assert asked == [num_workers]
+
+
+class Deadly(list):
+    """Records whose reading kills the worker that reads them."""
+
+    def __getitem__(self, record):
+        if multiprocessing.parent_process() is not None:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_killed_worker_ends_the_run_with_a_word_and_a_mend(examples):
+    deadly = dataclasses.replace(examples, source=Deadly())
+    next_rows = streaming.open_streams(
+        (0,),
+        [np.arange(12)],
+        examples=deadly,
+        mesh=mesh_of(1),
+        batch_size=4,
+        seed=3,
+        num_workers=2,
+    )
+    told = "that reads frames was killed.*There are 2 per fold: lower --config.data.num"
+    with pytest.raises(RunError, match=told):
+        next_rows(0)
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def test_workers_score_in_the_order_of_frames_what_one_process_does(monkeypatch)
     monkeypatch.setattr(backend, "count_cores", lambda: 2)
     monkeypatch.setattr(workers, "ITEMS_WORTH_A_WORKER", 6)
     monkeypatch.setattr(workers, "ITEMS_AT_A_TIME", 1)
-    with workers.spread_out(12) as spread:
+    with workers.spread_out(12, "scores frames") as spread:
         assert spread is not map
         spread_out = score_frames(examples, model, rules, spread=spread, **options)
     assert shown == ["scoring", 12]
