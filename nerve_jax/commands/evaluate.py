@@ -21,7 +21,7 @@ from nerve_jax.runs.score_table import write_scores
 from nerve_jax.scoring.decide import Rule
 from nerve_jax.scoring.intervals import compute_mean_interval
 from nerve_jax.scoring.metrics import compute_dice, compute_mean
-from nerve_jax.scoring.predictor import average, keep
+from nerve_jax.scoring.predictor import Views, average, keep
 from nerve_jax.scoring.scores import Predicted, Scored, count_frames, score_frames
 from nerve_jax.scoring.summary import compute_summary
 from nerve_jax.system import environment, processes
@@ -31,8 +31,7 @@ from nerve_jax.system.errors import InputError
 from nerve_jax.system.files import Path, write_json, write_png
 
 # What may be set again: which data set is scored.
-DATA_FIELDS = (*("data.name", "data.records_dir", "data.manual_dir", "data.phantom."),)
-FRAMES_AT_A_TIME = 64
+DATA_FIELDS = ("data.name", "data.records_dir", "data.manual_dir", "data.phantom.")
 FILES = ("evaluation.json", "evaluation.csv", "evaluation.png")
 
 
@@ -95,6 +94,7 @@ def evaluate(
         threshold=decision.threshold,
         groups=population.groups,
         doubtful=set(find_doubtful(population).tolist()),
+        spread=processes.spread,
     )
     content = {
         **_summarise(scored, dice_without, fitted=decision.rule == "fitted"),
@@ -195,6 +195,8 @@ def _predict(
 ) -> tuple[Predicted, dict[str, np.ndarray]]:
     """Predict frames, and score them without mirror images and by single folds.
 
+    Each of several processes counts the frames that it predicts.
+
     Returns:
       The average of all views; and the Dice of each frame without, where they were used,
       mirror images ("flip_gain"), and the mean Dice of each fold by itself
@@ -206,36 +208,46 @@ def _predict(
         positions, np.zeros(shape, np.float16), np.zeros(shape[0], np.float32)
     )
     without: dict[str, np.ndarray] = {}
-    for group, rows in _list_chunks(chosen.judges):
+    for group, rows in _list_groups(chosen.judges):
         judges = [members[fold] for fold in group]
-        views = predictor(judges, examples.images[positions[rows]])
-        whole.probs[rows], whole.presence_probs[rows] = average(views)
-        for name, parts in _list_parts(len(group), flips).items():
-            scores = [
-                compute_dice(
-                    count_frames(
-                        examples,
-                        Predicted(positions[rows], *average(views.choose(part))),
-                        [chosen.rules[row] for row in rows],
-                    )
-                )
-                for part in parts
-            ]
+        use = _make_use(examples, chosen, rows, _list_parts(len(group), flips))
+        found = predictor(judges, examples.images[positions[rows]], use)
+        whole.probs[rows], whole.presence_probs[rows], counts = found
+        for name, of_parts in counts.items():
+            dice = [compute_dice(part) for part in of_parts.swapaxes(0, 1)]
             without.setdefault(name, np.full(len(positions), np.nan))
-            without[name][rows] = np.mean(scores, axis=0)
+            without[name][rows] = np.mean(dice, axis=0)
     return whole, without
 
 
-def _list_chunks(
+def _make_use(
+    examples: Examples,
+    chosen: Chosen,
+    rows: Int[np.ndarray, " group"],
+    parts: dict[str, list[list[int]]],
+) -> Callable:
+    """Return what `predict_probs` keeps of rows: averages, and counts [frames parts 4]."""
+
+    def use(own, probs, presence_probs):
+        views, at = Views(probs, presence_probs), rows[own]
+        rules = [chosen.rules[row] for row in at]
+
+        def count(part: list[int]):
+            seen = Predicted(chosen.positions[at], *average(views.choose(part)))
+            return count_frames(examples, seen, rules)
+
+        counts = {n: np.stack([count(p) for p in each], 1) for n, each in parts.items()}
+        return *average(views), counts
+
+    return use
+
+
+def _list_groups(
     judges: Sequence[tuple[int, ...]],
 ) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:
-    """Rows of frames that the same folds may score, as many as memory holds the views of."""
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for row, group in enumerate(judges):
-        groups.setdefault(group, []).append(row)
-    for group, rows in sorted(groups.items()):
-        for start in range(0, len(rows), FRAMES_AT_A_TIME):
-            yield group, np.array(rows[start : start + FRAMES_AT_A_TIME])
+    """Rows of frames that the same folds may score."""
+    for group in sorted(set(judges)):
+        yield group, np.flatnonzero([own == group for own in judges])
 
 
 def _list_parts(num_folds: int, flips: bool) -> dict[str, list[list[int]]]:

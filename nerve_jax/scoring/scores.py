@@ -109,7 +109,8 @@ def score_frames(
       threshold: the plain one that the rules are held against.
       groups: of each frame of the data set.
       doubtful: positions of frames whose label a frame of the same view contradicts.
-      spread: of `workers.spread_out`; by default this process scores all.
+      spread: of `workers.spread_out`, or `processes.spread`; by default this process
+        scores all.
     """
     frames = (
         _Frame(

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import jax
-import numpy as np
 
 from nerve_jax.data.examples import Examples
 from nerve_jax.model.unet import Params
@@ -77,7 +76,7 @@ class Segmentation:
             return count_frames(self.examples, predicted, [rule] * len(rows))
 
         counts = predict([params], self.examples.images[fold.val], count)
-        return metrics.compute_scores(np.asarray(counts, np.int64))
+        return metrics.compute_scores(counts)
 
     def export(self, predict: Callable, fold: Fold, params: Params):
         """Probabilities of validation frames at training size, float16; of presence."""

@@ -8,6 +8,7 @@ import pytest
 from nerve_jax.commands.evaluate import evaluate
 from nerve_jax.commands.train import cross_validate
 from nerve_jax.runs.seen import load_seen
+from nerve_jax.system import processes
 from nerve_jax.system.errors import InputError
 from tests.samples import texture
 
@@ -77,9 +78,18 @@ def test_all_frames_of_a_person_are_left_out_for_one_that_is_like(
     assert content["num_frames_left_out_by_likeness"] == 4
 
 
-def test_of_its_own_frames_names_decide_who_scores_whom(trained):
+def test_of_its_own_frames_names_decide_who_scores_whom(trained, monkeypatch):
+    shared, spread = [], processes.spread
+
+    def spy(function, *items):
+        rows = list(zip(*items, strict=True))
+        shared.append(len(rows))
+        return spread(function, *zip(*rows, strict=True))
+
+    monkeypatch.setattr(processes, "spread", spy)
     content = evaluate(trained, {}, "train")
     assert content["num_frames"] == 18
+    assert shared == [18]  # of several processes each scores its part
     assert content["num_frames_left_out_by_likeness"] == 0
 
 

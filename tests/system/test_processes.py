@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nerve_jax.system import processes
+from nerve_jax.commands.evaluate import evaluate
+from nerve_jax.system import files, processes
 from nerve_jax.system.errors import InputError
 
 REPO = Path(__file__).parents[2]
@@ -40,11 +41,41 @@ def test_one_process_alone_does_everything_itself():
     assert processes.take_turns(lambda: 5) == 5
     rows = processes.share_out(lambda rows: (rows, 2 * rows), 5)
     np.testing.assert_array_equal(rows[1], 2 * np.arange(5))
+    assert list(processes.spread(lambda x, y: {"sum": x + y}, [1, 2], (5, 7))) == [
+        {"sum": 6},
+        {"sum": 9},
+    ]
     assert processes.StopPoint([1]).reached()
     assert not processes.StopPoint([]).reached()
     with pytest.raises(SystemExit) as caught:
         processes.leave(InputError("no such fold"))
     assert caught.value.code == 2
+
+
+def test_each_process_works_on_its_rows_alone_and_gets_all_exactly(monkeypatch):
+    """The second of two; of three rows the last is worked on again."""
+    worked, sent = [], []
+
+    def work(item, weight):
+        worked.append(item)
+        return {"b": item / 3, "a": np.int64(weight) << 40, "c": np.array([item, 0.1])}
+
+    def gather(rows, tiled):
+        assert rows.dtype == np.uint8  # all else may be narrowed
+        sent.append(rows)
+        return np.concatenate([rows, rows])
+
+    monkeypatch.setattr(processes.jax, "process_count", lambda: 2)
+    monkeypatch.setattr(processes.jax, "process_index", lambda: 1)
+    monkeypatch.setattr(processes.multihost_utils, "process_allgather", gather)
+    found = processes.spread(work, [0, 1, 2], [7, 8, 9])
+    assert worked == [2, 2]
+    assert len(found) == 3
+    assert len(sent) == 3
+    for row in found:
+        assert list(row) == ["b", "a", "c"]
+        assert (row["b"], row["a"]) == (2 / 3, 9 << 40)
+        np.testing.assert_array_equal(row["c"], [2, 0.1])
 
 
 @pytest.mark.parametrize(
@@ -174,17 +205,38 @@ def test_two_processes_of_two_devices_train_as_one_of_four(alone, tmp_path):
     reports = [json.loads((w / "report.json").read_text()) for w in (workdir, whole)]
     assert reports[0]["dice"] == pytest.approx(reports[1]["dice"], abs=1e-3)
     assert reports[0]["num_frames"] == reports[1]["num_frames"]
-    codes, said = finish(
-        start(
-            workdir,
-            records,
-            "--mode=evaluate",
-            **{"data.phantom.num_subjects": 3, "data.phantom.seed": 5},
-        )
-    )
+    others = {"data.phantom.num_subjects": 3, "data.phantom.seed": 5}
+    codes, said = finish(start(workdir, records, "--mode=evaluate", **others))
     assert codes == [0, 0], said
-    evaluated = json.loads((workdir / "evaluation.json").read_text())
-    assert evaluated["num_frames"] == 9
+    found = read_evaluation(workdir)
+    assert found[0]["num_frames"] == 9
+    evaluate(workdir, others | {"data.records_dir": str(records)}, "train")
+    for ours, theirs in zip(found, read_evaluation(workdir), strict=True):
+        assert list(ours) == list(theirs)
+        for name, value in ours.items():
+            if name in MEASURED:
+                assert value == pytest.approx(theirs[name], abs=1e-3, nan_ok=True)
+
+
+MEASURED = ("dice", "flip_gain", "ensemble_gain", "hd95_px", "assd_px", "presence_prob")
+
+
+def read_evaluation(workdir):
+    """What evaluation.json holds, and the rows of evaluation.csv."""
+    return [
+        json.loads((workdir / "evaluation.json").read_text()),
+        *(
+            {name: as_number(text) for name, text in row.items()}
+            for row in files.read_table(workdir / "evaluation.csv")
+        ),
+    ]
+
+
+def as_number(text):
+    try:
+        return float(text or "nan")
+    except ValueError:
+        return text
 
 
 def test_an_error_of_the_first_process_ends_all_with_its_word(alone, tmp_path):

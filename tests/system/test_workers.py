@@ -39,14 +39,18 @@ def test_a_killed_worker_ends_the_command_with_a_word_and_a_mend(monkeypatch):
     monkeypatch.setattr(backend, "count_cores", lambda: 2)
     monkeypatch.setattr(workers, "ITEMS_WORTH_A_WORKER", 10)
     told = r"a worker process that scores frames was killed.*memory.*There were 2,"
-    with pytest.raises(RunError, match=told):
-        with workers.spread_out(40, "scores frames") as spread:
-            assert spread is not map  # or this process would be killed
-            list(spread(die, range(40)))
+    with (
+        pytest.raises(RunError, match=told),
+        workers.spread_out(40, "scores frames") as spread,
+    ):
+        assert spread is not map  # or this process would be killed
+        list(spread(die, range(40)))
 
 
 def test_what_goes_wrong_in_the_work_itself_is_raised_as_it_is():
-    with pytest.raises(RuntimeError, match="^no frame$") as caught:
-        with workers.explain_loss("reads frames", "Lower it"):
-            raise RuntimeError("no frame")
+    with (
+        pytest.raises(RuntimeError, match="^no frame$") as caught,
+        workers.explain_loss("reads frames", "Lower it"),
+    ):
+        raise RuntimeError("no frame")
     assert not isinstance(caught.value, RunError)

@@ -59,7 +59,7 @@ def test_validation_frames_are_counted_batch_by_batch_where_they_are_predicted(
         assert len(images) == 4
         for rows in (np.array([0, 1]), np.array([2, 3])):
             counted.append(use(rows, probs[rows], probs[rows].max((1, 2))))
-        return np.concatenate(counted).astype(np.int32)
+        return np.concatenate(counted)
 
     scores = task.score(predict, fold, 1, {})
     assert [len(counts) for counts in counted] == [2, 2]
