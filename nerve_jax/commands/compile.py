@@ -104,21 +104,24 @@ def count_frames(config: ConfigDict) -> int:
 def list_programs(
     config: ConfigDict, mesh: Mesh, shape: tuple[int, int, int]
 ) -> Iterator[Program]:
-    """Training, step by step and many at once; prediction, of a batch and of one frame."""
+    """Training, step by step and many at once; prediction, of a fold and of one frame.
+
+    A fold is predicted as it is while training, by the devices of one process.
+    """
     engine = create_engine(config, mesh, shape)
     each = config.batch_size // mesh.shape["batch"]
     yield Program("train_step", lambda: engine.trace(1), each)
     count = engine.steps_per_call
     if count > 1:
         yield Program("train_steps", lambda: engine.trace(count), each, count)
-    first = mesh.devices.flat[0].process_index
-    own = [d for d in mesh.devices.flat if d.process_index == first]
+    hosts = [device.process_index for device in mesh.devices.flat]
+    own = [d for d in mesh.devices.flat if d.process_index == hosts[0]]
     local = devices.arrange(own, 1)
-    batch = config.batch_size // config.accumulate_steps
-    for name, size in (("predict", devices.round_up(batch, local)), ("predict_one", 1)):
-        alone = local if size > 1 else devices.arrange(own[:1], 1)
-        trace = trace_prediction(config, alone, size, shape[1:])
-        yield Program(name, trace, size // alone.size, shares=alone.size)
+    size = setup.choose_validation_size(config, local, shape[0], len(set(hosts)))
+    trace = trace_prediction(config, local, size, shape[1:])
+    yield Program("predict", trace, size // local.size, shares=local.size)
+    trace = trace_prediction(config, devices.arrange(own[:1], 1), 1, shape[1:])
+    yield Program("predict_one", trace, 1)
 
 
 def create_engine(config: ConfigDict, mesh: Mesh, shape: tuple[int, int, int]):

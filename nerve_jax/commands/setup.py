@@ -14,6 +14,8 @@ from nerve_jax.runs.config import check_values
 from nerve_jax.runs.differences import flatten
 from nerve_jax.scoring.predictor import (
     average,
+    choose_batch_size,
+    choose_dtype,
     create_predictor,
     jit_predict_batch,
 )
@@ -84,17 +86,45 @@ def create_predictor_of(config: ConfigDict, reduce: Callable = average):
     apply, _ = create_model_of(config)
     return create_predictor(
         apply,
-        batch_size=config.batch_size // config.accumulate_steps,
+        batch_size=_count_at_a_time(config),
         flips=config.decision.test_flips,
         reduce=reduce,
     )
 
 
+def _count_at_a_time(config: ConfigDict) -> int:
+    return config.batch_size // config.accumulate_steps
+
+
 def describe_prediction(config: ConfigDict, mesh) -> tuple[Callable, dict]:
-    """The program that predicts frames on a mesh, and the shapes of its parameters."""
+    """The program by which `create_predictor_of` predicts frames with one member.
+
+    Args:
+      config: of the run.
+      mesh: of the devices of one process.
+
+    Returns:
+      The program, and the shapes of its parameters.
+    """
     apply, init = create_model_of(config, mesh.devices.flat[0].platform)
     params = jax.eval_shape(init, jax.random.key(0))
-    return jit_predict_batch(apply, mesh), params
+    dtype = choose_dtype(1 + config.decision.test_flips)
+    return jit_predict_batch(apply, mesh, dtype), params
+
+
+def choose_validation_size(
+    config: ConfigDict, mesh, num_frames: int, num_processes: int
+) -> int:
+    """How many frames of a fold each process predicts at a time while training.
+
+    Args:
+      config: of the run.
+      mesh: of the devices of one process.
+      num_frames: of the data set, folds of equal size.
+      num_processes: how many there are.
+    """
+    of_fold = -(-num_frames // config.num_folds)
+    return choose_batch_size(_count_at_a_time(config), of_fold, mesh, num_processes)
 
 
 def create_loss(config: ConfigDict, platform: str = "") -> Callable:

@@ -1,5 +1,6 @@
 """From frames to probabilities: members and mirror images averaged, on all devices."""
 
+import functools
 import itertools
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -40,7 +41,7 @@ def make_predict_batch(apply: Callable, dtype=jnp.float32) -> Callable:
     return predict_batch
 
 
-def jit_predict_batch(apply: Callable, mesh: Mesh, dtype=jnp.float16) -> Callable:
+def jit_predict_batch(apply: Callable, mesh: Mesh, dtype) -> Callable:
     """`make_predict_batch`, frames shared out over all devices of a mesh."""
     by_frame = devices.split_frames(mesh)
     return jax.jit(
@@ -139,14 +140,32 @@ def predict_probs(
     return jax.tree.map(lambda *rows: np.concatenate(rows), *parts)
 
 
-def choose_batch_size(batch_size: int, num_frames: int) -> int:
-    """How many frames to predict at a time, where a batch of training has `batch_size`.
+def choose_batch_size(
+    batch_size: int, num_frames: int, mesh: Mesh, num_processes: int
+) -> int:
+    """How many frames each process predicts at a time.
 
-    On an accelerator several such batches make one, if there are frames to fill it.
+    On an accelerator several batches of training make one, if there are frames to fill it.
+
+    Args:
+      batch_size: of training, over all processes.
+      num_frames: to be predicted by all processes.
+      mesh: of the devices of one process, all of which get equally many.
+      num_processes: how many there are.
     """
-    larger = batch_size * BATCHES_IN_ONE
-    on_cpu = jax.default_backend() == "cpu"
-    return batch_size if on_cpu or num_frames < larger else larger
+    size = devices.round_up(-(-batch_size // num_processes), mesh)
+    larger = size * BATCHES_IN_ONE
+    on_cpu = mesh.devices.flat[0].platform == "cpu"
+    fills = -(-num_frames // num_processes) >= larger
+    return larger if fills and not on_cpu else size
+
+
+def choose_dtype(num_views: int, reduce: Callable = average):
+    """In which type probabilities come home from a device.
+
+    The average of a single view is that view, rounded: half the bytes.
+    """
+    return jnp.float16 if reduce is average and num_views == 1 else jnp.float32
 
 
 def create_predictor(
@@ -159,42 +178,34 @@ def create_predictor(
 
     Args:
       apply: of `create_model`.
-      batch_size: frames at a time over all processes, at least: see `choose_batch_size`;
-        rounded up so that all devices get equally many.
+      batch_size: of training: see `choose_batch_size`.
       flips: predict each frame's mirror image too.
       reduce: `average` or `keep`.
     """
     mesh = devices.create_local_mesh()
     everywhere, by_frame = devices.replicated(mesh), devices.split_frames(mesh)
-    own_size = devices.round_up(-(-batch_size // jax.process_count()), mesh)
 
+    @functools.cache
     def compile_to(dtype) -> Callable:
         compiled = jit_predict_batch(apply, mesh, dtype)
         return lambda params, images: compiled(params, jax.device_put(images, by_frame))
 
-    # The average of a single view is that view, rounded: half the bytes to bring home.
-    whole, rounded = compile_to(jnp.float32), compile_to(jnp.float16)
-
-    def predict_part(members, images, use):
-        single = reduce is average and not flips and len(members) == 1
-        return predict_probs(
-            rounded if single else whole,
-            members,
-            images,
-            batch_size=choose_batch_size(own_size, len(images)),
+    def predict(members, images, use: Callable | None = None):
+        count = jax.process_count()
+        predict_part = functools.partial(
+            predict_probs,
+            compile_to(choose_dtype(len(members) * (1 + flips), reduce)),
+            batch_size=choose_batch_size(batch_size, len(images), mesh, count),
             flips=flips,
             reduce=reduce,
-            use=use,
         )
-
-    def predict(members, images, use: Callable | None = None):
-        if jax.process_count() == 1:
-            return predict_part(members, images, use)
+        if count == 1:
+            return predict_part(members, images, use=use)
         members = [devices.bring_home(params, everywhere) for params in members]
 
         def work(own):
             use_own = use and (lambda rows, *found: use(own[rows], *found))
-            return predict_part(members, images[own], use_own)
+            return predict_part(members, images[own], use=use_own)
 
         return processes.share_out(work, len(images))
 

@@ -2,12 +2,14 @@ import importlib.util
 import json
 
 import jax
+import numpy as np
 import pytest
 
 from nerve_jax.commands import compile as command
 from nerve_jax.commands import setup
+from nerve_jax.scoring import predictor
 from nerve_jax.system import hlo, targets
-from nerve_jax.system.devices import create_mesh
+from nerve_jax.system.devices import create_local_mesh, create_mesh
 from nerve_jax.system.errors import InputError
 from nerve_jax.system.targets import Chip, Target
 
@@ -51,6 +53,45 @@ def test_every_program_is_compiled_and_what_it_needs_is_written(
     assert any(row["line"].startswith("model/") for row in step["costliest"])
     said = capsys.readouterr().out
     assert "train_steps" in said and "compile.json" in said
+
+
+@pytest.mark.parametrize("flips", [False, True])
+def test_a_fold_is_predicted_as_it_is_while_training(small_config, monkeypatch, flips):
+    """Frames at a time, and the type that comes home, as the run's predictor has them."""
+    config = small_config(batch_size=8, **{"decision.test_flips": flips})
+    asked, batches = [], []
+    jit_predict_batch = predictor.jit_predict_batch
+
+    def choose(batch_size, num_frames, mesh, num_processes):
+        asked.append((batch_size, num_frames, mesh, num_processes))
+        return 16
+
+    def spy(apply, mesh, dtype):
+        program = jit_predict_batch(apply, mesh, dtype)
+
+        def run(params, images):
+            batches.append((images.shape, dtype, mesh))
+            return program(params, images)
+
+        return run
+
+    monkeypatch.setattr(predictor, "choose_batch_size", choose)
+    monkeypatch.setattr(setup, "choose_batch_size", choose)
+    *_, program, one = command.list_programs(config, create_mesh(), SHAPE)
+    assert (program.name, program.frames, program.shares) == ("predict", 4, 4)
+    assert (one.name, one.frames, one.shares) == ("predict_one", 1, 1)
+    params = setup.create_model_of(config)[1](jax.random.key(0))
+    monkeypatch.setattr(predictor, "jit_predict_batch", spy)
+    predict = setup.create_predictor_of(config)
+    predict([params], np.zeros((20, *SHAPE[1:]), np.uint8))
+    assert asked == [(8, 20, create_local_mesh(), 1)] * 2  # 40 frames in two folds
+    shape, dtype, _ = batches[0]
+    assert {batch[:2] for batch in batches} == {(shape, dtype)}
+    (images,) = [x for x in program.trace().jaxpr.in_avals if x.dtype == np.uint8]
+    probs, presence = program.trace().jaxpr.out_avals
+    assert images.shape == shape == (16, *SHAPE[1:])
+    assert probs.dtype == dtype == (np.float32 if flips else np.float16)
+    assert presence.dtype == np.float32
 
 
 def test_what_does_not_fit_is_said_with_the_largest_batch_that_does(

@@ -7,6 +7,7 @@ import pytest
 
 from nerve_jax.model.unet import Outputs
 from nerve_jax.scoring import predictor
+from nerve_jax.system import devices
 
 SIZE = (24, 32)
 
@@ -155,12 +156,32 @@ def test_what_comes_home_is_rounded_once_and_alike(members, flips, monkeypatch):
     np.testing.assert_array_equal(found[1], views.presence_probs.mean(1))
 
 
-def test_accelerators_predict_several_batches_as_one(monkeypatch):
-    """Where frames fill it: filling up a larger one would be wasted."""
-    assert predictor.choose_batch_size(32, 10**6) == 32
-    monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
-    assert predictor.choose_batch_size(32, 10**6) == 128
-    assert predictor.choose_batch_size(32, 127) == 32
+class Chip:
+    def __init__(self, number, platform):
+        self.id, self.platform, self.process_index = number, platform, 0
+
+
+@pytest.mark.parametrize(
+    ("platform", "num_devices", "num_processes", "num_frames", "expected"),
+    [
+        ("cpu", 1, 1, 10**6, 30),
+        ("tpu", 1, 1, 10**6, 120),
+        ("tpu", 1, 1, 120, 120),
+        ("tpu", 1, 1, 119, 30),  # filling up a larger one would be wasted
+        ("gpu", 8, 1, 10**6, 128),
+        ("gpu", 8, 1, 10, 32),
+        ("gpu", 4, 2, 127, 64),
+        ("gpu", 4, 2, 126, 16),
+        ("cpu", 4, 2, 10**6, 16),
+    ],
+)
+def test_accelerators_predict_several_batches_as_one(
+    platform, num_devices, num_processes, num_frames, expected
+):
+    chips = [Chip(number, platform) for number in range(num_devices)]
+    mesh = devices.arrange(chips, 1)
+    found = predictor.choose_batch_size(30, num_frames, mesh, num_processes)
+    assert found == expected
 
 
 def test_each_process_uses_what_it_has_predicted(monkeypatch):
