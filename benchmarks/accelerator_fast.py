@@ -2,7 +2,6 @@
 
 import dataclasses
 import time
-from unittest import mock
 
 import jax
 import numpy as np
@@ -14,11 +13,11 @@ from results import measure
 from nerve_jax.commands import setup
 from nerve_jax.data import rle
 from nerve_jax.data.examples import Examples
-from nerve_jax.model import ops
 from nerve_jax.runs.config import set_fields
 from nerve_jax.scoring.decide import Rule
 from nerve_jax.scoring.predictor import make_predict_batch
 from nerve_jax.scoring.scores import Predicted, count_frames, score_frames
+from nerve_jax.system.flops import count_flops
 
 PEOPLE = 12
 
@@ -34,7 +33,7 @@ def create_bare_fields(config: ConfigDict) -> dict:
 
 
 def measure_flops(setting: Setting, name: str) -> dict:
-    """Floating point operations a frame, as XLA counts them before it optimises.
+    """Floating point operations a frame of convolutions and matrix products.
 
     Convolutions are counted as such: Winograd's form, which a CPU uses, needs fewer.
     Prediction includes mirror images where the configuration asks for them.
@@ -44,13 +43,13 @@ def measure_flops(setting: Setting, name: str) -> dict:
     params = jax.eval_shape(init, jax.random.key(0))
     views = 1 + config.decision.test_flips
     frame = jax.ShapeDtypeStruct((1, *config.data.image_size), np.uint8)
-    with mock.patch.object(ops, "WINOGRAD_CHANNELS", 1 << 30):
-        engine = create_engine(config, setting.simulate(config, 1))
-        step = engine.trace(1).lower()
-        predict = jax.jit(make_predict_batch(apply)).lower(params, frame)
+    step = create_engine(config, setting.simulate(config, 1)).trace(1)
+    predict = jax.jit(make_predict_batch(apply)).trace(params, frame)
+    # The step is that of one device, on its own frames of the batch.
+    own = config.batch_size // jax.device_count()
     return {
-        "train": step.cost_analysis()["flops"] / config.batch_size,
-        "predict": predict.cost_analysis()["flops"] * views,
+        "train": count_flops(step.jaxpr.jaxpr) / own,
+        "predict": count_flops(predict.jaxpr.jaxpr) * views,
     }
 
 
