@@ -95,6 +95,7 @@ def read_parts(folder: Path) -> dict:
     return json.loads((folder / "accelerator.json").read_text())
 
 
+@pytest.mark.slow
 def test_an_accelerator_is_measured_part_by_part_and_once(tmp_path):
     measure_toy(tmp_path, "--only=pr")  # probs on the CPU, predictions beside them
     measured = read_parts(tmp_path)
@@ -131,6 +132,8 @@ def test_an_accelerator_is_measured_whole(tmp_path):
     wanted = pytest.approx(parts["reference"]["losses"], rel=1e-5)
     for per_call in (1, 20):
         assert parts[f"losses float32 {per_call}"]["losses"] == wanted
+    flops = parts["flops kaggle"]
+    assert 2.5 < flops["train"] / flops["predict"] < 3.1  # gradients of both operands
     assert len(parts["dice"]["points"]) == 12
     speeds = [name for name in parts if name.startswith("speed ")]
     assert len(speeds) == 10
