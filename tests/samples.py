@@ -9,6 +9,7 @@ from nerve_jax.data import rle
 from nerve_jax.data.examples import Examples
 from nerve_jax.scoring.scores import Scored
 from nerve_jax.system.devices import arrange
+from nerve_jax.training.feed import ResidentFeed, put_frames
 
 
 def mesh_of(num_devices, num_folds=1) -> Mesh:
@@ -44,6 +45,18 @@ def bright_boxes(count=12):
     masks[1:, 5:11, 8:16] = 255
     images = (rng.integers(0, 90, masks.shape) + masks // 2).astype(np.uint8)
     return make_examples(images, masks)
+
+
+def bright_feed(mesh, *, batch_size, seed):
+    """The feed of `bright_boxes`, which lie on the devices of a mesh."""
+    frames = bright_boxes()
+    return ResidentFeed(
+        put_frames(frames, mesh),
+        frames.images.shape[1:],
+        mesh,
+        batch_size=batch_size,
+        seed=seed,
+    )
 
 
 def table(counts, probs, subjects="ppqq", frames="abcd", doubtful=(0, 0, 0, 0)):

@@ -12,10 +12,9 @@ from nerve_jax.runs.folder import Fold
 from nerve_jax.system import devices
 from nerve_jax.training import folds
 from nerve_jax.training.engine import Engine
-from nerve_jax.training.feed import ResidentFeed, put_frames
 from nerve_jax.training.optimizer import TrainState, create_optimizer
 from nerve_jax.training.scalars import read_scalars
-from tests.samples import bright_boxes, mesh_of
+from tests.samples import bright_feed, mesh_of
 
 
 def fold_of(number, positions, directory):
@@ -45,13 +44,7 @@ def plain_engine(mesh, **options):
     return Engine(
         create,
         shared,
-        ResidentFeed(
-            put_frames(bright_boxes(), mesh),
-            bright_boxes().images.shape[1:],
-            mesh,
-            batch_size=4,
-            seed=1,
-        ),
+        bright_feed(mesh, batch_size=4, seed=1),
         lambda members, images: None,
         mesh=mesh,
         scalars={"more": 0.7},
@@ -199,13 +192,7 @@ def test_devices_share_the_batch_and_exchange_one_mean(make_plain_step):
     engine = Engine(
         lambda key, scalars: optimizer.init(init(key), scalars),
         make_plain_step(spy, optimizer),
-        ResidentFeed(
-            put_frames(bright_boxes(), mesh),
-            bright_boxes().images.shape[1:],
-            mesh,
-            batch_size=8,
-            seed=0,
-        ),
+        bright_feed(mesh, batch_size=8, seed=0),
         lambda members, images: None,
         mesh=mesh,
     )

@@ -11,10 +11,9 @@ from nerve_jax.training.feed import (
     create_feed,
     describe_feed,
     pack,
-    put_frames,
     unpack,
 )
-from tests.samples import bright_boxes, mesh_of
+from tests.samples import bright_boxes, bright_feed, mesh_of
 
 
 @pytest.fixture
@@ -28,13 +27,7 @@ def folds(tmp_path):
 
 def test_rows_of_resident_frames_are_positions_by_seed_fold_and_step(folds):
     examples, mesh = bright_boxes(), mesh_of(2, 2)
-    feed = ResidentFeed(
-        put_frames(examples, mesh),
-        examples.images.shape[1:],
-        mesh,
-        batch_size=4,
-        seed=3,
-    )
+    feed = bright_feed(mesh, batch_size=4, seed=3)
     stream = feed.open(folds)
     rows = stream.next_rows(5)
     assert (rows.shape, rows.dtype) == ((2, 4), np.int32)
@@ -48,13 +41,7 @@ def test_rows_of_resident_frames_are_positions_by_seed_fold_and_step(folds):
         np.testing.assert_array_equal(batch.images, examples.images[row])
         np.testing.assert_array_equal(batch.masks, examples.masks[row])
     assert len(stream.keys) == 2
-    alone = ResidentFeed(
-        put_frames(examples, mesh_of(1)),
-        examples.images.shape[1:],
-        mesh_of(1),
-        batch_size=4,
-        seed=3,
-    )
+    alone = bright_feed(mesh_of(1), batch_size=4, seed=3)
     again = alone.open(folds[1:]).keys[0]
     assert str(again) == str(
         stream.keys[1]

@@ -18,13 +18,12 @@ from nerve_jax.system.errors import InputError, RunError
 from nerve_jax.system.processes import StopPoint
 from nerve_jax.training.augment import make_augment
 from nerve_jax.training.engine import Engine
-from nerve_jax.training.feed import ResidentFeed, put_frames
 from nerve_jax.training.loop import Steps, advance, train_folds
 from nerve_jax.training.losses import make_loss
 from nerve_jax.training.optimizer import create_optimizer
 from nerve_jax.training.progress import RunLog
 from nerve_jax.training.step import make_train_step
-from tests.samples import bright_boxes, mesh_of
+from tests.samples import bright_feed, mesh_of
 
 STRONG = {
     "flip_prob": 0.5,
@@ -100,13 +99,7 @@ def setup(
             accumulate_steps=accumulate_steps,
             axis_name="batch",
         ),
-        ResidentFeed(
-            put_frames(bright_boxes(), mesh),
-            bright_boxes().images.shape[1:],
-            mesh,
-            batch_size=8,
-            seed=7,
-        ),
+        bright_feed(mesh, batch_size=8, seed=7),
         lambda members, images: None,
         mesh=mesh,
         steps_per_call=steps_per_call,

@@ -21,10 +21,9 @@ from nerve_jax.system.errors import RunError
 from nerve_jax.system.processes import StopPoint
 from nerve_jax.training import loop
 from nerve_jax.training.engine import Engine
-from nerve_jax.training.feed import ResidentFeed, put_frames
 from nerve_jax.training.optimizer import Optimizer, TrainState
 from nerve_jax.training.progress import RunLog
-from tests.samples import bright_boxes, mesh_of
+from tests.samples import bright_boxes, bright_feed, mesh_of
 
 KEY = jax.random.key(5)
 RELATIVE = 1e-5  # of the gradient's norm: float32 sums of another order
@@ -47,13 +46,7 @@ def create_engine(make_plain_step, mesh, rate=1.0, dtype="float32", accumulate_s
     step = make_plain_step(
         apply, Optimizer(begin, update), accumulate_steps=accumulate_steps
     )
-    feed = ResidentFeed(
-        put_frames(bright_boxes(), mesh),
-        bright_boxes().images.shape[1:],
-        mesh,
-        batch_size=BATCH,
-        seed=0,
-    )
+    feed = bright_feed(mesh, batch_size=BATCH, seed=0)
     return Engine(begin, step, feed, lambda members, images: None, mesh=mesh)
 
 
