@@ -25,6 +25,15 @@ def give(monkeypatch, memory_bytes=1e9):
     return target
 
 
+def fits_into(memory_bytes, monkeypatch, small_config):
+    """Whether the prediction of one frame fits into a device of so much memory."""
+    target = give(monkeypatch, memory_bytes)
+    config = small_config(**SMALL)
+    shape = (SHAPE[0], *config.data.image_size)
+    *_, one = command.list_programs(config, create_mesh(), shape)
+    return command.measure(one, target, "float32")["fits"]
+
+
 def test_every_program_is_compiled_and_what_it_needs_is_written(
     small_config, tmp_path, monkeypatch, capsys
 ):
@@ -41,6 +50,8 @@ def test_every_program_is_compiled_and_what_it_needs_is_written(
     step, steps, predict, one = content
     assert step["flops_per_frame"] == pytest.approx(steps["flops_per_frame"])
     assert 0.5 < step["bytes_per_frame"] / steps["bytes_per_frame"] < 2
+    assert fits_into(one["peak_bytes"], monkeypatch, small_config)
+    assert not fits_into(one["peak_bytes"] - 1, monkeypatch, small_config)
     (exchanged,) = steps["collectives_per_step"]
     assert exchanged["count"] == 1
     assert one["flops_per_frame"] == pytest.approx(predict["flops_per_frame"])
@@ -97,24 +108,23 @@ def test_a_fold_is_predicted_as_it_is_while_training(small_config, monkeypatch, 
 def test_what_does_not_fit_is_said_with_the_largest_batch_that_does(
     small_config, tmp_path, monkeypatch, capsys
 ):
-    config = small_config(steps_per_call=1, batch_size=16)
-    give(monkeypatch)
-    target = targets.describe("made:4")
+    """As if each frame on a device took a quarter of its memory."""
+    config = small_config(steps_per_call=1, batch_size=64)
 
-    def peak(batch):
-        smaller = small_config(steps_per_call=1, batch_size=batch)
-        step = next(command.list_programs(smaller, create_mesh(), SHAPE))
-        return command.measure(step, target, "float32")["peak_bytes"]
+    def measure(program, target, compute_dtype):
+        peak = program.frames * target.chip.memory_bytes // 4
+        fits = peak <= target.chip.memory_bytes
+        return {"name": program.name, "fits": fits, "peak_bytes": peak}
 
     monkeypatch.setattr(command, "count_frames", lambda config: SHAPE[0])
-    config.data.image_size = SHAPE[1:]
-    give(monkeypatch, memory_bytes=(peak(4) + peak(8)) / 2)
+    monkeypatch.setattr(command, "measure", measure)
+    give(monkeypatch, memory_bytes=2_000_000_000)
     content = command.compile_for(config, tmp_path, "made:4")
     assert not content[0]["fits"]
-    assert content[0]["largest_batch"] == 4
+    assert content[0]["largest_batch"] == 16
     said = capsys.readouterr().out
-    assert "train_step does not fit: " in said
-    assert "the largest batch that fits, by halves: 4" in said
+    assert "train_step does not fit: 6.00 GB more than there are" in said
+    assert "the largest batch that fits, by halves: 16" in said
 
 
 def test_a_refusal_for_want_of_memory_is_no_error(monkeypatch):
