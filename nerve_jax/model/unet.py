@@ -29,7 +29,8 @@ Params = dict[str, jax.Array]
 COMPUTE_DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 ENCODER, HEADS = "encoder/", ("head/", "coarse_heads/", "presence/")  # names begin so
 INITIAL_LOGIT = -3.0  # most pixels are not nerve: start from 5 %
-# Of a TPU's registers: so many channels of so many frames lie in one.
+# Of a TPU's registers: so many channels of so many frames lie in one. Where frames are
+# fewer than half of that, XLA puts parts of a frame in their place by itself.
 LANES, SUBLANES = 128, 8
 
 
@@ -65,7 +66,6 @@ class UNet(nnx.Module):
         deep_supervision: bool,
         presence_head: bool,
         stem_stride: int,
-        fill_lanes: bool,
         dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
@@ -94,10 +94,8 @@ class UNet(nnx.Module):
             nnx.Linear(2 * widths[-1], 1, rngs=rngs) if presence_head else None
         )
         self.dtype, self.stem_stride = dtype, stem_stride
-        # Pixels of a cell, downwards and across, in each level; the deepest has pixels.
-        self.cells = tuple(
-            2 if fill_lanes and 4 * width <= LANES else 1 for width in widths[:-1]
-        ) + (1,)
+        # Pixels of a cell, downwards and across, of each level where lanes are filled.
+        self.cells = (*(2 if 4 * width <= LANES else 1 for width in widths[:-1]), 1)
         self.multiple = stem_stride * 2 ** (len(widths) - 1)
 
     def __call__(
@@ -105,6 +103,7 @@ class UNet(nnx.Module):
         images: Float[Array, "batch height width 1"],
         dropout_keys=None,
         visible: Float[Array, "batch height width 1"] | None = None,
+        fill_lanes: bool = False,
     ) -> Outputs:
         """Segment frames of grey values in [0, 1]; a key for each turns dropout on.
 
@@ -119,12 +118,13 @@ class UNet(nnx.Module):
             x = x * shown
             shown = shown[:, :: self.stem_stride, :: self.stem_stride]
         x = ops.space_to_depth(x, self.stem_stride).astype(self.dtype)
+        cells_of = self.cells if fill_lanes else (1,) * len(self.cells)
         skips = []
         for number, (blocks, cells) in enumerate(
-            zip(self.encoder, self.cells, strict=True)
+            zip(self.encoder, cells_of, strict=True)
         ):
             if number:
-                in_cells = self.cells[number - 1] > 1
+                in_cells = cells_of[number - 1] > 1
                 x = ops.max_of_cells(x) if in_cells else ops.max_pool_2x2(x)
             x = ops.space_to_depth(x, cells)
             for block in blocks:
@@ -139,7 +139,7 @@ class UNet(nnx.Module):
         for number, (upsample, blocks) in enumerate(
             zip(self.upsample, self.decoder, strict=True)
         ):
-            below, cells = self.cells[-1 - number], self.cells[-2 - number]
+            below, cells = cells_of[-1 - number], cells_of[-2 - number]
             x = upsample(ops.depth_to_space(x, below), cells > 1)
             x = jnp.concatenate([x, skips[-2 - number]], axis=-1)
             for place, block in enumerate(blocks):
@@ -191,9 +191,9 @@ def create_model(
       stem_stride: 2 folds every 2x2 pixels into channels first and unfolds logits last,
         so that the costly finest level is left out; 1 does not.
       compute_dtype: "float32" or "bfloat16"; parameters are float32 either way.
-      fill_lanes: for TPUs: hold narrow levels in cells (see `ops`), and take at least
-        `SUBLANES` frames at a time, the first ones once more where there are fewer. What
-        is computed stays the same, but for rounding.
+      fill_lanes: for TPUs: of `SUBLANES` frames or more hold narrow levels in cells (see
+        `ops`); half as many and more are filled up by taking the first ones once more.
+        What is computed stays the same, but for rounding.
 
     Returns:
       `apply(params, images, dropout_keys=None, visible=None) -> Outputs` and `init(key)
@@ -230,7 +230,6 @@ def create_model(
                 deep_supervision=deep_supervision,
                 presence_head=presence_head,
                 stem_stride=stem_stride,
-                fill_lanes=fill_lanes,
                 dtype=COMPUTE_DTYPES[compute_dtype],
                 rngs=nnx.Rngs(params=key),
             )
@@ -250,11 +249,14 @@ def create_model(
         state = [(path, nnx.Param(params[name])) for name, path in names.items()]
         model = nnx.merge(graphdef, nnx.from_flat_state(state))
         inputs = images, dropout_keys, visible
-        if not fill_lanes or len(images) >= SUBLANES:
+        count = len(images)
+        if not fill_lanes or 2 * count < SUBLANES:
             return model(*inputs)
-        places = jnp.arange(SUBLANES) % len(images)
-        repeated = jax.tree.map(lambda x: x[places], inputs)
-        return jax.tree.map(lambda x: x[: len(images)], model(*repeated))
+        if count < SUBLANES:
+            places = jnp.arange(SUBLANES) % count
+            inputs = jax.tree.map(lambda x: x[places], inputs)
+        outputs = model(*inputs, fill_lanes=True)
+        return jax.tree.map(lambda x: x[:count], outputs)
 
     return apply, jax.jit(init)
 

@@ -183,7 +183,7 @@ def test_gradients_are_finite_however_the_compiler_rounds():
     ],
 )
 def test_filled_lanes_compute_the_same(options):
-    """Levels in cells, and three frames taken as eight; values and gradients."""
+    """Levels in cells, and five frames taken as eight; values and gradients."""
     plain, init = create_model(**options)
     filled, _ = create_model(**options, fill_lanes=True)
     params = init(KEY)
@@ -192,7 +192,7 @@ def test_filled_lanes_compute_the_same(options):
         name: value + 0.1 * jax.random.normal(key, value.shape)
         for key, (name, value) in zip(keys, params.items(), strict=True)
     }
-    x, whole = images(3, 30, 42), images(3, 32, 40)
+    x, whole = images(5, 30, 42), images(5, 32, 40)
     visible = jnp.ones_like(whole).at[:, :16].set(0.0)
 
     def add_up(apply, params):
@@ -219,10 +219,20 @@ def test_filled_lanes_compute_the_same(options):
         assert apart < 5e-3 * (1 + jnp.linalg.norm(slope)), name
 
 
-def test_fewer_frames_than_sublanes_draw_their_own_dropout():
+def test_frames_that_fill_up_sublanes_leave_dropout_as_it_is():
     options = {"widths": (8, 16), "dropout_rate": 0.5}
     filled, init = create_model(**options, fill_lanes=True)
-    keys = jax.random.split(jax.random.key(5), 3)
-    plain = create_model(**options)[0](init(KEY), images(3, 8, 8), keys)
-    found = filled(init(KEY), images(3, 8, 8), keys)
+    keys = jax.random.split(jax.random.key(5), 5)
+    plain = create_model(**options)[0](init(KEY), images(5, 8, 8), keys)
+    found = filled(init(KEY), images(5, 8, 8), keys)
     np.testing.assert_allclose(found.logits, plain.logits, atol=1e-5)
+
+
+@pytest.mark.parametrize(("count", "taken", "channels"), [(3, 3, 8), (4, 8, 32)])
+def test_lanes_are_filled_where_frames_come_near_to_filling_sublanes(
+    count, taken, channels
+):
+    filled, init = create_model(widths=(8, 16), fill_lanes=True)
+    traced = jax.make_jaxpr(filled)(init(KEY), images(count, 16, 16))
+    side = 16 if taken == count else 8
+    assert f"f32[{taken},{side},{side},{channels}]" in str(traced)
