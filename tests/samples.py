@@ -1,13 +1,17 @@
 """Made-up frames and tables of scores that several tests share."""
 
+import importlib.util
+
 import jax
 import numpy as np
+import pytest
 from jax.sharding import Mesh
 from scipy import ndimage
 
 from nerve_jax.data import rle
 from nerve_jax.data.examples import Examples
 from nerve_jax.scoring.scores import Scored
+from nerve_jax.system import targets
 from nerve_jax.system.devices import arrange
 from nerve_jax.training.feed import ResidentFeed, put_frames
 
@@ -88,3 +92,14 @@ def texture(seed, size=(96, 128)):
     coarse = ndimage.gaussian_filter(rng.normal(size=size), 3)
     grey = 90 + 30 * coarse / coarse.std() + np.linspace(50, -50, size[0])[:, None]
     return np.clip(grey, 0, 255).astype(np.uint8)
+
+
+def need_compiler(name: str) -> None:
+    """Skip a test where what compiles for a target is not installed."""
+    platform = targets.CHIPS[name.partition(":")[0]].platform
+    try:
+        found = importlib.util.find_spec(targets.PLUGINS[platform])
+    except ModuleNotFoundError:
+        found = None
+    if not found:
+        pytest.skip(f"the extra {targets.EXTRAS[platform]} is not installed")

@@ -62,8 +62,13 @@ SHAPES = {
 EXTRAS = {"cuda": "compile-gpu", "tpu": "compile-tpu"}
 PLUGINS = {"cuda": "jax_plugins.xla_cuda13", "tpu": "libtpu"}
 
-# Where these are not set, libtpu asks a cloud that is not there, and complains.
+# Chips of one host in slices of these shapes; others have hosts of 2x2.
+TPU_HOSTS = {"1x1": (1, 1, 1), "2x4": (2, 4, 1)}
+
+# Where these are not set, libtpu asks a cloud that is not there, and complains, or refuses
+# to compile for two commands at a time.
 NO_CLOUD = {
+    "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
     "TPU_SKIP_MDS_QUERY": "1",
     "TPU_ACCELERATOR_TYPE": "v5litepod-8",
     "TPU_WORKER_HOSTNAMES": "localhost",
@@ -158,8 +163,9 @@ def describe(name: str) -> Target:
     if chip.platform == "tpu":
         for variable, value in NO_CLOUD.items():
             os.environ.setdefault(variable, value)
+        hosts = {"chips_per_host_bounds": TPU_HOSTS.get(shape, (2, 2, 1))}
         topology = topologies.get_topology_desc(
-            platform="tpu", topology_name=f"{kind}:{shape}"
+            platform="tpu", topology_name=f"{kind}:{shape}", **hosts
         )
     else:
         jax.devices()  # finds the plug-in that compiles

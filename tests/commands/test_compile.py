@@ -1,4 +1,3 @@
-import importlib.util
 import json
 
 import jax
@@ -12,6 +11,7 @@ from nerve_jax.system import hlo, targets
 from nerve_jax.system.devices import create_local_mesh, create_mesh
 from nerve_jax.system.errors import InputError
 from nerve_jax.system.targets import Chip, Target
+from tests.samples import need_compiler
 
 SHAPE = (40, 32, 48)
 SMALL = {"batch_size": 8, "steps_per_call": 3}
@@ -174,22 +174,11 @@ def test_a_batch_that_the_devices_cannot_share_is_refused_before_compiling(
     assert not (tmp_path / "compile.json").exists()
 
 
-def need(name):
-    """Skip where what compiles for a target is not installed."""
-    platform = targets.CHIPS[name.partition(":")[0]].platform
-    try:
-        found = importlib.util.find_spec(targets.PLUGINS[platform])
-    except ModuleNotFoundError:
-        found = None
-    if not found:
-        pytest.skip(f"the extra {targets.EXTRAS[platform]} is not installed")
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["h100:1", "v5e:2x4"])
 def test_a_small_net_is_compiled_for_accelerators(small_config, tmp_path, name):
     """About a minute each, where what compiles for them is installed."""
-    need(name)
+    need_compiler(name)
     config = small_config(batch_size=8)
     content = command.compile_for(config, tmp_path, name)
     assert all(row["fits"] and row["target"] == name for row in content)
@@ -211,7 +200,7 @@ def test_on_several_hosts_a_fold_stays_inside_its_chips(
     small_config, name, together, groups
 ):
     """About a minute each."""
-    need(name)
+    need_compiler(name)
     target = targets.describe(name)
     assert len({device.process_index for device in target.devices}) > 1
     mesh = create_mesh(together, target.devices)

@@ -1,9 +1,11 @@
 import importlib.util
+import math
 
 import pytest
 
 from nerve_jax.system import targets
 from nerve_jax.system.errors import InputError
+from tests.samples import need_compiler
 
 
 def test_a_target_that_is_not_there_is_answered_with_those_that_are():
@@ -56,3 +58,18 @@ def test_every_chip_has_figures_shapes_and_a_source():
 )
 def test_what_a_program_would_need_is_read_from_the_refusal(message, expected):
     assert targets.read_shortfall(message) == expected
+
+
+LARGE = (("4x4", 4), ("4x8", 8))  # slices of v5e and v6e of several hosts
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", targets.list_targets())
+def test_every_target_has_its_devices(name):
+    need_compiler(name)
+    found = targets.describe(name).devices
+    count = math.prod(map(int, name.partition(":")[2].split("x")))
+    assert len(found) == count
+    hosts = {"a100:16": 2, "h100:16": 2, "v5p:2x2x2": 2, "v5p:2x2x4": 4}
+    hosts |= {f"{chip}:{shape}": n for chip in ("v5e", "v6e") for shape, n in LARGE}
+    assert len({device.process_index for device in found}) == hosts.get(name, 1)
