@@ -72,13 +72,13 @@ def create_model_of(config: ConfigDict, platform: str = ""):
       config: of the run.
       platform: of the devices that it is for; "" for those that are here.
     """
-    fill_lanes = (platform or jax.default_backend()) == "tpu"
-    return _create_model(tuple(config.model.items()), fill_lanes)
+    for_tpu = (platform or jax.default_backend()) == "tpu"
+    return _create_model(tuple(config.model.items()), for_tpu)
 
 
 @functools.cache
-def _create_model(options: tuple, fill_lanes: bool):
-    return create_model(**dict(options), fill_lanes=fill_lanes)
+def _create_model(options: tuple, for_tpu: bool):
+    return create_model(**dict(options), for_tpu=for_tpu)
 
 
 def create_predictor_of(config: ConfigDict, reduce: Callable = average):

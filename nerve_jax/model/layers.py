@@ -53,14 +53,24 @@ class Upsample(nnx.Module):
 class Conv(nnx.Module):
     """A convolution of stride 1 without bias, zeros around the frame."""
 
-    def __init__(self, channels: int, features: int, size: int, dtype, rngs: nnx.Rngs):
+    def __init__(
+        self,
+        channels: int,
+        features: int,
+        size: int,
+        *,
+        for_tpu: bool,
+        dtype,
+        rngs: nnx.Rngs,
+    ):
         initial = nnx.initializers.he_normal()
         shape = (size, size, channels, features)
         self.kernel = nnx.Param(initial(rngs.params(), shape, jnp.float32))
-        self.dtype = dtype
+        self.dtype, self.for_tpu = dtype, for_tpu
 
     def __call__(self, x: Float[Array, "batch height width channels"], parts: int = 1):
-        return ops.conv(x, self.kernel[...].astype(self.dtype), parts)
+        kernel = self.kernel[...].astype(self.dtype)
+        return ops.conv(x, kernel, parts, for_tpu=self.for_tpu)
 
 
 class ConvBlock(nnx.Module):
@@ -69,9 +79,12 @@ class ConvBlock(nnx.Module):
     Pixels or cells go in, and come out; `parts` as of `ops.conv`.
     """
 
-    def __init__(self, channels, features, *, residual, num_groups, dtype, rngs):
+    def __init__(
+        self, channels, features, *, residual, num_groups, for_tpu, dtype, rngs
+    ):
         def conv(inputs, size):
-            return Conv(inputs, features, size, dtype, rngs)
+            options = {"for_tpu": for_tpu, "dtype": dtype, "rngs": rngs}
+            return Conv(inputs, features, size, **options)
 
         self.conv_a, self.conv_b = conv(channels, 3), conv(features, 3)
         self.norm_a = GroupNorm(features, num_groups)

@@ -24,12 +24,14 @@ from nerve_jax.model import winograd
 # on a CPU: below, the passes over frames or over the kernel cost more than they save.
 WINOGRAD_CHANNELS = 64
 WINOGRAD_PIXELS = 512
+SUBLANES = 8  # of a TPU's registers, in which frames lie
 
 
 def conv(
     x: Float[Array, "batch height width channels"],
     kernel: Float[Array, "size size own_channels own_features"],
     parts: int = 1,
+    for_tpu: bool = False,
 ) -> Float[Array, "batch height width features"]:
     """Convolve with an odd kernel, zeros around the frame; one dtype throughout.
 
@@ -37,19 +39,17 @@ def conv(
       x: of pixels or of cells, which give cells.
       kernel: between pixels.
       parts: arrays of cells, equally wide, that were concatenated to `x`.
+      for_tpu: take the form that suits a TPU. Where frames are fewer than sublanes, its
+        compiler folds their width into these before each convolution, at many times the
+        traffic; a third dimension of one pixel keeps it from that.
     """
     stride = math.isqrt(x.shape[-1] // kernel.shape[2])
     if stride > 1:
         kernel = fold_kernel(kernel, stride, parts)
-
     if kernel.shape[:3] == (1, 1, 1):  # then it need not be kept in memory
         return x * kernel
-
-    def plain(x, kernel):
-        return jax.lax.conv_general_dilated(
-            x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
-
+    if for_tpu and len(x) < SUBLANES:
+        return _convolve(x[:, :, :, None], kernel[:, :, None], "D")[:, :, :, 0]
     batch, height, width, channels = x.shape
     pays = (
         kernel.shape[0] == 3
@@ -58,8 +58,19 @@ def conv(
         and batch * height * width >= WINOGRAD_PIXELS
     )
     if not pays:
-        return plain(x, kernel)
-    return jax.lax.platform_dependent(x, kernel, cpu=winograd.conv_3x3, default=plain)
+        return _convolve(x, kernel)
+    return jax.lax.platform_dependent(
+        x, kernel, cpu=winograd.conv_3x3, default=_convolve
+    )
+
+
+def _convolve(x: Array, kernel: Array, third: str = "") -> Array:
+    """XLA's convolution, with a third dimension of a name or without."""
+    dimensions = f"NHW{third}C", f"HW{third}IO", f"NHW{third}C"
+    strides = (1,) * (x.ndim - 2)
+    return jax.lax.conv_general_dilated(
+        x, kernel, strides, "SAME", dimension_numbers=dimensions
+    )
 
 
 def fold_kernel(

@@ -29,9 +29,7 @@ Params = dict[str, jax.Array]
 COMPUTE_DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 ENCODER, HEADS = "encoder/", ("head/", "coarse_heads/", "presence/")  # names begin so
 INITIAL_LOGIT = -3.0  # most pixels are not nerve: start from 5 %
-# Of a TPU's registers: so many channels of so many frames lie in one. Where frames are
-# fewer than half of that, XLA puts parts of a frame in their place by itself.
-LANES, SUBLANES = 128, 8
+LANES = 128  # of a TPU's registers, in which channels lie side by side
 
 
 class Outputs(NamedTuple):
@@ -66,12 +64,14 @@ class UNet(nnx.Module):
         deep_supervision: bool,
         presence_head: bool,
         stem_stride: int,
+        for_tpu: bool,
         dtype: DTypeLike,
         rngs: nnx.Rngs,
     ):
         def level(channels, features):
             inputs = [channels] + [features] * (blocks_per_level - 1)
             options = {"residual": residual, "num_groups": num_groups}
+            options |= {"for_tpu": for_tpu}
             return nnx.List(
                 ConvBlock(c, features, **options, dtype=dtype, rngs=rngs)
                 for c in inputs
@@ -94,8 +94,9 @@ class UNet(nnx.Module):
             nnx.Linear(2 * widths[-1], 1, rngs=rngs) if presence_head else None
         )
         self.dtype, self.stem_stride = dtype, stem_stride
-        # Pixels of a cell, downwards and across, of each level where lanes are filled.
-        self.cells = (*(2 if 4 * width <= LANES else 1 for width in widths[:-1]), 1)
+        # Pixels of a cell, downwards and across, of each level; the deepest has pixels.
+        fits = [for_tpu and 4 * width <= LANES for width in widths[:-1]]
+        self.cells = (*(2 if fit else 1 for fit in fits), 1)
         self.multiple = stem_stride * 2 ** (len(widths) - 1)
 
     def __call__(
@@ -103,7 +104,6 @@ class UNet(nnx.Module):
         images: Float[Array, "batch height width 1"],
         dropout_keys=None,
         visible: Float[Array, "batch height width 1"] | None = None,
-        fill_lanes: bool = False,
     ) -> Outputs:
         """Segment frames of grey values in [0, 1]; a key for each turns dropout on.
 
@@ -118,13 +118,12 @@ class UNet(nnx.Module):
             x = x * shown
             shown = shown[:, :: self.stem_stride, :: self.stem_stride]
         x = ops.space_to_depth(x, self.stem_stride).astype(self.dtype)
-        cells_of = self.cells if fill_lanes else (1,) * len(self.cells)
         skips = []
         for number, (blocks, cells) in enumerate(
-            zip(self.encoder, cells_of, strict=True)
+            zip(self.encoder, self.cells, strict=True)
         ):
             if number:
-                in_cells = cells_of[number - 1] > 1
+                in_cells = self.cells[number - 1] > 1
                 x = ops.max_of_cells(x) if in_cells else ops.max_pool_2x2(x)
             x = ops.space_to_depth(x, cells)
             for block in blocks:
@@ -139,7 +138,7 @@ class UNet(nnx.Module):
         for number, (upsample, blocks) in enumerate(
             zip(self.upsample, self.decoder, strict=True)
         ):
-            below, cells = cells_of[-1 - number], cells_of[-2 - number]
+            below, cells = self.cells[-1 - number], self.cells[-2 - number]
             x = upsample(ops.depth_to_space(x, below), cells > 1)
             x = jnp.concatenate([x, skips[-2 - number]], axis=-1)
             for place, block in enumerate(blocks):
@@ -176,7 +175,7 @@ def create_model(
     presence_head: bool = True,
     stem_stride: int = 1,
     compute_dtype: str = "float32",
-    fill_lanes: bool = False,
+    for_tpu: bool = False,
 ) -> tuple[Callable[..., Outputs], Callable[[jax.Array], Params]]:
     """Create a U-Net as two pure functions.
 
@@ -191,9 +190,8 @@ def create_model(
       stem_stride: 2 folds every 2x2 pixels into channels first and unfolds logits last,
         so that the costly finest level is left out; 1 does not.
       compute_dtype: "float32" or "bfloat16"; parameters are float32 either way.
-      fill_lanes: for TPUs: of `SUBLANES` frames or more hold narrow levels in cells (see
-        `ops`); half as many and more are filled up by taking the first ones once more.
-        What is computed stays the same, but for rounding.
+      for_tpu: hold narrow levels in cells, and convolve few frames, as suits a TPU (see
+        `ops`). What is computed stays the same, but for rounding.
 
     Returns:
       `apply(params, images, dropout_keys=None, visible=None) -> Outputs` and `init(key)
@@ -230,6 +228,7 @@ def create_model(
                 deep_supervision=deep_supervision,
                 presence_head=presence_head,
                 stem_stride=stem_stride,
+                for_tpu=for_tpu,
                 dtype=COMPUTE_DTYPES[compute_dtype],
                 rngs=nnx.Rngs(params=key),
             )
@@ -248,15 +247,7 @@ def create_model(
     def apply(params: Params, images, dropout_keys=None, visible=None) -> Outputs:
         state = [(path, nnx.Param(params[name])) for name, path in names.items()]
         model = nnx.merge(graphdef, nnx.from_flat_state(state))
-        inputs = images, dropout_keys, visible
-        count = len(images)
-        if not fill_lanes or 2 * count < SUBLANES:
-            return model(*inputs)
-        if count < SUBLANES:
-            places = jnp.arange(SUBLANES) % count
-            inputs = jax.tree.map(lambda x: x[places], inputs)
-        outputs = model(*inputs, fill_lanes=True)
-        return jax.tree.map(lambda x: x[:count], outputs)
+        return model(images, dropout_keys, visible)
 
     return apply, jax.jit(init)
 
