@@ -172,6 +172,7 @@ def has_huge_pages() -> bool:
     return tuple(map(int, numbers[:2])) >= (2, 35)
 
 
+@pytest.mark.slow
 def test_the_console_script_trains_with_a_shipped_configuration(
     run, environment, tmp_path
 ):

@@ -614,6 +614,7 @@ def test_other_thresholds_may_be_tried_and_another_model_may_not(shared):
     assert "threshold" in said
 
 
+@pytest.mark.slow
 def test_pretraining_without_masks_gives_a_start(shared, tmp_path):
     folder, _ = shared
     source = tmp_path / "source"
@@ -626,6 +627,7 @@ def test_pretraining_without_masks_gives_a_start(shared, tmp_path):
     assert (source / "fold_0" / "summary.json").exists()
 
 
+@pytest.mark.slow
 def test_tuning_writes_a_page_and_a_configuration_that_trains(shared, tmp_path):
     folder, _ = shared
     workdir = tmp_path / "study"

@@ -266,6 +266,7 @@ def test_two_runs_may_train_two_folds_of_one_folder(root, whole, tmp_path):
 NO_FILE_OF_40_KB = ("bash", "-c", "trap '' XFSZ; ulimit -f 40; exec \"$@\"", "bash")
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_told_of_and_costs_nothing(root, whole, tmp_path):
     workdir = tmp_path / "w"
     finish(start(root, workdir, before=NO_FILE_OF_40_KB), expect=1)

@@ -89,6 +89,7 @@ def test_a_folder_that_cannot_be_written_is_named_before_frames_are_loaded(
         WRITERS[mode](small_config(), tmp_path / "file" / "run")
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_in_its_folder_and_others_work_there(small_config, tmp_path):
     config, folder = small_config(folds=(0,)), tmp_path / "run"
     (tmp_path / "run").mkdir()

@@ -194,6 +194,7 @@ def assert_same_run(one, other, atol=1e-5):
             np.testing.assert_allclose(value, other[fold][name], rtol=0, atol=atol)
 
 
+@pytest.mark.slow
 def test_two_processes_of_two_devices_train_as_one_of_four(alone, tmp_path):
     whole, records = alone
     workdir = tmp_path / "two"

@@ -398,6 +398,7 @@ def test_folds_together_equal_folds_one_by_one(tmp_path, num_devices):
         assert_equal_trees(ours.ema_params, theirs.ema_params, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_fold_that_was_saved_later_waits_for_the_others(tmp_path):
     """The third evaluation is that of the first fold: the second one is behind it."""
     folds = (0, 1)
