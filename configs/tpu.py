@@ -1,4 +1,4 @@
-"""The Kaggle run for TPUs: no level narrower than their 128 lanes, 8 frames a chip of 8.
+"""The Kaggle run for TPUs: no level narrower than their 128 lanes, 8 frames per chip.
 
 python main.py --config=configs/tpu.py --config.data.manual_dir=FOLDER
 """

@@ -24,7 +24,7 @@ from nerve_jax.model import winograd
 # on a CPU: below, the passes over frames or over the kernel cost more than they save.
 WINOGRAD_CHANNELS = 64
 WINOGRAD_PIXELS = 512
-SUBLANES = 8  # of a TPU's registers, in which frames lie
+LANES, SUBLANES = 128, 8  # of a TPU's registers and tiles of memory
 
 
 def conv(

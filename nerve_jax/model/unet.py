@@ -29,7 +29,6 @@ Params = dict[str, jax.Array]
 COMPUTE_DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 ENCODER, HEADS = "encoder/", ("head/", "coarse_heads/", "presence/")  # names begin so
 INITIAL_LOGIT = -3.0  # most pixels are not nerve: start from 5 %
-LANES = 128  # of a TPU's registers, in which channels lie side by side
 
 
 class Outputs(NamedTuple):
@@ -95,7 +94,7 @@ class UNet(nnx.Module):
         )
         self.dtype, self.stem_stride = dtype, stem_stride
         # Pixels of a cell, downwards and across, of each level; the deepest has pixels.
-        fits = [for_tpu and 4 * width <= LANES for width in widths[:-1]]
+        fits = [for_tpu and 4 * width <= ops.LANES for width in widths[:-1]]
         self.cells = (*(2 if fit else 1 for fit in fits), 1)
         self.multiple = stem_stride * 2 ** (len(widths) - 1)
 

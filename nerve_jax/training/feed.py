@@ -12,11 +12,10 @@ from jaxtyping import Array, Int, UInt8
 from nerve_jax.data import streaming
 from nerve_jax.data.batches import Frames, batch_positions
 from nerve_jax.data.examples import Examples
+from nerve_jax.model.ops import LANES
 from nerve_jax.runs.folder import Fold
 from nerve_jax.system import devices
 from nerve_jax.system.console import say
-
-LANES = 128  # of a TPU's registers and memory tiles
 
 
 class Packed(NamedTuple):
