@@ -132,7 +132,7 @@ def create_engine(config: ConfigDict, mesh: Mesh, shape: tuple[int, int, int]):
         batch_size=config.batch_size,
         max_resident_gb=config.data.max_resident_gb,
     )
-    loss = setup.create_loss(config, mesh.devices.flat[0].platform)
+    loss = setup.create_loss(config, devices.get_platform(mesh))
     return setup.create_engine(config, mesh, loss, feed)
 
 

@@ -106,7 +106,7 @@ def describe_prediction(config: ConfigDict, mesh) -> tuple[Callable, dict]:
     Returns:
       The program, and the shapes of its parameters.
     """
-    apply, init = create_model_of(config, mesh.devices.flat[0].platform)
+    apply, init = create_model_of(config, devices.get_platform(mesh))
     params = jax.eval_shape(init, jax.random.key(0))
     dtype = choose_dtype(1 + config.decision.test_flips)
     return jit_predict_batch(apply, mesh, dtype), params

@@ -155,7 +155,7 @@ def choose_batch_size(
     """
     size = devices.round_up(-(-batch_size // num_processes), mesh)
     larger = size * BATCHES_IN_ONE
-    on_cpu = mesh.devices.flat[0].platform == "cpu"
+    on_cpu = devices.get_platform(mesh) == "cpu"
     fills = -(-num_frames // num_processes) >= larger
     return larger if fills and not on_cpu else size
 

@@ -55,6 +55,11 @@ def arrange(devices: Sequence, folds_together: int) -> Mesh:
     return Mesh(grid.reshape(folds_together, -1), ("fold", "batch"), axis_types=kinds)
 
 
+def get_platform(mesh: Mesh) -> str:
+    """What the devices of a mesh are: "cpu", "gpu" or "tpu"."""
+    return mesh.devices.flat[0].platform
+
+
 def _fits(devices: Sequence, folds: int) -> bool:
     """Whether sorted devices can be dealt evenly, no fold sharing a process in part."""
     if len(devices) % folds:

@@ -53,7 +53,7 @@ class Engine:
     ):
         self.feed, self.predict = feed, predict
         self._scalars = _to_float32(scalars or {})
-        on_cpu = mesh.devices.flat[0].platform == "cpu"
+        on_cpu = devices.get_platform(mesh) == "cpu"
         self.steps_per_call = steps_per_call or (1 if on_cpu else STEPS_PER_CALL)
         self._num_folds, self._rows = mesh.shape["fold"], devices.split_rows(mesh)
         same, by_fold = devices.replicated(mesh), devices.split_folds(mesh)
