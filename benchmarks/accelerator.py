@@ -38,7 +38,7 @@ MODULES = {
     "surface-distance": "surface_distance",
     "tensorboardX": "tensorboardX",
 }
-REQUIREMENTS = Path(__file__).parents[1] / "requirements.txt"
+ROOT = Path(__file__).parents[1]
 LAST_SHARE = 0.3  # of the minutes, for the last stage
 GRACE_SECONDS = 60  # for a part that is being measured when the time is up
 AUTOTUNING = "autotuning"  # what was tuned, for a process that resumes
@@ -100,7 +100,7 @@ def check_packages() -> None:
     missing = [n for n, m in MODULES.items() if importlib.util.find_spec(m) is None]
     if not missing:
         return
-    pins = dict(re.findall(r"^(\S+?)(==\S+)", REQUIREMENTS.read_text(), re.MULTILINE))
+    pins = dict(re.findall(r"^(\S+?)(==\S+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE))
     wanted = " ".join(name + pins[name] for name in missing)
     sys.exit(
         f"missing here: {', '.join(missing)}\npip install {wanted}\n"
@@ -114,7 +114,9 @@ def run_stage(stage: Stage, parts: list[str], output: Path, toy: bool, until: fl
     command = [sys.executable, str(script), f"--output={output}", f"--until={until}"]
     # A program that was compiled before would not show what compiling costs.
     anew = {"JAX_ENABLE_COMPILATION_CACHE": "false"}
-    environment = os.environ | anew | stage.environment
+    # On a bare machine the project is not installed.
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    environment = os.environ | anew | {"PYTHONPATH": path} | stage.environment
     try:
         subprocess.run(
             [*command, *["--toy"] * toy, *parts],
