@@ -14,6 +14,8 @@ import numpy as np
 from jaxtyping import UInt, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from nerve_jax.system.errors import InputError
+
 IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
 IMAGE_FORMATS = ("PNG", "TIFF", "JPEG", "BMP")  # whatever a file is called
 MAX_PIXELS = 40_000_000  # of a frame; decoding takes up to 16 bytes each
@@ -89,7 +91,12 @@ def read_grey(content: bytes) -> Grey:
       ValueError: not an image, truncated, of several pages, of signed, floating-point
         or more than 16-bit values, of 16-bit colour, or hidden by its alpha channel.
     """
-    image, orientation, _ = decode(content)
+    return convert_to_grey(decode(content))
+
+
+def convert_to_grey(picture: Picture) -> Grey:
+    """The grey that a decoded picture shows; see `read_grey`."""
+    image, orientation, _ = picture
     if image.mode == "F":
         raise ValueError("floating-point grey values; save it as 8 or 16 bit")
     if image.mode.startswith("I"):
@@ -167,7 +174,7 @@ def read_brightest(content: bytes) -> int:
     Raises:
       ValueError: see `read_grey`.
     """
-    with _in_words(), _open(content) as image:
+    with in_words(), _open(content) as image:
         deep = image.mode.startswith("I")
     return read_grey(content).brightest if deep else 0
 
@@ -179,29 +186,39 @@ def decode(content: bytes) -> Picture:
       ValueError: not an image, truncated, of several pages, too large, of signed 8-bit
         values or of 16-bit colour.
     """
-    with _in_words():
-        image = _open(content)
-        kind = image.format or ""
-        orientation = image.getexif().get(ORIENTATION)
-        turned = int(orientation) if orientation in range(1, 9) else 0
-        tags = image.tag_v2 if kind == "TIFF" else {}
-        white_is_zero = tags.get(PHOTOMETRIC) == WHITE_IS_ZERO
-        image.load()
-        if white_is_zero and image.mode.startswith("I;16"):  # Pillow turns 8 bits alone
-            image = Image.fromarray(65535 - np.asarray(image).astype(np.uint16))
-        if image.mode == "La":  # alpha is multiplied in; Pillow converts it to LA alone
-            image = image.convert("LA")
-        # Pillow turns a TIFF as it loads it, and then finds no tag here
-        return Picture(ImageOps.exif_transpose(image), turned, kind)
+    with in_words():
+        return settle(_open(content))
+
+
+def settle(image: Image.Image) -> Picture:
+    """Decode an image that was opened, upright, black as zero."""
+    kind = image.format or ""
+    orientation = image.getexif().get(ORIENTATION)
+    turned = int(orientation) if orientation in range(1, 9) else 0
+    tags = image.tag_v2 if kind == "TIFF" else {}
+    white_is_zero = tags.get(PHOTOMETRIC) == WHITE_IS_ZERO
+    image.load()
+    if white_is_zero and image.mode.startswith("I;16"):  # Pillow turns 8 bits alone
+        image = Image.fromarray(65535 - np.asarray(image).astype(np.uint16))
+    if image.mode == "La":  # alpha is multiplied in; Pillow converts it to LA alone
+        image = image.convert("LA")
+    # Pillow turns a TIFF as it loads it, and then finds no tag here
+    return Picture(ImageOps.exif_transpose(image), turned, kind)
 
 
 def _open(content: bytes) -> Image.Image:
     """Read the head of an image file; raise `ValueError` for what pixels would lose."""
     image = Image.open(io.BytesIO(content), formats=IMAGE_FORMATS)
+    if len(list_pages(image)) > 1:
+        raise ValueError("several pages; save each as a file of its own")
+    check_storage(image)
+    return image
+
+
+def check_storage(image: Image.Image) -> None:
+    """Raise `ValueError` for an opened image of which decoding would lose something."""
     if image.width * image.height > MAX_PIXELS:
         raise ValueError(f"{image.width}x{image.height} px are too many")
-    if _count_pages(image) > 1:
-        raise ValueError("several pages; save each as a file of its own")
     deep = any(";16" in str(tile.args) for tile in image.tile)
     if deep and not image.mode.startswith("I"):  # Pillow keeps the upper 8 bits
         raise ValueError("16-bit colour; save it as 16-bit grey or 8-bit colour")
@@ -210,23 +227,20 @@ def _open(content: bytes) -> Image.Image:
     tags = image.tag_v2 if image.format == "TIFF" else {}
     if image.mode in ("L", "P") and SIGNED in tags.get(SAMPLE_FORMAT, ()):
         raise ValueError("signed 8-bit values; save it without sign, from 0 to 255")
-    return image
 
 
-def _count_pages(image: Image.Image) -> int:
-    """Pictures in a file, but for the small versions of one that a TIFF may hold."""
-    if image.format not in (
-        "TIFF",
-        "PNG",
-    ):  # a phone's JPEG holds maps of depth or gain
-        return 1
-    count, small = image.n_frames, 0
-    if image.format == "TIFF" and count > 1:
-        for page in range(1, count):
+def list_pages(image: Image.Image) -> list[int]:
+    """Pictures in an opened file, without small versions of one that a TIFF may hold."""
+    if image.format not in ("TIFF", "PNG", "GIF"):  # a JPEG holds maps of depth or gain
+        return [0]
+    pages = list(range(image.n_frames))
+    if image.format == "TIFF" and len(pages) > 1:
+        for page in pages[1:]:
             image.seek(page)
-            small += image.tag_v2.get(NEW_SUBFILE_TYPE, 0) & 1
+            if image.tag_v2.get(NEW_SUBFILE_TYPE, 0) & 1:
+                pages.remove(page)
         image.seek(0)
-    return count - small
+    return pages
 
 
 def show_on_black(image: Image.Image) -> Image.Image:
@@ -258,13 +272,16 @@ def _flatten(image: Image.Image) -> Image.Image:
 
 
 @contextlib.contextmanager
-def _in_words() -> Iterator[None]:
-    """Turn whatever Pillow raises at a damaged file into a `ValueError` in words."""
+def in_words() -> Iterator[None]:
+    """Turn whatever a decoder raises at a damaged file into a `ValueError` in words."""
     try:
         yield
+    except InputError:
+        raise
     except UnidentifiedImageError as error:
         kinds = ", ".join(IMAGE_FORMATS)
         raise ValueError(f"cannot be decoded (it is none of {kinds})") from error
     except Exception as error:
-        problem = f"{error}" or type(error).__name__
+        lines = str(error).split("\n")  # of several some libraries write
+        problem = lines[0] or type(error).__name__
         raise ValueError(f"cannot be decoded ({problem})") from error
