@@ -32,6 +32,8 @@ def make_examples(images, masks):
         truths=tuple(rle.encode(mask >= 128) for mask in masks),
         frames=tuple(f"f{i:02d}" for i in range(count)),
         subjects=tuple(f"s{i // 4}" for i in range(count)),
+        scanners=("",) * count,
+        clips=("",) * count,
         labelled=np.ones(count, bool),
         spacing_mm=np.full((count, 2), np.nan, np.float32),
         saturated_share=np.zeros(count, np.float32),

@@ -17,7 +17,8 @@ def read_row(record: dict, image_size: tuple[int, int]) -> dict:
 
     Args:
       record: of the prepared records: "image" and "mask", uint8 [height width 1], "frame"
-        and "subject", bytes, "labelled" and "spacing_mm" [2].
+        and "subject", bytes, "labelled" and "spacing_mm" [2]; "scanner" and "clip",
+        bytes, are missing from records of version 1.0.0 and then "".
       image_size: training height and width in px.
     """
     image, mask = record["image"][..., 0], record["mask"][..., 0]
@@ -30,6 +31,8 @@ def read_row(record: dict, image_size: tuple[int, int]) -> dict:
         "truths": rle.encode(mask.astype(bool)),
         "frames": record["frame"].decode(),
         "subjects": record["subject"].decode(),
+        "scanners": record.get("scanner", b"").decode(),
+        "clips": record.get("clip", b"").decode(),
         "labelled": np.bool_(record["labelled"]),
         "spacing_mm": np.asarray(record["spacing_mm"], np.float32),
         "saturated_share": np.float32((image == 255).mean()),

@@ -23,6 +23,8 @@ class Examples:
       truths: the original masks as run lengths (`rle`).
       frames: ids, unique.
       subjects: the person of each frame.
+      scanners: that each frame was recorded with, "" where unknown.
+      clips: the sweep of one subject that each frame is of, "" for a still.
       labelled: whether the frame has a truth.
       spacing_mm: height and width of an original pixel, NaN where unknown.
       saturated_share: of the original image's pixels, those of value 255.
@@ -40,6 +42,8 @@ class Examples:
     truths: tuple[str, ...]
     frames: tuple[str, ...]
     subjects: tuple[str, ...]
+    scanners: tuple[str, ...]
+    clips: tuple[str, ...]
     labelled: Bool[np.ndarray, " frames"]
     spacing_mm: Float[np.ndarray, "frames 2"]
     saturated_share: Float[np.ndarray, " frames"]

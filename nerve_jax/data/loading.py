@@ -28,7 +28,7 @@ from nerve_jax.system.console import is_first, say
 from nerve_jax.system.errors import InputError
 from nerve_jax.system.files import create_beside
 
-CACHE_VERSION = 2  # of what is kept and how it is made; another one is not read
+CACHE_VERSION = 3  # of what is kept and how it is made; another one is not read
 
 
 def load_split(split: str, image_size: tuple[int, int], **source) -> Examples:

@@ -51,7 +51,8 @@ def find_prepared(name: str, records_dir: str) -> Path | None:
       records_dir: a folder on disk, or gs://…
 
     Returns:
-      Where they are or, from a bucket, are to be on this machine; None if nowhere.
+      Where they are or, from a bucket, are to be on this machine, in the newest version
+      of the builder that there is; None if nowhere.
 
     Raises:
       InputError: they were prepared there more than once, from different files.
@@ -59,7 +60,10 @@ def find_prepared(name: str, records_dir: str) -> Path | None:
     if not records_dir:
         return None
     folder = open_path(records_dir, "--config.data.records_dir")
-    found = sorted(p.parent for p in folder.glob(f"{name}-*/*/{LAST_FILE}"))
+    versions = [p.parent for p in folder.glob(f"{name}-*/*/{LAST_FILE}")]
+    versions = [p for p in versions if tfds.core.Version.is_valid(p.name)]
+    versions.sort(key=lambda p: tfds.core.Version(p.name))
+    found = sorted({p.parent: p for p in versions}.values())  # the newest of each
     if len(found) > 1:
         listing = ", ".join(map(str, found))
         raise InputError(

@@ -53,6 +53,8 @@ def test_features_are_those_of_the_data_set(tmp_path):
         "frame",
         "labelled",
         "spacing_mm",
+        "scanner",
+        "clip",
     }
     assert builder.name == "ultrasound_nerve"
     builder.download_and_prepare()
@@ -142,6 +144,23 @@ def test_subjects_csv_names_people_and_spacing(tmp_path, write_folder, blob_fram
     assert examples.subjects == ("anna", "bert", "anna", "carl")
     np.testing.assert_allclose(examples.spacing_mm[0], (0.1, 0.2), rtol=1e-6)
     assert np.isnan(examples.spacing_mm[1]).all()
+
+
+def test_subjects_csv_names_scanners_and_clips(tmp_path, write_folder, blob_frames):
+    folder = write_folder(blob_frames(2, 2))
+    prints = set()
+    for scanner, clip in (("", ""), ("", "sweep"), ("Ü 7", ""), ("Ü 7", "sweep")):
+        (folder / "subjects.csv").write_text(
+            "frame,subject,scanner,clip\n"
+            f"s0_0,anna,{scanner},{clip}\ns0_1,anna,{scanner},\ns1_0,b,,\ns1_1,c,,\n",
+            encoding="utf-8",
+        )
+        examples = load(tmp_path, "folder", manual_dir=folder)
+        assert examples.scanners == (scanner, scanner, "", "")
+        assert examples.clips == (clip, "", "", "")
+        assert examples.choose(np.array([2, 0])).clips == ("", clip)
+        prints.add(examples.fingerprint)
+    assert len(prints) == 4  # changed columns are prepared again
 
 
 def test_frames_that_name_no_subject_draw_a_warning(

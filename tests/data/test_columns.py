@@ -14,6 +14,8 @@ def make_record(number: int) -> dict:
         "mask": mask,
         "frame": f"f{number}".encode(),
         "subject": b"p0",
+        "scanner": "Ü 7".encode(),
+        "clip": b"sweep",
         "labelled": True,
         "spacing_mm": (0.1, np.nan),
     }
@@ -27,6 +29,8 @@ def test_records_in_memory_become_examples():
     )
     examples = Examples(**fill(rows, 3), fingerprint="made here", source=records)
     assert examples.frames == ("f0", "f1", "f2")
+    assert examples.scanners == ("Ü 7",) * 3
+    assert examples.clips == ("sweep",) * 3
     assert examples.images.shape == examples.masks.shape == (3, 12, 18)
     assert examples.thumbnails.shape == (3, *THUMBNAIL_SIZE)
     assert examples.presence.tolist() == [False, True, False]
@@ -35,6 +39,13 @@ def test_records_in_memory_become_examples():
         np.testing.assert_array_equal(examples.truth(place), record["mask"][..., 0])
         np.testing.assert_array_equal(examples.original(place), record["image"][..., 0])
     assert len(set(examples.digests)) == 3
+
+
+def test_records_of_the_first_version_name_no_scanner_and_no_clip():
+    record = make_record(0)
+    del record["scanner"], record["clip"]
+    row = read_row(record, (12, 18))
+    assert (row["scanners"], row["clips"]) == ("", "")
 
 
 def test_digests_tell_pixels_and_sizes_apart():

@@ -123,6 +123,18 @@ def test_prepared_records_do_without_the_raw_files(
         setup.load_frames(config, "train")
 
 
+@pytest.mark.parametrize("place", ["disk", "bucket"])
+def test_of_several_versions_the_newest_is_found(place, bucket, tmp_path):
+    folder = tmp_path / "r" if place == "disk" else bucket / "r"
+    where = str(folder) if place == "disk" else "gs://bucket/r"
+    for version in ("1.0.0", "1.2.0", "1.10.0", "1.9.1", "1.10.0.lock", "notes"):
+        inside = folder / "ultrasound_nerve" / "folder-0123456789ab" / version
+        inside.mkdir(parents=True)
+        (inside / records.LAST_FILE).write_text("{}")
+    found = records.find_prepared("ultrasound_nerve/folder", where)
+    assert found.as_posix().endswith("ultrasound_nerve/folder-0123456789ab/1.10.0")
+
+
 def test_records_that_are_still_being_published_are_not_fetched(bucket, tmp_path):
     half = bucket / "half/ultrasound_nerve/x-1/1.0.0"
     half.mkdir(parents=True)

@@ -21,10 +21,10 @@ def write(tmp_path, content) -> SourceFile:
     return SourceFile(path)
 
 
-def apply(tmp_path, content):
+def apply(tmp_path, content, **of_files):
     """Frames with their people, and what is wrong."""
     frames = [
-        SourceFrame(name, "", SourceFile(tmp_path / f"{name}.png"), None)
+        SourceFrame(name, "", SourceFile(tmp_path / f"{name}.png"), None, **of_files)
         for name in GOOD
     ]
     problems: list[str] = []
@@ -127,6 +127,42 @@ def test_what_is_wrong_in_a_row_is_named(tmp_path, rows):
     for problem in problems:  # each ends in what to do
         _, _, mend = problem.partition("; ")
         assert re.match("is it|keep|name|add|take|write|correct|spell", mend)
+
+
+CLIPS = {
+    "a_1,7,,c\na_2,8,,c\nü_1,9,,c": "line 3: clip 'c' is of subject '8', but of '7' in "
+    "line 2; name one subject for one clip",
+    "a_1,7,A,c\na_2,7,,c\nü_1,7,B,c": "line 4: clip 'c' is of scanner 'B', but of 'A' in "
+    "line 2; name one scanner for one clip",
+    "a_1,7,GE Logiq,\na_2,7,ge  logiq,\nü_1,9,,": "scanners 'GE Logiq' and 'ge  logiq' "
+    "look like one scanner; spell one scanner in one way",
+}
+
+
+@pytest.mark.parametrize("rows", CLIPS)
+def test_a_clip_is_of_one_subject_and_one_scanner(tmp_path, rows):
+    *_, problems = apply(tmp_path, "frame,subject,scanner,clip\n" + rows)
+    assert len(problems) == 1  # however many frames the clip has
+    assert CLIPS[rows] in problems[0]
+
+
+def test_a_clip_that_its_file_names_is_of_one_subject_too(tmp_path):
+    rows = "frame,subject\na_1,7\na_2,7\nü_1,8\n"
+    assert not apply(tmp_path, rows)[-1]
+    *_, problems = apply(tmp_path, rows, clip="sweep")
+    assert len(problems) == 1
+    assert "line 4: clip 'sweep' is of subject '8'" in problems[0]
+
+
+def test_what_a_table_leaves_empty_stays_as_the_file_says(tmp_path):
+    known = {"scanner": "File", "clip": "sweep", "spacing_mm": (0.3, 0.4)}
+    header = "frame,subject,scanner,clip,spacing_y_mm,spacing_x_mm\n"
+    rows = "a_1,p,Table,other,0.1,0.2\na_2,p,,,,\nü_1,p,,,,\n"
+    frames, _, problems = apply(tmp_path, header + rows, **known)
+    assert not problems
+    found = [(f.subject, f.scanner, f.clip, f.spacing_mm) for f in frames]
+    own = ("p", *known.values())
+    assert found == [("p", "Table", "other", (0.1, 0.2)), own, own]
 
 
 def test_lines_are_counted_as_an_editor_counts_them(tmp_path):

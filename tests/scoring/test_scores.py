@@ -32,6 +32,8 @@ def examples():
         truths=tuple(rle.encode(t) for t in truths),
         frames=("a", "b", "c"),
         subjects=("p", "p", "q"),
+        scanners=("",) * 3,
+        clips=("",) * 3,
         labelled=np.array([True] * 3),
         spacing_mm=np.full((3, 2), np.nan, np.float32),
         saturated_share=np.zeros(3, np.float32),

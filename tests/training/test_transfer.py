@@ -141,6 +141,8 @@ def scored_on(people, fingerprint="set-1", digests=None):
         truths=("",) * count,
         frames=tuple(f"{person}_7" for person in people),
         subjects=tuple(people),
+        scanners=("",) * count,
+        clips=("",) * count,
         labelled=np.ones(count, bool),
         spacing_mm=np.full((count, 2), np.nan),
         saturated_share=np.zeros(count),

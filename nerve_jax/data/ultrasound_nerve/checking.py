@@ -105,7 +105,7 @@ def _compare_marks(found: Sequence[Look]) -> list[str]:
 
 
 def fingerprint(splits: Splits) -> str:
-    """Digest names, subjects, spacing and content of all files, 12 hex digits."""
+    """Digest content of all files and what is known of each frame, 12 hex digits."""
     frames = [(split, f) for split, listed in sorted(splits.items()) for f in listed]
     with concurrent.futures.ThreadPoolExecutor(FILES_AT_A_TIME) as pool:
         images = list(pool.map(lambda item: compute_file_digest(item[1].image), frames))
@@ -115,7 +115,10 @@ def fingerprint(splits: Splits) -> str:
         zip(frames, images, masks, strict=True),
         key=lambda row: (row[0][0], row[0][1].frame),
     ):
-        total.update(repr((split, f.frame, f.subject, f.spacing_mm, f.runs)).encode())
+        known = (split, f.frame, f.subject, f.spacing_mm, f.runs)
+        if f.scanner or f.clip:  # else the digest is that of records without them
+            known += (f.scanner, f.clip)
+        total.update(repr(known).encode())
         total.update(image + mask)
     return total.hexdigest()
 

@@ -98,6 +98,8 @@ class SourceFrame:
       spacing_mm: height and width of a pixel, NaN where unknown.
       classes: values of the mask, as `read_label` takes them.
       runs: the mask once more as run lengths, to be checked against; None without.
+      scanner: that it was recorded with; "" where unknown.
+      clip: the sweep of one subject that it is a frame of; "" for a still.
     """
 
     frame: str
@@ -107,6 +109,8 @@ class SourceFrame:
     spacing_mm: tuple[float, float] = UNKNOWN_SPACING
     classes: tuple[int, ...] = ()
     runs: str | None = None
+    scanner: str = ""
+    clip: str = ""
 
     def read(self, bits: int = 16) -> tuple[np.ndarray, np.ndarray]:
         """Return image uint8 and mask bool, both [height, width].

@@ -14,7 +14,6 @@ from collections.abc import Collection, Iterable, Sequence
 
 from nerve_jax.data.listing import compose, list_some, loosen
 from nerve_jax.data.ultrasound_nerve.sources import (
-    UNKNOWN_SPACING,
     UNREADABLE,
     SourceFile,
     SourceFrame,
@@ -23,7 +22,7 @@ from nerve_jax.system.errors import InputError
 from nerve_jax.system.files import show
 
 SPACING_COLUMNS = ("spacing_y_mm", "spacing_x_mm")
-SUBJECT_COLUMNS = ("frame", "subject", *SPACING_COLUMNS)
+SUBJECT_COLUMNS = ("frame", "subject", "scanner", "clip", *SPACING_COLUMNS)
 SMALLEST_MM, LARGEST_MM = 0.005, 2.0  # height or width of a pixel of any scanner
 DELIMITERS = ",;\t|"
 
@@ -64,7 +63,9 @@ def read_table(
     except UNREADABLE as error:
         raise InputError(f"{file}: not a table ({error}); mend it") from error
     names = [re.sub(r"\s+", "_", name.strip().casefold()) for name in header]
-    unknown = _check_columns(file, names, required, [*required, *columns])
+    unknown = _check_columns(
+        file, names, required, list(dict.fromkeys([*required, *columns]))
+    )
     rows = []
     for line, cells in lines:
         cells = [compose(cell.strip()) for cell in cells]
@@ -144,11 +145,11 @@ def read_runs(table: SourceFile) -> dict[str, str]:
 def apply_subjects(
     frames: list[SourceFrame], file: SourceFile, problems: list[str]
 ) -> tuple[list[SourceFrame], list[str]]:
-    """Give frames the subjects and spacings of a table.
+    """Give frames the subjects, scanners, clips and spacings of a table.
 
     Args:
-      frames: of the data set.
-      file: the table, `frame,subject` and, if known, `spacing_y_mm,spacing_x_mm`; a
+      frames: of the data set. What a table leaves empty stays as their files say.
+      file: the table, `frame,subject` and, if known, the other `SUBJECT_COLUMNS`; a
         frame is named with or without its ending, a number with point or comma.
       problems: all that is wrong with the table is added here.
 
@@ -159,10 +160,34 @@ def apply_subjects(
       InputError: it is no such table.
     """
     table = read_table(file, ("frame", "subject"), SUBJECT_COLUMNS)
+    rows = _find_rows(frames, table, file, problems)
+    problems += [
+        f"{file}: no row for {f.image}; add one, or take the frame away"
+        for f in frames
+        if f.frame not in rows
+    ]
+    named = [
+        _fill_in(f, rows[f.frame][1], f"{file}, line {rows[f.frame][0]}", problems)
+        for f in frames
+        if f.frame in rows
+    ]
+    spelt = find_spellings(f.subject for f in named)
+    problems += [f"{file}: {text}; spell one person in one way" for text in spelt]
+    spelt = find_spellings((f.scanner for f in named), "scanner")
+    problems += [f"{file}: {text}; spell one scanner in one way" for text in spelt]
+    lines = {frame: line for frame, (line, _) in rows.items()}
+    problems += [f"{file}, {text}" for text in _find_torn_clips(named, lines)]
+    return named, table.unknown
+
+
+def _find_rows(
+    frames: list[SourceFrame], table: Table, file: SourceFile, problems: list[str]
+) -> dict[str, tuple[int, dict[str, str]]]:
+    """The line and the row of each frame; problems of rows that have none are added."""
     names = {f.frame: f.frame for f in frames}
     names |= {compose(f.image.name.name): f.frame for f in frames}
     loose = {loosen(name): name for name in names}
-    found: dict[str, tuple[str, tuple[float, float]]] = {}
+    found: dict[str, tuple[int, dict[str, str]]] = {}
     for line, row in table.rows:
         where, frame = f"{file}, line {line}", names.get(row["frame"])
         if frame is None:
@@ -180,30 +205,51 @@ def apply_subjects(
         elif not row["subject"]:
             problems.append(f"{where}: no subject; name the person")
         else:
-            spacing = [row.get(column, "") for column in SPACING_COLUMNS]
-            found[frame] = (row["subject"], _parse_spacing(spacing, where, problems))
-    problems += [
-        f"{file}: no row for {f.image}; add one, or take the frame away"
-        for f in frames
-        if f.frame not in found
-    ]
-    spelt = find_spellings(subject for subject, _ in found.values())
-    problems += [f"{file}: {text}; spell one person in one way" for text in spelt]
-    named = [
-        dataclasses.replace(f, subject=found[f.frame][0], spacing_mm=found[f.frame][1])
-        for f in frames
-        if f.frame in found
-    ]
-    return named, table.unknown
+            found[frame] = (line, row)
+    return found
 
 
-def find_spellings(subjects: Iterable[str]) -> list[str]:
-    """Names that look like one person spelt in several ways, in words."""
+def _fill_in(
+    frame: SourceFrame, row: dict[str, str], where: str, problems: list[str]
+) -> SourceFrame:
+    """The frame with what its row says on top of what its file says."""
+    cells = [row.get(column, "") for column in SPACING_COLUMNS]
+    return dataclasses.replace(
+        frame,
+        subject=row["subject"],
+        scanner=row.get("scanner") or frame.scanner,
+        clip=row.get("clip") or frame.clip,
+        spacing_mm=_parse_spacing(cells, where, problems) or frame.spacing_mm,
+    )
+
+
+def _find_torn_clips(frames: list[SourceFrame], lines: dict[str, int]) -> list[str]:
+    """Clips of two subjects or of two scanners, in words, each once."""
+    torn: dict[tuple[str, str], str] = {}
+    first: dict[tuple[str, str], tuple[str, int]] = {}
+    for f in frames:
+        for column, name in (("subject", f.subject), ("scanner", f.scanner)):
+            line = lines[f.frame]
+            if not (f.clip and name):
+                continue
+            other, there = first.setdefault((f.clip, column), (name, line))
+            if other != name:
+                torn.setdefault(
+                    (f.clip, column),
+                    f"line {line}: clip {f.clip!r} is of {column} {name!r}, but of "
+                    f"{other!r} in line {there}; name one {column} for one clip",
+                )
+    return list(torn.values())
+
+
+def find_spellings(names: Iterable[str], column: str = "subject") -> list[str]:
+    """Names of a column that look like one spelt in several ways, in words."""
     spellings: dict[str, set[str]] = defaultdict(set)
-    for subject in subjects:
-        spellings[loosen(subject)].add(subject)
+    for name in names:
+        spellings[loosen(name)].add(name)
+    one = "person" if column == "subject" else column
     return [
-        f"subjects {' and '.join(map(repr, sorted(same)))} look like one person"
+        f"{column}s {' and '.join(map(repr, sorted(same)))} look like one {one}"
         for same in spellings.values()
         if len(same) > 1
     ]
@@ -211,9 +257,10 @@ def find_spellings(subjects: Iterable[str]) -> list[str]:
 
 def _parse_spacing(
     cells: list[str], where: str, problems: list[str]
-) -> tuple[float, float]:
+) -> tuple[float, float] | None:
+    """Height and width of a pixel; None where the cells are empty, or wrong."""
     if not any(cells):
-        return UNKNOWN_SPACING
+        return None
     try:
         y, x = (float(cell.replace(",", ".")) for cell in cells)
     except ValueError:
@@ -230,4 +277,4 @@ def _parse_spacing(
         )
     else:
         return y, x
-    return UNKNOWN_SPACING
+    return None

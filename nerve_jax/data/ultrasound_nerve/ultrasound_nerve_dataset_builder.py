@@ -2,7 +2,7 @@
 
 Records are prepared as array_record files and read back by `as_data_source`. The name
 of a configuration gains a fingerprint of its options and source files when the builder
-is made, e.g. `ultrasound_nerve/phantom-seed0-5d1c3b0a9f2e/1.0.0`, so that changed input is
+is made, e.g. `ultrasound_nerve/phantom-seed0-5d1c3b0a9f2e/1.1.0`, so that changed input is
 prepared again and never served from old records. A phantom's seed is named, for phantoms
 of one seed show the same people, however many.
 """
@@ -23,7 +23,7 @@ from nerve_jax.data.phantom import anatomy, people
 from nerve_jax.data.ultrasound_nerve import checking, layouts, sources
 from nerve_jax.system.errors import InputError
 
-VERSION = "1.0.0"
+VERSION = "1.1.0"
 
 
 @dataclasses.dataclass
@@ -58,9 +58,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     Features of a record: `image` uint8 [height, width, 1]; `mask` uint8 of the same
     shape, 0 or 1, all 0 where the frame is unlabelled; `subject`, the person; `frame`,
     an id unique in the data set; `labelled`, whether the mask is a truth; `spacing_mm`
-    float32 [2], height and width of a pixel, NaN where unknown. The records' metadata
-    hold `remarks`, lines that say how many files were read and which were left out, and
-    `bits`, that the 16-bit frames use: see `frames.find_bits`.
+    float32 [2], height and width of a pixel, NaN where unknown; `scanner` and `clip`, a
+    sweep of one subject, "" where unknown. The records' metadata hold `remarks`, lines
+    that say how many files were read and which were left out, and `bits`, that the 16-bit
+    frames use: see `frames.find_bits`. Version 1.0.0 has no `scanner` and no `clip`.
     """
 
     VERSION = tfds.core.Version(VERSION)
@@ -120,6 +121,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 "frame": tfds.features.Text(),
                 "labelled": tfds.features.Scalar(np.bool_),
                 "spacing_mm": tfds.features.Tensor(shape=(2,), dtype=np.float32),
+                "scanner": tfds.features.Text(),
+                "clip": tfds.features.Text(),
             }
         )
         remarks = sources.describe(self._listing) if self._listing else []
@@ -163,28 +166,40 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             config.num_subjects, config.frames_per_subject, config.seed
         ):
             name = f"{frame.subject:03d}_{frame.index:03d}"
-            subject = f"{frame.subject:03d}"
-            spacing = anatomy.SPACING_MM
-            yield name, _record(frame.image, frame.mask, subject, name, True, spacing)
+            yield (
+                name,
+                {
+                    **_save(frame.image, frame.mask),
+                    "subject": f"{frame.subject:03d}",
+                    "frame": name,
+                    "labelled": True,
+                    "spacing_mm": np.asarray(anatomy.SPACING_MM, np.float32),
+                    "scanner": "",
+                    "clip": "",
+                },
+            )
 
     def _generate_source(self, frames) -> Iterator[tuple[str, dict]]:
         for f in frames:
             image, mask = f.read(self.info.metadata["bits"])
-            labelled = f.mask is not None
             yield (
                 f.frame,
-                _record(image, mask, f.subject, f.frame, labelled, f.spacing_mm),
+                {
+                    **_save(image, mask),
+                    "subject": f.subject,
+                    "frame": f.frame,
+                    "labelled": f.mask is not None,
+                    "spacing_mm": np.asarray(f.spacing_mm, np.float32),
+                    "scanner": f.scanner,
+                    "clip": f.clip,
+                },
             )
 
 
-def _record(image, mask, subject, frame, labelled, spacing_mm) -> dict:
+def _save(image, mask) -> dict:
     return {
         "image": Image.fromarray(image),
         "mask": Image.fromarray(mask.astype(np.uint8)),
-        "subject": subject,
-        "frame": frame,
-        "labelled": labelled,
-        "spacing_mm": np.asarray(spacing_mm, np.float32),
     }
 
 
