@@ -100,7 +100,11 @@ def check_packages() -> None:
     missing = [n for n, m in MODULES.items() if importlib.util.find_spec(m) is None]
     if not missing:
         return
-    pins = dict(re.findall(r"^(\S+?)(==\S+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE))
+    pins = dict(
+        re.findall(
+            r"^(\S+?)(==\S+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE
+        )
+    )
     wanted = " ".join(name + pins[name] for name in missing)
     sys.exit(
         f"missing here: {', '.join(missing)}\npip install {wanted}\n"

@@ -35,6 +35,7 @@ def get_config() -> ConfigDict:
     config.data.name = "ultrasound_nerve/phantom"  # or /kaggle, /usgra, /folder
     config.data.records_dir = ""  # prepared records; "" for tfds's own folder
     config.data.manual_dir = ""  # the raw files; the phantom has none
+    config.data.frame_stride = 1  # every so many frames of each clip are trained on
     config.data.image_size = (96, 128)  # height and width in px while training
     config.data.max_resident_gb = 4.0  # frames larger than this are streamed from disk
     config.data.num_workers = 0  # processes per fold that stream; 0: by the cores

@@ -61,6 +61,7 @@ def _name_source(config: ConfigDict) -> dict:
         "name": config.data.name,
         "records_dir": config.data.records_dir,
         "manual_dir": config.data.manual_dir,
+        "frame_stride": config.data.frame_stride,
         "phantom": config.data.phantom.to_dict(),
     }
 

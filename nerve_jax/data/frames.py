@@ -8,7 +8,7 @@ import contextlib
 import io
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt, UInt8
@@ -64,12 +64,18 @@ def read_file(path: Path) -> bytes:
     Raises:
       OSError: it cannot be read, is no regular file, or is larger than `MAX_BYTES`.
     """
+    with open_file(path) as file:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise OSError(f"{size / 2**20:.0f} MB, more than {MAX_BYTES / 2**20:.0f}")
+        return file.read()
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a regular file; raise `OSError` for a pipe, which would be waited for."""
     if path.exists() and not path.is_file():
-        raise OSError("not a file")  # a pipe would be waited for
-    size = path.stat().st_size
-    if size > MAX_BYTES:
-        raise OSError(f"{size / 2**20:.0f} MB, more than {MAX_BYTES / 2**20:.0f}")
-    return path.read_bytes()
+        raise OSError("not a file")
+    return path.open("rb")
 
 
 def read_image(content: bytes, bits: int = 16) -> UInt8[np.ndarray, "height width"]:

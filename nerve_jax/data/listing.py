@@ -8,7 +8,7 @@ import dataclasses
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path, PurePath
 
 from nerve_jax.data.frames import IMAGE_SUFFIXES
@@ -44,6 +44,14 @@ class Contents:
         """How many files are not among the frames, by kind or by the folder they lie in."""
         counts = Counter(name_kind(path) for path in self.others)
         return counts + Counter({f"in {n}/": count for n, count in self.deeper.items()})
+
+    def without(self, folders: Collection[str]) -> "Contents":
+        """The same but for some of the deeper folders, by name."""
+        left = [
+            Counter({name: n for name, n in counts.items() if name not in folders})
+            for counts in (self.deeper, self.deeper_images)
+        ]
+        return dataclasses.replace(self, deeper=left[0], deeper_images=left[1])
 
     def describe_deeper(self) -> str:
         """ "24 frames in 6 deeper folders (p00/ 4, p01/ 4, ...)"; "" without any."""

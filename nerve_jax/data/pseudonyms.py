@@ -38,7 +38,9 @@ def load_or_create_key(folder: Path) -> bytes:
             "back that was there"
         ) from error
     if len(key) != KEY_BYTES:
-        raise InputError(f"{path}: not a key of {KEY_BYTES} bytes; put the right one back")
+        raise InputError(
+            f"{path}: not a key of {KEY_BYTES} bytes; put the right one back"
+        )
     return key
 
 

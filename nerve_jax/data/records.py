@@ -133,6 +133,7 @@ def open_records(
     name: str,
     records_dir: str = "",
     manual_dir: str = "",
+    frame_stride: int = 1,
     phantom: Mapping[str, int] | None = None,
 ) -> tuple[tfds.core.DatasetBuilder, Path]:
     """Open the records of a data set, prepared or still to be prepared.
@@ -153,6 +154,7 @@ def open_records(
         name,
         records_dir=choose_local(records_dir),
         manual_dir=manual_dir,
+        frame_stride=frame_stride,
         phantom=phantom,
     )
     folder = Path(builder.data_path)
@@ -165,6 +167,7 @@ def create_builder(
     *,
     records_dir: str = "",
     manual_dir: str = "",
+    frame_stride: int = 1,
     phantom: Mapping[str, int] | None = None,
 ) -> Builder:
     """Create the tfds builder of a data set.
@@ -173,6 +176,7 @@ def create_builder(
       name: "ultrasound_nerve/phantom", "/kaggle", "/usgra" or "/folder".
       records_dir: folder of prepared records, "" for tfds's own.
       manual_dir: folder of the raw files; the phantom has none.
+      frame_stride: every so many frames of each clip are taken.
       phantom: `num_subjects`, `frames_per_subject` and `seed` of the phantom.
 
     Raises:
@@ -184,7 +188,9 @@ def create_builder(
     if kind == "phantom":
         config = PhantomConfig(name=kind, **(phantom or {}))
     elif kind in {c.name for c in Builder.BUILDER_CONFIGS}:
-        config = SourceConfig(name=kind, manual_dir=manual_dir)
+        config = SourceConfig(
+            name=kind, manual_dir=manual_dir, frame_stride=frame_stride
+        )
     else:
         config = kind  # the builder's error lists the right names
     with quiet_tfds():

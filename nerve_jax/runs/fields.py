@@ -63,6 +63,7 @@ RANGES = {
     "data.image_size": PX,
     "data.max_resident_gb": Range(0, 1_000_000),
     "data.num_workers": Range(0, 1_000),
+    "data.frame_stride": COUNT,
     "data.phantom.num_subjects": COUNT,
     "data.phantom.frames_per_subject": COUNT,
     "data.phantom.seed": SEEDS,

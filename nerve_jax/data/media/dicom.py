@@ -20,9 +20,7 @@ from nerve_jax.system.extras import explain_missing, require
 PREAMBLE_BYTES = 128  # before the letters DICM
 DIRECTORY = b"1.2.840.10008.1.3.10"  # the class of a DICOMDIR
 # Images that a scanner exports: ultrasound, its retired classes, and copies of a screen.
-CLASSES = re.compile(
-    r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.(3|6|3\.1|6\.1|7|7\.[1-4])"
-)
+CLASSES = re.compile(r"1\.2\.840\.10008\.5\.1\.4\.1\.1\.(3|6|3\.1|6\.1|7|7\.[1-4])")
 GREY = ("MONOCHROME1", "MONOCHROME2")
 COLOUR = (
     "RGB",

@@ -1,7 +1,7 @@
 """Which reader a file has, by its content, and what all readers give."""
 
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 from jaxtyping import UInt8
@@ -24,7 +24,7 @@ SUFFIXES = (*IMAGE_SUFFIXES, *video.SUFFIXES, *DICOM_SUFFIXES, ".gif", ".apng")
 STACK_HEADS = (b"\x89PNG", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
-def name_of(path: Path) -> str:
+def name_of(path: PurePath) -> str:
     """The name of a file without the ending of a kind that is read.
 
     Other dots belong to the name: "1.2.840.7" is that of a DICOM file.

@@ -12,8 +12,14 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from nerve_jax.data.frames import DECODER_VERSION, describe_bits, find_bits
+from nerve_jax.data.frames import (
+    DECODER_VERSION,
+    describe_bits,
+    find_bits,
+    open_file,
+)
 from nerve_jax.data.listing import count_of
+from nerve_jax.data.ultrasound_nerve.reading import part_by_file, read_frames
 from nerve_jax.data.ultrasound_nerve.sources import (
     UNREADABLE,
     SourceFile,
@@ -47,9 +53,9 @@ def check_frames(splits: Splits, problems: Sequence[str] = ()) -> Checked:
     Raises:
       InputError: one, that names everything that is wrong.
     """
-    frames = [f for split in splits.values() for f in split]
+    files = [f for split in splits.values() for f in part_by_file(split)]
     with concurrent.futures.ThreadPoolExecutor(FILES_AT_A_TIME) as pool:
-        found = list(pool.map(_look_at, frames))
+        found = [look for looks in pool.map(_look_at, files) for look in looks]
     wrong = [f.problem for f in found if f.problem]
     wrong = [*problems, *wrong, *_compare_marks(found)]
     raise_if_any(wrong, "frames cannot be used", "Nothing was written.")
@@ -79,14 +85,20 @@ class Look(NamedTuple):
     is_cut: bool = False
 
 
-def _look_at(frame: SourceFrame) -> Look:
+def _look_at(of_file: list[SourceFrame]) -> list[Look]:
+    """Decode the frames of one file, up to the first that has a problem."""
+    found = []
     try:
-        grey, label, _ = frame.read_stored()
+        for frame, (grey, label, _) in read_frames(of_file):
+            look = Look(brightest=grey.brightest)
+            if label is not None:
+                look = look._replace(
+                    mask=str(frame.mask), nerve=label.nerve, is_cut=label.is_cut
+                )
+            found.append(look)
     except InputError as error:
-        return Look(problem=str(error))
-    if label is None:
-        return Look(brightest=grey.brightest)
-    return Look("", grey.brightest, str(frame.mask), label.nerve, label.is_cut)
+        found.append(Look(problem=str(error)))
+    return found
 
 
 def _compare_marks(found: Sequence[Look]) -> list[str]:
@@ -107,29 +119,31 @@ def _compare_marks(found: Sequence[Look]) -> list[str]:
 def fingerprint(splits: Splits) -> str:
     """Digest content of all files and what is known of each frame, 12 hex digits."""
     frames = [(split, f) for split, listed in sorted(splits.items()) for f in listed]
+    files = {file for _, f in frames for file in (f.image, f.mask)}
     with concurrent.futures.ThreadPoolExecutor(FILES_AT_A_TIME) as pool:
-        images = list(pool.map(lambda item: compute_file_digest(item[1].image), frames))
-        masks = list(pool.map(lambda item: compute_file_digest(item[1].mask), frames))
+        digest_of = dict(zip(files, pool.map(compute_file_digest, files), strict=True))
     total = hashlib.blake2b(b"%d" % DECODER_VERSION, digest_size=6)
-    for (split, f), image, mask in sorted(
-        zip(frames, images, masks, strict=True),
-        key=lambda row: (row[0][0], row[0][1].frame),
-    ):
+    for split, f in sorted(frames, key=lambda row: (row[0], row[1].frame)):
         known = (split, f.frame, f.subject, f.spacing_mm, f.runs)
         if f.scanner or f.clip:  # else the digest is that of records without them
             known += (f.scanner, f.clip)
         total.update(repr(known).encode())
-        total.update(image + mask)
+        total.update(digest_of[f.image] + digest_of[f.mask])
     return total.hexdigest()
 
 
 def compute_file_digest(file: SourceFile | None) -> bytes:
     """Hash a file's content; a file that cannot be read is found by `check_frames`."""
+    if file is None:
+        return b"-"
     try:
-        return (
-            b"-"
-            if file is None
-            else hashlib.blake2b(file.read(), digest_size=16).digest()
-        )
+        if file.member:
+            return hashlib.blake2b(file.read(), digest_size=16).digest()
+        with open_file(file.path) as stream:  # a clip may be larger than memory
+            return hashlib.file_digest(stream, _hash_file).digest()
     except UNREADABLE:
         return b"?"
+
+
+def _hash_file():
+    return hashlib.blake2b(digest_size=16)

@@ -4,8 +4,8 @@ Each `list_*` also gathers all that is wrong with names and tables, and what it 
 """
 
 import dataclasses
+import functools
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 from nerve_jax.data.listing import (
@@ -15,7 +15,13 @@ from nerve_jax.data.listing import (
     name_kind,
     scan,
 )
+from nerve_jax.data.pseudonyms import (
+    KEY_NAME,
+    create_pseudonym,
+    load_or_create_key,
+)
 from nerve_jax.data.ultrasound_nerve.checking import compute_file_digest
+from nerve_jax.data.ultrasound_nerve.clips import check_masks, take_every
 from nerve_jax.data.ultrasound_nerve.kaggle import list_kaggle
 from nerve_jax.data.ultrasound_nerve.pairing import (
     find_near,
@@ -37,6 +43,8 @@ USGRA_CLASSES = (1, 2)  # nerve, vessel
 MANUAL_DIR = "--config.data.manual_dir=FOLDER"
 # Words in the name of a table of people, which is read as subjects.csv alone.
 PEOPLE = ("subject", "patient", "participant", "people", "person")
+FRAME_FOLDERS = ("images", "clips")
+TABLES = {"subjects.csv": "frame", "clips.csv": "clip"}  # and what a row is about
 TABLE_KINDS = (".csv", ".tsv", ".txt", ".xlsx", ".xls", ".ods", ".numbers", "")
 
 
@@ -55,35 +63,66 @@ def list_usgra(manual_dir: Path) -> Listing:
     return listing
 
 
-def list_folder(manual_dir: Path) -> Listing:
-    """List a user's own images/, masks/ and subjects.csv."""
-    if "images" not in _list_names(manual_dir):
+def list_folder(manual_dir: Path, frame_stride: int = 1) -> Listing:
+    """List a user's own images/ or clips/, masks/ and subjects.csv or clips.csv."""
+    names = _list_names(manual_dir)
+    frame_folders = [name for name in FRAME_FOLDERS if name in names]
+    if not frame_folders:
         raise InputError(_explain_no_images(manual_dir))
     listing = Listing()
-    frames = pair_folders(manual_dir, listing)
-    _note_beside(manual_dir, {"images", "masks", "subjects.csv"}, listing)
-    table = SourceFile(manual_dir / "subjects.csv")
-    if table.path.exists():
-        frames, unknown = apply_subjects(frames, table, listing.problems)
+    frames = [
+        f for n in frame_folders for f in pair_folders(manual_dir, listing, where=n)
+    ]
+    clips = take_every([f for f in frames if f.clip], frame_stride)
+    listing.problems += check_masks(clips, manual_dir / "masks")
+    frames = [*(f for f in frames if not f.clip), *clips]
+    _note_beside(manual_dir, {*FRAME_FOLDERS, "masks", *TABLES, KEY_NAME}, listing)
+    table = next((manual_dir / name for name in TABLES if name in names), None)
+    if table:
+        column = TABLES[table.name]
+        frames, unknown = apply_subjects(
+            frames, SourceFile(table), listing.problems, column
+        )
         if unknown:
             columns = show(", ".join(unknown))
             listing.notes.append(
-                f"columns of subjects.csv that are not read: {columns}"
+                f"columns of {table.name} that are not read: {columns}"
             )
     else:
         listing.problems += _find_near_tables(manual_dir)
-        frames = name_subjects(frames, listing, "_")
-        spelt = find_spellings(f.subject for f in frames if "_" in f.frame)
+        frames = name_subjects(_name_people(frames, manual_dir), listing, "_")
+        spelt = find_spellings(f.subject for f in frames if "_" in (f.clip or f.frame))
         listing.problems += [f"{t}; rename, or write subjects.csv" for t in spelt]
-    listing.splits = {"train": frames}
+    whole = {f.frame for f in clips}
+    stills = take_every([f for f in frames if f.frame not in whole], frame_stride)
+    listing.splits = {"train": [*stills, *(f for f in frames if f.frame in whole)]}
     return listing
 
 
-LAYOUTS: dict[str, Callable[[Path], Listing]] = {
-    "kaggle": list_kaggle,
-    "usgra": list_usgra,
-    "folder": list_folder,
-}
+def _name_people(frames: list[SourceFrame], folder: Path) -> list[SourceFrame]:
+    """Give frames whose files name a person that person's pseudonym as subject."""
+    if not any(f.medium and f.medium.person for f in frames):
+        return frames
+    key = load_or_create_key(folder)
+    return [
+        dataclasses.replace(f, subject=create_pseudonym(f.medium.person, key))
+        if f.medium and f.medium.person
+        else f
+        for f in frames
+    ]
+
+
+def list_source(name: str, manual_dir: Path, frame_stride: int = 1) -> Listing:
+    """List the frames of a data set.
+
+    Args:
+      name: of its layout.
+      manual_dir: its folder.
+      frame_stride: every so many frames of each clip are taken.
+    """
+    if name == "folder":
+        return list_folder(manual_dir, frame_stride)
+    return {"kaggle": list_kaggle, "usgra": list_usgra}[name](manual_dir)
 
 
 def name_subjects(
@@ -98,14 +137,18 @@ def name_subjects(
     """
     first_with: dict[bytes, str] = {}
     alone, subjects = 0, []
+    digest = functools.cache(compute_file_digest)  # a clip's file is that of many
     for f in frames:
-        if separator and separator in f.frame:
-            subjects.append(f.frame.split(separator)[0])
+        name = f.clip or f.frame
+        if f.subject:
+            subjects.append(f.subject)
+        elif separator and separator in name:
+            subjects.append(name.split(separator)[0])
+        elif f.clip:
+            subjects.append(name)
         else:
             alone += 1
-            subjects.append(
-                first_with.setdefault(compute_file_digest(f.image), f.frame)
-            )
+            subjects.append(first_with.setdefault(digest(f.image), name))
     if separator and len(frames) > 1 and len(set(subjects)) == len(frames):
         alone = len(frames)
     if separator and alone:

@@ -1,5 +1,6 @@
 """Folders images/ and masks/: which mask is that of which frame, from names alone."""
 
+import dataclasses
 import difflib
 import os
 import re
@@ -17,6 +18,8 @@ from nerve_jax.data.listing import (
     loosen,
     scan,
 )
+from nerve_jax.data.media import name_of
+from nerve_jax.data.ultrasound_nerve.clips import add_masks, take_media
 from nerve_jax.data.ultrasound_nerve.sources import Listing, SourceFile, SourceFrame
 from nerve_jax.system.files import show
 
@@ -34,7 +37,10 @@ SAMPLED = 20  # masks from which a pattern is guessed
 
 
 def pair_folders(
-    folder: Path, listing: Listing, classes: tuple[int, ...] = ()
+    folder: Path,
+    listing: Listing,
+    classes: tuple[int, ...] = (),
+    where: str = "images",
 ) -> list[SourceFrame]:
     """List the frames of images/ with the masks of the same names in masks/.
 
@@ -42,13 +48,20 @@ def pair_folders(
       folder: holds images/ and, unless all frames are unlabelled, masks/.
       listing: what is wrong, left out or worth saying is added to it.
       classes: of `SourceFrame`.
+      where: what the folder of the frames is called.
 
     Returns:
-      Frames without a subject, in order of name.
+      Frames without a subject, in order of name; then those of clips.
     """
-    images, masks = scan(folder / "images"), scan(folder / "masks")
+    masks_dir, all_masks = folder / "masks", scan(folder / "masks")
+    images, found = take_media(folder / where, scan(folder / where), listing)
+    masks = all_masks.without({frame.clip for frame in found.clips})
     image_of, mask_of = _by_name(images, listing), _by_name(masks, listing)
-    _note_contents(folder, images, masks, listing)
+    if not all_masks.images and not all_masks.deeper:
+        _note_no_masks(folder, listing)
+    if not found.clips:
+        _note_no_frames(folder / where, images, listing)
+    _note_contents(folder, images, masks, listing, where)
     unpaired = sorted(mask_of.keys() - image_of.keys())
     unread = _list_unread(images, unpaired) + _list_unread(
         masks, image_of.keys() - mask_of.keys()
@@ -58,13 +71,17 @@ def pair_folders(
         listing.problems += _explain_orphans(unpaired, mask_of, image_of, folder)
     if strays := [n for n in image_of if MASK_ENDS.sub("", n) in image_of.keys() - {n}]:
         listing.problems.append(
-            f"{folder / 'images'}: {count_of(len(strays), 'file')} named as masks of "
+            f"{folder / where}: {count_of(len(strays), 'file')} named as masks of "
             f"other frames there, e.g. {show(strays[0])}; put masks into masks/, under "
             "the names of their frames"
         )
-    return [
-        SourceFrame(name, "", file, mask_of.get(name), classes=classes)
+    stills = [
+        found.stills.get(name, SourceFrame(name, "", file, None, classes=classes))
         for name, file in image_of.items()
+    ]
+    return [
+        *(dataclasses.replace(f, mask=mask_of.get(f.frame)) for f in stills),
+        *add_masks(found.clips, masks_dir, listing),
     ]
 
 
@@ -72,36 +89,42 @@ def _by_name(contents: Contents, listing: Listing) -> dict[str, SourceFile]:
     """Files by name without its ending; names that cannot be ids are problems."""
     files = [SourceFile(path) for path in contents.images]
     listing.problems += find_duplicates(files) + find_odd(files)
-    return {compose(f.name.stem): f for f in files}
+    return {compose(name_of(f.name)): f for f in files}
 
 
-def _note_contents(
-    folder: Path, images: Contents, masks: Contents, listing: Listing
-) -> None:
-    """Add what lies beside, below and in place of the frames."""
-    listing.left_out += images.left_out + masks.left_out
-    for name, contents in (("images", images), ("masks", masks)):
-        if deeper := contents.describe_deeper():
-            listing.problems.append(
-                f"{folder / name}: {show(deeper)}; put all into {name}/ itself, named "
-                "PERSON_FRAME where folders are people, or take them away"
-            )
+def _note_no_frames(folder: Path, images: Contents, listing: Listing) -> None:
+    """Add that there are no frames, and what is there."""
     if not images.images and not images.deeper_images:
         there = describe_left_out(images.left_out) or "it is empty"
         listing.problems.append(
-            f"{folder / 'images'}: no {', '.join(IMAGE_SUFFIXES)} there; {show(there)}. "
-            "Save frames as PNG"
+            f"{folder}: no {', '.join(IMAGE_SUFFIXES)}, DICOM file or clip there; "
+            f"{show(there)}. Save frames as PNG"
         )
-    if not masks.images and not masks.deeper:
-        if near := find_near(folder, "masks"):
+
+
+def _note_contents(
+    folder: Path, images: Contents, masks: Contents, listing: Listing, where: str
+) -> None:
+    """Add what lies beside, below and in place of the frames."""
+    listing.left_out += images.left_out + masks.left_out
+    for name, contents in ((where, images), ("masks", masks)):
+        if deeper := contents.describe_deeper():
             listing.problems.append(
-                f"{folder}: no masks/ there, but {show(list_some(near))}; name the folder "
-                "of the masks masks/, unpacked"
+                f"{folder / name}: {show(deeper)}; put all into {name}/ itself, named "
+                "PERSON_FRAME where folders are people, number them from 0 on where a "
+                "folder is a clip, or take them away"
             )
-        else:
-            listing.notes.append(
-                f"no masks in {folder / 'masks'}: frames are unlabelled"
-            )
+
+
+def _note_no_masks(folder: Path, listing: Listing) -> None:
+    """Add that there are no masks, or where they may be."""
+    if near := find_near(folder, "masks"):
+        listing.problems.append(
+            f"{folder}: no masks/ there, but {show(list_some(near))}; name the folder of "
+            "the masks masks/, unpacked"
+        )
+    else:
+        listing.notes.append(f"no masks in {folder / 'masks'}: frames are unlabelled")
 
 
 def find_near(folder: Path, name: str) -> list[str]:
@@ -119,11 +142,11 @@ def find_near(folder: Path, name: str) -> list[str]:
 
 def find_duplicates(files: list[SourceFile]) -> list[str]:
     """Names that two files share, apart from their endings."""
-    counts = Counter(compose(f.name.stem) for f in files)
+    counts = Counter(compose(name_of(f.name)) for f in files)
     return [
         f"{f}: its name stands for two files; take one away, or rename it"
         for f in files
-        if counts[compose(f.name.stem)] > 1
+        if counts[compose(name_of(f.name))] > 1
     ]
 
 
@@ -132,7 +155,7 @@ def find_odd(files: list[SourceFile]) -> list[str]:
     return [
         f"{f}: its name is not UTF-8; rename it"
         for f in files
-        if any("\ud800" <= letter <= "\udfff" for letter in f.name.stem)
+        if any("\ud800" <= letter <= "\udfff" for letter in f.name.name)
     ]
 
 

@@ -1,32 +1,21 @@
-"""A raw frame before it is prepared: which files it is made of, and how they are read.
+"""A raw frame before it is prepared: which files it is made of.
 
-`layouts` lists frames from names alone, as a `Listing`; `checking` reads all of them
+`layouts` lists frames, as a `Listing`; `reading` decodes them, and `checking` all of them
 before any record is written.
 """
 
 import csv
 import dataclasses
 import functools
-import math
 import zipfile
 import zlib
 from collections import Counter
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
 
-import numpy as np
-
-from nerve_jax.data import rle
-from nerve_jax.data.frames import (
-    MAX_BYTES,
-    Grey,
-    read_file,
-    read_grey,
-    to_8_bit,
-)
-from nerve_jax.data.labels import Label, read_label, turn_with_frame
+from nerve_jax.data.frames import MAX_BYTES, read_file
 from nerve_jax.data.listing import count_of, describe_left_out
-from nerve_jax.system.errors import InputError
+from nerve_jax.data.media import Medium
+from nerve_jax.data.media.medium import UNKNOWN_SPACING
 from nerve_jax.system.files import show
 
 # What a damaged file or zip member raises: also by decompression or encryption.
@@ -40,7 +29,6 @@ UNREADABLE = (
     zlib.error,
 )
 BOUNDED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # unpacked a piece at a time
-UNKNOWN_SPACING = (math.nan, math.nan)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,6 +88,8 @@ class SourceFrame:
       runs: the mask once more as run lengths, to be checked against; None without.
       scanner: that it was recorded with; "" where unknown.
       clip: the sweep of one subject that it is a frame of; "" for a still.
+      medium: what `image` says of itself, where it is no plain picture.
+      number: of the frame: in its file, from 0, or as its file is numbered.
     """
 
     frame: str
@@ -111,74 +101,8 @@ class SourceFrame:
     runs: str | None = None
     scanner: str = ""
     clip: str = ""
-
-    def read(self, bits: int = 16) -> tuple[np.ndarray, np.ndarray]:
-        """Return image uint8 and mask bool, both [height, width].
-
-        Args:
-          bits: of `checking.check_frames`.
-
-        Raises:
-          InputError: names what is wrong with the image, the mask, or both.
-        """
-        stored = self.read_stored()
-        image = to_8_bit(stored.grey.values, bits)
-        empty = np.zeros(image.shape, bool)
-        return image, empty if stored.mask is None else stored.mask
-
-    def read_stored(self) -> "Stored":
-        """Read both files; see `read` for errors."""
-        grey, image_problem = _attempt(self.image, read_grey)
-        label, mask_problem, mask = None, "", None
-        if self.mask is not None:
-            label, mask_problem = _attempt(
-                self.mask, lambda content: read_label(content, self.classes)
-            )
-        problems = [p for p in (image_problem, mask_problem) if p]
-        if grey and label:
-            mask, problems = self._fit(grey, label)
-        if problems:
-            raise InputError("\n  - ".join(problems))
-        return Stored(grey, label, mask)
-
-    def _fit(self, grey: Grey, label: Label) -> tuple[np.ndarray | None, list[str]]:
-        """The mask that fits the frame, and what is wrong with it."""
-        size = grey.values.shape
-        try:
-            mask = turn_with_frame(label, grey.orientation, size)
-        except ValueError as error:
-            return None, [f"{self.mask}: {error}"]
-        if mask.shape != size:
-            of_mask, of_image = (f"{w}x{h} px" for h, w in (mask.shape, size))
-            return None, [f"{self.mask}: mask is {of_mask}, its image {of_image}"]
-        if self.runs is not None and rle.encode(mask) != " ".join(self.runs.split()):
-            mend = "download both again, or take the one that is wrong away"
-            return None, [
-                f"{self.mask}: differs from its row in train_masks.csv; {mend}"
-            ]
-        return mask, []
-
-
-class Stored(NamedTuple):
-    """The files of a frame, decoded.
-
-    Attributes:
-      grey: of the image.
-      label: of the mask's file, None where the frame is unlabelled.
-      mask: the label turned as the frame is, of its size; None where unlabelled.
-    """
-
-    grey: Grey
-    label: Label | None
-    mask: np.ndarray | None
-
-
-def _attempt(file: SourceFile, decode):
-    """Return what `decode` makes of a file, and what is wrong with it or ""."""
-    try:
-        return decode(file.read()), ""
-    except UNREADABLE as error:
-        return None, f"{file}: {error}"
+    medium: Medium | None = None
+    number: int = 0
 
 
 Splits = dict[str, list[SourceFrame]]

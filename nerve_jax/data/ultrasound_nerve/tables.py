@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 
 from nerve_jax.data.listing import compose, list_some, loosen
+from nerve_jax.data.ultrasound_nerve.clips import read_number
 from nerve_jax.data.ultrasound_nerve.sources import (
     UNREADABLE,
     SourceFile,
@@ -143,7 +144,10 @@ def read_runs(table: SourceFile) -> dict[str, str]:
 
 
 def apply_subjects(
-    frames: list[SourceFrame], file: SourceFile, problems: list[str]
+    frames: list[SourceFrame],
+    file: SourceFile,
+    problems: list[str],
+    column: str = "frame",
 ) -> tuple[list[SourceFrame], list[str]]:
     """Give frames the subjects, scanners, clips and spacings of a table.
 
@@ -152,6 +156,7 @@ def apply_subjects(
       file: the table, `frame,subject` and, if known, the other `SUBJECT_COLUMNS`; a
         frame is named with or without its ending, a number with point or comma.
       problems: all that is wrong with the table is added here.
+      column: that names what a row is about: "frame", or "clip" for all of its frames.
 
     Returns:
       The frames that have a row, and the names of columns that were not read.
@@ -159,12 +164,13 @@ def apply_subjects(
     Raises:
       InputError: it is no such table.
     """
-    table = read_table(file, ("frame", "subject"), SUBJECT_COLUMNS)
-    rows = _find_rows(frames, table, file, problems)
+    columns = [name for name in SUBJECT_COLUMNS if name != "frame"]
+    table = read_table(file, (column, "subject"), [column, *columns])
+    rows = _find_rows(frames, table, file, problems, column)
+    without = dict.fromkeys(str(f.image) for f in frames if f.frame not in rows)
     problems += [
-        f"{file}: no row for {f.image}; add one, or take the frame away"
-        for f in frames
-        if f.frame not in rows
+        f"{file}: no row for {image}; add one, or take the frame away"
+        for image in without
     ]
     named = [
         _fill_in(f, rows[f.frame][1], f"{file}, line {rows[f.frame][0]}", problems)
@@ -181,32 +187,47 @@ def apply_subjects(
 
 
 def _find_rows(
-    frames: list[SourceFrame], table: Table, file: SourceFile, problems: list[str]
+    frames: list[SourceFrame],
+    table: Table,
+    file: SourceFile,
+    problems: list[str],
+    column: str,
 ) -> dict[str, tuple[int, dict[str, str]]]:
     """The line and the row of each frame; problems of rows that have none are added."""
-    names = {f.frame: f.frame for f in frames}
-    names |= {compose(f.image.name.name): f.frame for f in frames}
-    loose = {loosen(name): name for name in names}
+    named = _find_names(frames)
+    loose = {loosen(name): name for name in named}
     found: dict[str, tuple[int, dict[str, str]]] = {}
     for line, row in table.rows:
-        where, frame = f"{file}, line {line}", names.get(row["frame"])
-        if frame is None:
-            near = loose.get(loosen(row["frame"]))
+        where, name = f"{file}, line {line}", re.split(r"[\\/]", row[column])[-1]
+        meant = named.get(name)
+        if meant is None:
+            near = loose.get(loosen(name))
             hint = (
                 f"is it {near!r}? A spreadsheet drops zeros"
                 if near
                 else "take the row away"
             )
-            problems.append(f"{where}: no frame {row['frame']!r} in images/; {hint}")
-        elif frame in found:
+            problems.append(f"{where}: no {column} {row[column]!r} there; {hint}")
+        elif not meant.isdisjoint(found):
             problems.append(
-                f"{where}: frame {row['frame']!r} for the second time; keep one row"
+                f"{where}: {column} {row[column]!r} for the second time; keep one row"
             )
         elif not row["subject"]:
             problems.append(f"{where}: no subject; name the person")
         else:
-            found[frame] = (line, row)
+            found |= dict.fromkeys(meant, (line, row))
     return found
+
+
+def _find_names(frames: list[SourceFrame]) -> dict[str, set[str]]:
+    """What a row may name, and the frames that it means: a clip stands for all of its."""
+    named: dict[str, set[str]] = defaultdict(set)
+    for f in frames:
+        whole = f.medium is not None or not f.clip  # else its file is one of a folder's
+        names = {f.frame, f.clip, compose(f.image.name.name) if whole else ""}
+        for name in names - {""}:
+            named[name].add(f.frame)
+    return named
 
 
 def _fill_in(
@@ -218,7 +239,8 @@ def _fill_in(
         frame,
         subject=row["subject"],
         scanner=row.get("scanner") or frame.scanner,
-        clip=row.get("clip") or frame.clip,
+        clip=frame.clip or row.get("clip", ""),
+        number=frame.number or read_number(frame.frame) or 0,
         spacing_mm=_parse_spacing(cells, where, problems) or frame.spacing_mm,
     )
 

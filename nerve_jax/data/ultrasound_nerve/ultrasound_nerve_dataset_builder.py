@@ -19,8 +19,10 @@ import numpy as np
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from nerve_jax.data.frames import to_8_bit
 from nerve_jax.data.phantom import anatomy, people
 from nerve_jax.data.ultrasound_nerve import checking, layouts, sources
+from nerve_jax.data.ultrasound_nerve.reading import read_frames
 from nerve_jax.system.errors import InputError
 
 VERSION = "1.1.0"
@@ -47,9 +49,11 @@ class SourceConfig(tfds.core.BuilderConfig):
 
     Attributes:
       manual_dir: folder of the raw files, laid out as the configuration's name says.
+      frame_stride: every so many frames of each clip are taken.
     """
 
     manual_dir: str = ""
+    frame_stride: int = 1
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
@@ -180,8 +184,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             )
 
     def _generate_source(self, frames) -> Iterator[tuple[str, dict]]:
-        for f in frames:
-            image, mask = f.read(self.info.metadata["bits"])
+        for f, (grey, _, mask) in read_frames(frames):
+            image = to_8_bit(grey.values, self.info.metadata["bits"])
+            mask = np.zeros(image.shape, bool) if mask is None else mask
             yield (
                 f.frame,
                 {
@@ -211,7 +216,7 @@ def _list_source(config: SourceConfig) -> sources.Listing:
             "that of records prepared from them, --config.data.records_dir=FOLDER"
         )
     folder = Path(os.path.expanduser(config.manual_dir)).resolve()
-    listing = layouts.LAYOUTS[config.name](folder)
+    listing = layouts.list_source(config.name, folder, config.frame_stride)
     if listing.problems:  # say at once what else is wrong, inside the files
         checking.check_frames(listing.splits, listing.problems)
     return listing
