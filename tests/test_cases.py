@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nerve_jax.data.frames_folder import list_frames
+from nerve_jax.data.frames_folder import list_media
 from nerve_jax.data.listing import describe_left_out
 from nerve_jax.data.loading import load_split
 from nerve_jax.system.errors import InputError
@@ -65,7 +65,10 @@ def test_a_file_of_several_pages_is_refused(folder, refuse, part):
     (folder / part / "s0_1.png").unlink()
     path = folder / part / "s0_1.tif"
     pages[0].save(path, save_all=True, append_images=pages[1:])
-    assert f"{path}: cannot be decoded (several pages; save each" in refuse(folder)
+    if part == "masks":
+        assert f"{path}: cannot be decoded (several pages; save each" in refuse(folder)
+    else:
+        assert "s0_1.png: s0_1 is a clip; put its masks into" in refuse(folder)
 
 
 def test_a_small_version_beside_the_picture_is_no_page(folder, load):
@@ -128,10 +131,10 @@ def test_predicting_folders_of_people_says_which_to_name(tmp_path, place):
     for person in ("p0", "p1"):
         folder = tmp_path / place.format(person)
         folder.mkdir(parents=True)
-        for name in ("1.png", "2.png"):
+        for name in ("a.png", "b.png"):
             Image.fromarray(np.zeros((8, 9), np.uint8)).save(folder / name)
     with pytest.raises(InputError) as caught:
-        list_frames(tmp_path)
+        list_media(tmp_path)
     message = str(caught.value)
     assert "4 frames in 2 deeper folders (p0/ 2, p1/ 2). Name one of" in message
     assert "or put all frames into one folder, under names of their own" in message
@@ -139,21 +142,22 @@ def test_predicting_folders_of_people_says_which_to_name(tmp_path, place):
     named = tmp_path / ("images" if place.startswith("images") else "") / "p0"
     assert f"e.g. --input={named}, or" in message
     if "week" not in place:  # else the next error names the next folder
-        assert len(list_frames(named)[0]) == 2
+        assert len(list_media(named).media) == 2
 
 
 @pytest.mark.parametrize("stray", [False, True])
-def test_frames_in_folders_of_people_are_counted(folder, refuse, stray):
+def test_frames_in_folders_of_people_are_their_clips(folder, load, stray):
     for path in [*folder.glob("images/*"), *folder.glob("masks/*")]:
         person, name = path.name.split("_")
         (path.parent / person).mkdir(exist_ok=True)
         path.rename(path.parent / person / name)
         if stray and name == "0.png":
             shutil.copy(path.parent / person / name, path)
-    message = refuse(folder)
-    assert "12 frames in 4 deeper folders" in message
-    assert "into images/ itself, named PERSON_FRAME where folders are people" in message
-    assert "or take them away" in message
+    examples = load(folder)
+    assert len(examples) == 12 + 4 * stray
+    assert set(examples.subjects) == {f"s{i}" for i in range(4)}
+    assert set(examples.clips) - {""} == set(examples.subjects)
+    assert examples.labelled.all()
 
 
 def test_composed_and_decomposed_names_are_equal(folder, load):
@@ -204,23 +208,24 @@ def test_a_table_of_a_spreadsheet_is_read(folder, load):
 
 def test_what_predicting_leaves_out_is_counted(tmp_path):
     Image.fromarray(np.zeros((8, 9), np.uint8)).save(tmp_path / "1.png")
-    for name in ("IM_0001", "a.dcm", "b.DCM", "c.mp4", "d.nii.gz", "e.webp", "x/2.png"):
+    for name in ("IM_0001", "a.mha", "b.MHA", "c.mp4", "d.nii.gz", "e.webp", "x/2.png"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
-    paths, left_out = list_frames(tmp_path)
-    assert [path.name for path in paths] == ["1.png"]
-    line = describe_left_out(left_out)
+    listed = list_media(tmp_path)
+    assert [medium.path.name for medium in listed.media] == ["1.png"]
+    assert [name for name, _ in listed.errors] == ["c.mp4"]
+    line = describe_left_out(listed.left_out)
     assert line == (
-        "left out: 7 files (2 .dcm, 1 .mp4, 1 .nii.gz, 1 .webp, 1 in x/, 1 without an "
-        "ending)"
+        "left out: 6 files (2 .mha, 1 .nii.gz, 1 .webp, 1 in x/, 1 without an ending)"
     )
     (tmp_path / "1.png").unlink()
-    found = (
-        r"no frames \(.png.*1 frame in 1 deeper folder.*Also left out: 6 files \(2 .dcm"
-    )
-    with pytest.raises(InputError, match=found):
-        list_frames(tmp_path)
     with pytest.raises(
         InputError, match=r"c.mp4: name the folder it lies in \(--input"
     ):
-        list_frames(tmp_path / "c.mp4")
+        list_media(tmp_path / "c.mp4")
+    (tmp_path / "c.mp4").unlink()
+    found = (
+        r"no frames \(.png.*1 frame in 1 deeper folder.*Also left out: 5 files \(2 .mha"
+    )
+    with pytest.raises(InputError, match=found):
+        list_media(tmp_path)

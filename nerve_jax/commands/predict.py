@@ -1,7 +1,8 @@
 """--mode=predict: from a folder of frames to masks and a table."""
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Collection, Iterator, Sequence
+from pathlib import Path, PurePath
+from typing import NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -11,13 +12,18 @@ from nerve_jax.commands.request import Request
 from nerve_jax.data import rle
 from nerve_jax.data.frames import choose_bits, describe_bits
 from nerve_jax.data.frames_folder import (
+    Frame,
     find_brightest,
     find_frames_folder,
-    list_frames,
-    read_in_chunks,
+    in_chunks,
+    list_media,
+    name_frame,
+    name_mask,
+    read_frames,
 )
 from nerve_jax.data.labels import read_mask
 from nerve_jax.data.listing import describe_left_out
+from nerve_jax.data.media import Medium
 from nerve_jax.data.resize import resize_image
 from nerve_jax.reports.pictures import outline
 from nerve_jax.runs.config import load_config, override
@@ -32,6 +38,15 @@ from nerve_jax.system.errors import InputError, RunError, list_problems, sum_up
 from nerve_jax.system.files import read_table, show, write_png, write_table
 
 FOLDERS = ("masks", "overlays")
+COLUMNS = (
+    "frame",
+    "presence",
+    "area",
+    "probability",
+    "file",
+    "frame_number",
+    "scanner",
+)
 TABLES = ("predictions.csv", "submission.csv", "errors.csv")
 
 
@@ -102,13 +117,14 @@ def predict_folder(
 ) -> int:
     """Segment every frame of a folder.
 
-    Writes `masks/<stem>.png` (0 or 255, the frame's own size), `overlays/<stem>.png`,
-    `predictions.csv` and, if asked, `submission.csv`. A frame that cannot be read is
-    listed in `errors.csv` and keeps none of the others from being done. What an earlier
-    command of this kind has left in the folder is removed first.
+    Writes `masks/<stem>.png` (0 or 255, the frame's own size), of clips and multi-frame
+    objects `masks/<stem>/<number>.png`, the same under `overlays/`, `predictions.csv`
+    and, if asked, `submission.csv`. A file that cannot be read is listed in `errors.csv`
+    and keeps none of the others from being done. What an earlier command of this kind has
+    left in the folder is removed first.
 
     Args:
-      input_dir: folder of PNG, TIFF, JPEG or BMP frames.
+      input_dir: folder of pictures (PNG, TIFF, JPEG, BMP), DICOM files and clips.
       output_dir: made if it is not there.
       predict_images: frames at training size -> probabilities.
       image_size: training height and width.
@@ -124,31 +140,34 @@ def predict_folder(
       RunError: some frames could not be read, or would share another's mask file; all
         others are done.
     """
-    paths, left_out = list_frames(input_dir)
-    if left_out:
-        say(f"{input_dir}: {describe_left_out(left_out)}")
-    prepare_output(output_dir, input_dir, paths)
-    brightest = find_brightest(paths)
+    listed = list_media(input_dir)
+    if listed.left_out:
+        say(f"{input_dir}: {describe_left_out(listed.left_out)}")
+    prepare_output(output_dir, input_dir, listed.media)
+    brightest = find_brightest(listed.media)
     bits = choose_bits(brightest, trained_bits)
     say(*describe_bits(brightest, bits))
-    rows, errors = [], []
-    bar = track(paths, "predicting", len(paths))
-    for readable in read_in_chunks(bar, bits, errors):
-        small = np.stack([resize_image(image, image_size) for _, image in readable])
-        for (path, image), probs, presence in zip(
-            readable, *predict_images(small), strict=True
-        ):
-            pred = rule.mask(probs, float(presence), image.shape)
+    rows, errors = [], list(listed.errors)
+    reading = read_frames(listed.media, bits, errors)
+    total = sum(medium.num_frames for medium in listed.media)
+    for frames in in_chunks(track(reading, "predicting", total)):
+        small = np.stack([resize_image(frame.cut, image_size) for frame in frames])
+        for frame, probs, presence in zip(frames, *predict_images(small), strict=True):
+            pred = rule.mask(probs, float(presence), frame.cut.shape)
             present = rule.predict_presence(probs, float(presence))
-            rows.append(_write_frame(output_dir, path, image, pred, present))
+            rows.append(_write_frame(output_dir, frame, pred, present))
+    rows = _remove_half_done(output_dir, rows, {name for name, _ in errors})
     _write_tables(output_dir, rows, errors, submission)
     claims.seal(output_dir, "predict")
     if errors:
-        raise RunError(_describe_errors(errors, len(paths), output_dir))
+        num_files = len(listed.media) + len(listed.errors)
+        raise RunError(_describe_errors(errors, num_files, output_dir))
     return len(rows)
 
 
-def check_output(output_dir: Path, input_dir: Path, names: Sequence[str] = ()) -> None:
+def check_output(
+    output_dir: Path, input_dir: Path, names: Collection[str] = ()
+) -> None:
     """Check that predictions overwrite nothing that this command has not written.
 
     Args:
@@ -170,45 +189,96 @@ def check_output(output_dir: Path, input_dir: Path, names: Sequence[str] = ()) -
     claims.check_alone(output_dir, "predict", names, flag="--output")
 
 
-def prepare_output(output_dir: Path, input_dir: Path, paths: Sequence[Path]) -> None:
+def prepare_output(output_dir: Path, input_dir: Path, found: Sequence[Medium]) -> None:
     """Check a folder of predictions, remove those of an earlier command, and claim it."""
-    names = [f"{folder}/{path.stem}.png" for folder in FOLDERS for path in paths]
+    names = {f"{part}/{name}" for part in FOLDERS for name in _name_masks(found)}
     check_output(output_dir, input_dir, names)
     claims.remove_own(output_dir, "predict")
     claims.claim(output_dir, "predict", {*names, *TABLES}, flag="--output")
-    for folder in FOLDERS:
-        (output_dir / folder).mkdir(exist_ok=True)
+    for folder in {str(PurePath(name).parent) for name in names}:
+        (output_dir / folder).mkdir(exist_ok=True, parents=True)
 
 
-def _write_frame(output_dir, path, image, pred, presence) -> tuple:
-    name = f"{path.stem}.png"
-    write_png(output_dir / "masks" / name, pred.astype(np.uint8) * 255)
-    overlay = outline(image, prediction=pred)
-    write_png(output_dir / "overlays" / name, overlay)
-    area = int(pred.sum())
-    return path.stem, int(area > 0), area, f"{presence:.6f}", rle.encode(pred)
+def _name_masks(found: Sequence[Medium]) -> Iterator[str]:
+    for medium in found:
+        yield from (name_mask(medium, number) for number in medium.frame_numbers)
 
 
-def _write_tables(output_dir: Path, rows: list, errors: list, submission: bool) -> None:
+class Row(NamedTuple):
+    """What the tables say of a frame."""
+
+    medium: Medium
+    number: int
+    area: int
+    probability: float
+    runs: str
+
+
+def _write_frame(output_dir: Path, frame: Frame, pred, probability: float) -> Row:
+    """Write the mask of a whole frame, given that of what was cut out, and its outline."""
+    top, left, bottom, right = frame.box
+    mask = np.zeros(frame.image.shape, bool)
+    mask[top:bottom, left:right] = pred
+    name = name_mask(frame.medium, frame.number)
+    write_png(output_dir / "masks" / name, mask.astype(np.uint8) * 255)
+    write_png(output_dir / "overlays" / name, outline(frame.image, prediction=mask))
+    runs = rle.encode(mask)
+    return Row(frame.medium, frame.number, int(mask.sum()), probability, runs)
+
+
+def _remove_half_done(
+    output_dir: Path, rows: list[Row], failed: Collection[str]
+) -> list[Row]:
+    """Remove what was written of clips that turned out to be damaged; keep other rows."""
+    kept = []
+    for row in rows:
+        if show(row.medium.path.name) not in failed:
+            kept.append(row)
+            continue
+        for folder in FOLDERS:
+            path = output_dir / folder / name_mask(row.medium, row.number)
+            path.unlink()
+    return kept
+
+
+def _write_tables(
+    output_dir: Path, rows: list[Row], errors: list, submission: bool
+) -> None:
     write_table(
         output_dir / "predictions.csv",
-        ("frame", "presence", "area", "probability"),
-        [(show(row[0]), *row[1:-1]) for row in rows],
+        COLUMNS,
+        [
+            (
+                show(name_frame(row.medium, row.number)),
+                int(row.area > 0),
+                row.area,
+                f"{row.probability:.6f}",
+                show(row.medium.path.name),
+                row.number if row.medium.is_clip else "",
+                row.medium.scanner,
+            )
+            for row in rows
+        ],
     )
     if submission:
-        runs = {row[0]: row[-1] for row in rows}
-        write_submission(output_dir / "submission.csv", runs, output_dir / "masks")
+        masks_dir = output_dir / "masks"
+        named = {name_frame(row.medium, row.number): row for row in rows}
+        write_submission(
+            output_dir / "submission.csv",
+            {name: row.runs for name, row in named.items()},
+            {n: masks_dir / name_mask(r.medium, r.number) for n, r in named.items()},
+        )
     if errors:
         write_table(output_dir / "errors.csv", ("file", "error"), errors)
 
 
-def write_submission(path: Path, runs: dict[str, str], masks_dir: Path) -> None:
+def write_submission(path: Path, runs: dict[str, str], masks: dict[str, Path]) -> None:
     """Write the Kaggle file `img,pixels`, and check it against the masks on disk.
 
     Args:
       path: of the CSV file.
       runs: run lengths of each frame by name.
-      masks_dir: holds `<name>.png` of each, which its row must decode to.
+      masks: the file of each, which its row must decode to.
 
     Raises:
       RunError: a row decodes to another mask.
@@ -216,16 +286,16 @@ def write_submission(path: Path, runs: dict[str, str], masks_dir: Path) -> None:
     rows = [(show(name), pixels) for name, pixels in runs.items()]
     write_table(path, ("img", "pixels"), rows)
     for name, row in zip(runs, read_table(path), strict=True):
-        mask = read_mask((masks_dir / f"{name}.png").read_bytes())
+        mask = read_mask(masks[name].read_bytes())
         if not np.array_equal(rle.decode(row["pixels"], *mask.shape), mask):
             raise RunError(f"{path}: frame {row['img']} does not decode to its mask")
 
 
 def _describe_errors(
-    errors: list[tuple[str, str]], num_frames: int, output_dir: Path
+    errors: list[tuple[str, str]], num_files: int, output_dir: Path
 ) -> str:
     listing = list_problems(sum_up([f"{name}: {error}" for name, error in errors]))
     return (
-        f"{len(errors)} of {num_frames} frames could not be read; the others are "
+        f"{len(errors)} of {num_files} files could not be read; the others are "
         f"done:\n{listing}\nListed in {output_dir / 'errors.csv'}"
     )

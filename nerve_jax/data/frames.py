@@ -118,6 +118,22 @@ def convert_to_grey(picture: Picture) -> Grey:
     return Grey(np.asarray(image.convert("L")), orientation)
 
 
+def read_colour(content: bytes) -> UInt8[np.ndarray, "height width 3"]:
+    """Decode a picture to the colours that a viewer shows; see `read_grey` for errors.
+
+    Grey of 16 bits is scaled by all of them.
+    """
+    return convert_to_colour(decode(content))
+
+
+def convert_to_colour(picture: Picture) -> UInt8[np.ndarray, "height width 3"]:
+    """The colours that a decoded picture shows; see `read_colour`."""
+    image = picture.image
+    if image.mode.startswith("I") or image.mode == "F":
+        image = Image.fromarray(to_8_bit(convert_to_grey(picture).values))
+    return np.asarray(show_on_black(image))
+
+
 def to_8_bit(
     values: UInt[np.ndarray, "height width"], bits: int = 16
 ) -> UInt8[np.ndarray, "height width"]:

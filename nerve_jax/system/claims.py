@@ -3,7 +3,8 @@
 Before its first file a command leaves a marker, `.nerve_jax.MODE.json`, which lists what
 the command writes there. What no marker lists is somebody's own, and so is a sealed file
 that has been changed since. A name that ends with * stands for all that begin so;
-masks/a.png is a file in a folder that is written whole, in which nothing else may lie.
+masks/a.png is a file in a folder that is written whole, in which nothing else may lie;
+so is masks/clip/00000.png.
 """
 
 import contextlib
@@ -81,9 +82,14 @@ def seal(folder: Path, mode: str) -> None:
 def remove_own(folder: Path, mode: str) -> None:
     """Remove the files that the marker of a command lists, such as those of a run before."""
     owned = _read_marker(folder / _name_marker(mode))
-    for name in _list_present(folder, owned):
+    present = _list_present(folder, owned)
+    for name in present:
         if name in owned and (folder / name).is_file():
             (folder / name).unlink()
+    for inside in reversed(_list_folders(owned)):
+        if "/" in inside and inside in present and (folder / inside).is_dir():
+            with contextlib.suppress(OSError):  # there are others' files in it
+                (folder / inside).rmdir()
 
 
 def _find_foreign(
@@ -99,7 +105,13 @@ def _find_foreign(
     if present:
         for path in folder.glob(f".{PROGRAM}.*.json"):
             owned |= _read_marker(path)
-    wanted = [name for name in present if "/" in name or _is_among(name, names)]
+    inner = _list_folders({*names, *owned})
+    wanted = [
+        name
+        for name in present
+        if ("/" in name or _is_among(name, names))
+        and not (name in inner and (folder / name).is_dir())
+    ]
     return [
         name
         for name in wanted
@@ -111,12 +123,18 @@ def _find_foreign(
 def _list_present(folder: Path, names: Collection[str]) -> list[str]:
     """Entries of a folder, and of those inside it that are written whole."""
     present = _list_entries(folder)
-    insides = {name.partition("/")[0] for name in names if name.count("/") == 1}
-    for inside in insides & set(present):  # so none is outside, whatever a marker says
-        if (folder / inside).is_dir():
-            found = _list_entries(folder / inside)
-            present += [f"{inside}/{name}" for name in found]
+    for inside in _list_folders(names):
+        # Of entries that are there, so none is outside, whatever a marker says.
+        if inside in present and (folder / inside).is_dir():
+            present += [f"{inside}/{name}" for name in _list_entries(folder / inside)]
     return sorted(present)
+
+
+def _list_folders(names: Collection[str]) -> list[str]:
+    """The folders that files of these names lie in, outer ones first."""
+    outer = {name.rpartition("/")[0] for name in names} - {""}
+    inner = {part.rpartition("/")[0] for part in outer} - {""}
+    return sorted(outer | inner)
 
 
 def _list_entries(folder: Path) -> list[str]:

@@ -130,7 +130,7 @@ def test_a_builder_lists_all_that_is_wrong_before_it_writes(tmp_path):
         "cut": picture()[:40],
         "empty": b"",
         "text": b"frame,subject",
-        "gif": picture(kind="GIF"),
+        "gif": picture(kind="GIF")[:40],
     }
     for name, content in wrong.items():
         (images / f"{name}.png").write_bytes(content)

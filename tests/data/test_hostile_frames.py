@@ -188,7 +188,7 @@ def test_a_folder_of_everything(tmp_path):
     before = {p: p.stat().st_mtime_ns for p in outside.iterdir()}
 
     rule = Rule(0.5, Outline("expected_dice", 1.0))
-    with pytest.raises(RunError, match="9 of 24 frames could not be read"):
+    with pytest.raises(RunError, match="9 of 24 files could not be read"):
         predict.predict_folder(
             folder,
             tmp_path / "out",

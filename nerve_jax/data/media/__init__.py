@@ -9,6 +9,7 @@ from nerve_jax.data.media.kinds import describe as describe
 from nerve_jax.data.media.kinds import find_kind as find_kind
 from nerve_jax.data.media.kinds import name_of as name_of
 from nerve_jax.data.media.kinds import read as read
+from nerve_jax.data.media.kinds import read_brightest as read_brightest
 from nerve_jax.data.media.kinds import read_colour as read_colour
 from nerve_jax.data.media.medium import Box as Box
 from nerve_jax.data.media.medium import Medium as Medium

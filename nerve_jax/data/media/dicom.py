@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
+from PIL import Image
 
-from nerve_jax.data.frames import MAX_PIXELS, in_words
+from nerve_jax.data.frames import MAX_PIXELS, Grey, in_words
 from nerve_jax.data.media.medium import UNKNOWN_SPACING, Box, Medium
 from nerve_jax.system.errors import InputError
 from nerve_jax.system.extras import explain_missing, require
@@ -89,11 +90,25 @@ def describe(path: Path) -> Medium:
         )
 
 
-def read_colour(medium: Medium) -> Iterator[UInt8[np.ndarray, "height width ..."]]:
-    """Decode frame by frame: uint8 [height, width] of grey, or [height, width, 3] RGB.
+def read_grey(medium: Medium) -> Iterator[Grey]:
+    """Decode the luminance (ITU-R BT.601) of frame after frame; see `_decode`."""
+    for values in _decode(medium):
+        if values.ndim == 3:
+            values = np.asarray(Image.fromarray(values).convert("L"))
+        yield Grey(values, 0)
+
+
+def read_colour(medium: Medium) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
+    """Decode the colours of frame after frame; see `_decode`."""
+    for values in _decode(medium):
+        yield np.repeat(values[..., None], 3, -1) if values.ndim == 2 else values
+
+
+def _decode(medium: Medium) -> Iterator[UInt8[np.ndarray, "height width ..."]]:
+    """Decode frame by frame: [height, width] of grey, or [height, width, 3] in RGB.
 
     Raises:
-      ValueError: damaged, or frames of two sizes.
+      ValueError: damaged, frames of two sizes, or fewer than it should have.
     """
     pydicom = require("pydicom", "dicom", "DICOM files")
     from pydicom.pixels import apply_color_lut, iter_pixels
@@ -239,7 +254,7 @@ def _check_spacing(y: float, x: float) -> tuple[float, float]:
 
 
 def _name_person(header) -> str:
-    """By which people are told apart: the ID, else name and birth date, else the study."""
+    """What distinguishes people: the ID, else name and birth date, else the study."""
     number = str(header.get("PatientID") or "").strip()
     if number:
         return f"{header.get('IssuerOfPatientID') or ''}/{number}"

@@ -6,15 +6,9 @@ from pathlib import Path, PurePath
 import numpy as np
 from jaxtyping import UInt8
 
-from nerve_jax.data.frames import (
-    IMAGE_SUFFIXES,
-    Grey,
-    decode,
-    read_file,
-    read_grey,
-    show_on_black,
-)
-from nerve_jax.data.media import dicom, stack, video
+from nerve_jax.data import frames
+from nerve_jax.data.frames import IMAGE_SUFFIXES, Grey
+from nerve_jax.data.media import dicom, numbered, stack, video
 from nerve_jax.data.media.medium import Medium
 from nerve_jax.system.errors import InputError
 
@@ -62,25 +56,24 @@ def _has_pages(path: Path) -> bool:
     try:
         return stack.describe(path).num_frames > 1
     except (OSError, ValueError):
-        return False  # said when it is read
+        return False  # its reader says so
 
 
 def describe(path: Path) -> Medium:
-    """What a file says of its frames; see the readers for errors.
+    """What a file, or a folder of numbered pictures, says of its frames.
 
     Raises:
       OSError: it cannot be opened.
       ValueError: it cannot be read; says why, and what to do, without the file's name.
+        See the readers.
     """
+    if path.is_dir():
+        return numbered.describe(path)
     kind = find_kind(path)
     if kind == "dicomdir":
         raise InputError("a DICOMDIR, which lists other files; name their folder")
-    describe_kind = {
-        "dicom": dicom.describe,
-        "video": video.describe,
-        "stack": stack.describe,
-    }.get(kind)
-    return describe_kind(path) if describe_kind else Medium(path, "picture", 1)
+    reader = {"dicom": dicom, "video": video, "stack": stack}.get(kind)
+    return reader.describe(path) if reader else Medium(path, "picture", 1)
 
 
 def read(medium: Medium) -> Iterator[Grey]:
@@ -91,39 +84,28 @@ def read(medium: Medium) -> Iterator[Grey]:
       ValueError: damaged, frames of two sizes, or not as many as `describe` counted.
     """
     if medium.kind == "picture":
-        yield read_grey(read_file(medium.path))
-    elif medium.kind == "stack":
-        yield from stack.read_grey(medium)
+        yield frames.read_grey(frames.read_file(medium.path))
     else:
-        of_kind = {"dicom": _read_dicom, "video": video.read_grey}
-        for values in of_kind[medium.kind](medium):
-            yield Grey(values, 0)
+        yield from READERS[medium.kind].read_grey(medium)
 
 
-def read_colour(medium: Medium) -> Iterator[UInt8[np.ndarray, "height width ..."]]:
-    """Decode frame after frame as shown, 8 bits: grey, or [height, width, 3] in RGB.
-
-    See `read` for errors.
-    """
+def read_colour(medium: Medium) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
+    """Decode the colours of frame after frame, 8 bits each; see `read` for errors."""
     if medium.kind == "picture":
-        yield np.asarray(show_on_black(decode(read_file(medium.path)).image))
-        return
-    of_kind = {
-        "dicom": dicom.read_colour,
-        "video": video.read_colour,
-        "stack": stack.read_colour,
-    }
-    yield from of_kind[medium.kind](medium)
+        yield frames.read_colour(frames.read_file(medium.path))
+    else:
+        yield from READERS[medium.kind].read_colour(medium)
 
 
-def _read_dicom(medium: Medium) -> Iterator[UInt8[np.ndarray, "height width"]]:
-    for values in dicom.read_colour(medium):
-        yield values if values.ndim == 2 else to_luminance(values)
+def read_brightest(medium: Medium) -> int:
+    """The largest `Grey.brightest` of its frames; of 8 bits only the first is read."""
+    if medium.kind == "picture":
+        return frames.read_brightest(frames.read_file(medium.path))
+    if medium.kind not in ("stack", "folder"):
+        return 0
+    greys = read(medium)
+    brightest = next(greys).brightest
+    return max([brightest, *(grey.brightest for grey in greys)]) if brightest else 0
 
 
-def to_luminance(
-    colour: UInt8[np.ndarray, "height width 3"],
-) -> UInt8[np.ndarray, "height width"]:
-    """ITU-R 601, as Pillow converts pictures."""
-    weights = np.array([19595, 38470, 7471], np.uint32)  # of 2**16
-    return ((colour @ weights + 32768) >> 16).astype(np.uint8)
+READERS = {"dicom": dicom, "video": video, "stack": stack, "folder": numbered}

@@ -1,6 +1,7 @@
 """What is known of a file of frames before one is decoded."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,8 +14,8 @@ class Medium(NamedTuple):
 
     Attributes:
       path: of the file.
-      kind: "picture", "dicom", "video" or "stack": a GIF, an animated PNG, a TIFF of
-        several pages.
+      kind: "picture", "dicom", "video", "stack" (a GIF, an animated PNG, a TIFF of
+        several pages) or "folder" (of numbered pictures).
       num_frames: how many it holds.
       scanner: who built it and what it is called, "" where the file does not say.
       spacing_mm: height and width of a pixel, NaN where unknown.
@@ -24,6 +25,7 @@ class Medium(NamedTuple):
       person: what names the person who was scanned. Private: it is only ever hashed.
       words: what else in the file's header names somebody. Private: nothing that is
         written may hold one of them.
+      numbers: of the frames; empty where they are counted from 0.
     """
 
     path: Path
@@ -35,6 +37,7 @@ class Medium(NamedTuple):
     remarks: tuple[str, ...] = ()
     person: str = ""
     words: frozenset[str] = frozenset()
+    numbers: tuple[int, ...] = ()
 
     def __repr__(self) -> str:
         """Without what is private, for tracebacks and logs."""
@@ -43,4 +46,9 @@ class Medium(NamedTuple):
     @property
     def is_clip(self) -> bool:
         """Whether its frames have numbers."""
-        return self.num_frames > 1 or self.kind == "video"
+        return self.num_frames > 1 or self.kind in ("video", "folder")
+
+    @property
+    def frame_numbers(self) -> Sequence[int]:
+        """The number of each frame."""
+        return self.numbers or range(self.num_frames)

@@ -10,11 +10,11 @@ from PIL import Image
 from nerve_jax.data.frames import (
     Grey,
     check_storage,
+    convert_to_colour,
     convert_to_grey,
     in_words,
     list_pages,
     settle,
-    show_on_black,
 )
 from nerve_jax.data.media.medium import Medium
 from nerve_jax.system.errors import InputError
@@ -47,7 +47,7 @@ def read_grey(medium: Medium) -> Iterator[Grey]:
 def read_colour(medium: Medium) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
     """Decode the colours of page after page, 8 bits each."""
     for image in _open_pages(medium):
-        yield np.asarray(show_on_black(settle(image).image))
+        yield convert_to_colour(settle(image))
 
 
 def _open_pages(medium: Medium) -> Iterator[Image.Image]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from nerve_jax.data.frames import MAX_PIXELS, in_words
+from nerve_jax.data.frames import MAX_PIXELS, Grey, in_words
 from nerve_jax.data.media.medium import Medium
 from nerve_jax.system.errors import InputError
 from nerve_jax.system.extras import require
@@ -59,9 +59,10 @@ def describe(path: Path) -> Medium:
         return Medium(path, "video", len(times))
 
 
-def read_grey(medium: Medium) -> Iterator[UInt8[np.ndarray, "height width"]]:
+def read_grey(medium: Medium) -> Iterator[Grey]:
     """Decode the luminance of frame after frame; see `_decode` for errors."""
-    return _decode(medium, "gray")
+    for values in _decode(medium, "gray"):
+        yield Grey(values, 0)
 
 
 def read_colour(medium: Medium) -> Iterator[UInt8[np.ndarray, "height width 3"]]:

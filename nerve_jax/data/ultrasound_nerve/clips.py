@@ -1,7 +1,6 @@
 """Clips among a folder's files, and their masks: masks/<clip>/<number of a frame>.png."""
 
 import dataclasses
-import re
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,10 +8,9 @@ from typing import NamedTuple
 
 from nerve_jax.data import media
 from nerve_jax.data.listing import Contents, compose, count_of, list_some, scan
+from nerve_jax.data.media.numbered import list_numbered, read_number
 from nerve_jax.data.ultrasound_nerve.sources import Listing, SourceFile, SourceFrame
 from nerve_jax.system.files import show
-
-NUMBER = re.compile(r"(\d+)$")  # at the end of a name
 
 
 class Found(NamedTuple):
@@ -102,29 +100,6 @@ def _list_numbered_frames(name: str, paths: dict[int, Path]) -> list[SourceFrame
     ]
 
 
-def list_numbered(folder: Path) -> dict[int, Path]:
-    """The pictures of a folder by their numbers, if each has one of its own.
-
-    Returns:
-      Paths by rising number; empty where a folder is no clip: it holds fewer than two
-      pictures, other folders, or names that differ in more than a number at the end.
-    """
-    contents = scan(folder)
-    paths = {NUMBER.sub("", path.stem): path for path in contents.images}
-    numbers = {read_number(path.stem): path for path in contents.images}
-    if len(paths) != 1 or None in numbers or contents.deeper:
-        return {}
-    if len(numbers) < max(2, len(contents.images)):
-        return {}
-    return dict(sorted(numbers.items()))
-
-
-def read_number(name: str) -> int | None:
-    """The number at the end of a name, None without one."""
-    found = NUMBER.search(name)
-    return int(found[1]) if found and found[1].isascii() else None
-
-
 def add_masks(
     frames: Sequence[SourceFrame], masks_dir: Path, listing: Listing
 ) -> list[SourceFrame]:
@@ -183,6 +158,8 @@ def check_masks(frames: Sequence[SourceFrame], masks_dir: Path) -> list[str]:
 
 def take_every(frames: Sequence[SourceFrame], stride: int) -> list[SourceFrame]:
     """Every so many frames of each clip, its first included; stills are all taken."""
+    if stride == 1:
+        return list(frames)
     taken: list[SourceFrame] = []
     seen: dict[str, int] = defaultdict(int)
     for frame in sorted(frames, key=lambda f: (f.clip, f.number)):

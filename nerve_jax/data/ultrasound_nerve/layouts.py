@@ -6,6 +6,7 @@ Each `list_*` also gathers all that is wrong with names and tables, and what it 
 import dataclasses
 import functools
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from nerve_jax.data.listing import (
@@ -112,6 +113,13 @@ def _name_people(frames: list[SourceFrame], folder: Path) -> list[SourceFrame]:
     ]
 
 
+LAYOUTS: dict[str, Callable[[Path], Listing]] = {
+    "kaggle": list_kaggle,
+    "usgra": list_usgra,
+    "folder": list_folder,
+}
+
+
 def list_source(name: str, manual_dir: Path, frame_stride: int = 1) -> Listing:
     """List the frames of a data set.
 
@@ -122,7 +130,7 @@ def list_source(name: str, manual_dir: Path, frame_stride: int = 1) -> Listing:
     """
     if name == "folder":
         return list_folder(manual_dir, frame_stride)
-    return {"kaggle": list_kaggle, "usgra": list_usgra}[name](manual_dir)
+    return LAYOUTS[name](manual_dir)
 
 
 def name_subjects(

@@ -55,14 +55,20 @@ def pair_folders(
     """
     masks_dir, all_masks = folder / "masks", scan(folder / "masks")
     images, found = take_media(folder / where, scan(folder / where), listing)
-    masks = all_masks.without({frame.clip for frame in found.clips})
+    clips = {frame.clip for frame in found.clips}
+    masks = all_masks.without(clips)
     image_of, mask_of = _by_name(images, listing), _by_name(masks, listing)
     if not all_masks.images and not all_masks.deeper:
         _note_no_masks(folder, listing)
     if not found.clips:
         _note_no_frames(folder / where, images, listing)
     _note_contents(folder, images, masks, listing, where)
-    unpaired = sorted(mask_of.keys() - image_of.keys())
+    listing.problems += [
+        f"{mask_of[name]}: {name} is a clip; put its masks into {masks_dir / name}/, under "
+        "the numbers of their frames, as 00012.png"
+        for name in sorted(mask_of.keys() & clips)
+    ]
+    unpaired = sorted(mask_of.keys() - image_of.keys() - clips)
     unread = _list_unread(images, unpaired) + _list_unread(
         masks, image_of.keys() - mask_of.keys()
     )

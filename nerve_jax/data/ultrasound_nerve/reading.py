@@ -93,7 +93,7 @@ def _add_mask(frame: SourceFrame, grey: Grey | None, problem: str) -> Stored:
 
 
 def _find_box(frame: SourceFrame, grey: Grey) -> media.Box:
-    """Top, left, bottom, right of the part that is used: all of it, if nothing is said."""
+    """Top, left, bottom, right of the part that is used: all of it by default."""
     return (frame.medium and frame.medium.box) or (0, 0, *grey.values.shape)
 
 

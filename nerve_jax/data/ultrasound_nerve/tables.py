@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 
 from nerve_jax.data.listing import compose, list_some, loosen
-from nerve_jax.data.ultrasound_nerve.clips import read_number
+from nerve_jax.data.media.numbered import read_number
 from nerve_jax.data.ultrasound_nerve.sources import (
     UNREADABLE,
     SourceFile,
@@ -239,7 +239,7 @@ def _fill_in(
         frame,
         subject=row["subject"],
         scanner=row.get("scanner") or frame.scanner,
-        clip=frame.clip or row.get("clip", ""),
+        clip=row.get("clip") or frame.clip,
         number=frame.number or read_number(frame.frame) or 0,
         spacing_mm=_parse_spacing(cells, where, problems) or frame.spacing_mm,
     )
