@@ -25,10 +25,15 @@ FLAGS = {
         "workdirs", [], "Folders of two runs: A,B; with commas inside: '\"A,1\",B'."
     ),
     "split": flags.DEFINE_string("split", "train", "Split of the data set."),
-    "input": flags.DEFINE_string("input", "", "Folder of frames."),
-    "output": flags.DEFINE_string("output", "", "Folder of masks and tables."),
+    "input": flags.DEFINE_string(
+        "input", "", "Folder of frames: pictures, DICOM, clips."
+    ),
+    "output": flags.DEFINE_string("output", "", "Folder of what is written."),
     "target": flags.DEFINE_string("target", "", "Accelerator to compile for, h100:1."),
     "submission": flags.DEFINE_bool("submission", False, "Write the Kaggle file."),
+    "keep_marked": flags.DEFINE_bool(
+        "keep_marked", False, "Write frames in which text remains, too."
+    ),
     "force": flags.DEFINE_bool(
         "force", False, "Go on though configuration, data or code differ."
     ),

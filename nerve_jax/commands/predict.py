@@ -34,7 +34,7 @@ from nerve_jax.scoring.decide import Rule
 from nerve_jax.scoring.predictor import PresenceProbs, Probs
 from nerve_jax.system import claims, clusters, files
 from nerve_jax.system.console import say, track
-from nerve_jax.system.errors import InputError, RunError, list_problems, sum_up
+from nerve_jax.system.errors import RunError, list_problems, sum_up
 from nerve_jax.system.files import read_table, show, write_png, write_table
 
 FOLDERS = ("masks", "overlays")
@@ -179,12 +179,7 @@ def check_output(
       InputError: the frames lie in `output_dir` or around it, or `claims.check_alone`
         raises it.
     """
-    frames, output = find_frames_folder(input_dir).resolve(), output_dir.resolve()
-    if frames.is_relative_to(output) or output.is_relative_to(frames):
-        raise InputError(
-            f"--output={output_dir} holds the frames of --input={input_dir}, or lies "
-            "among them; name another folder for the masks"
-        )
+    claims.check_apart(output_dir, find_frames_folder(input_dir))
     names = (*names, *TABLES, *(f"{folder}/" for folder in FOLDERS))
     claims.check_alone(output_dir, "predict", names, flag="--output")
 

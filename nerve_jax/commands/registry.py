@@ -4,7 +4,16 @@ import dataclasses
 import os
 import pathlib
 
-from nerve_jax.commands import audit, compare, evaluate, plan, predict, pretrain, train
+from nerve_jax.commands import (
+    audit,
+    compare,
+    evaluate,
+    importing,
+    plan,
+    predict,
+    pretrain,
+    train,
+)
 from nerve_jax.commands.request import Command, Request
 from nerve_jax.runs.config import PATHS, check_fields, open_paths, set_fields
 from nerve_jax.runs.differences import flatten
@@ -27,6 +36,12 @@ def _compile(request: Request) -> None:
 
 
 COMMANDS = {
+    "import": Command(
+        "Make a data set without names of what a scanner exports: DICOM, clips, screens.",
+        ("input", "output", "keep_marked"),
+        ("input", "output"),
+        importing.run,
+    ),
     "train": Command(
         "Train folds, score them out of fold, and report on all that are finished.",
         ("config", "workdir", "force", *PROCESSES),

@@ -25,6 +25,7 @@ class Request:
       output: folder of masks and tables.
       target: to compile for.
       submission: write the Kaggle file.
+      keep_marked: write frames in which text remains.
       force: go on though configuration, data set or code differ.
       coordinator: HOST:PORT of process 0; "" where not given.
       num_processes: of the run; 0 where not given.
@@ -43,6 +44,7 @@ class Request:
     output: str = ""
     target: str = ""
     submission: bool = False
+    keep_marked: bool = False
     force: bool = False
     coordinator: str = ""
     num_processes: int = 0

@@ -44,6 +44,17 @@ def load_or_create_key(folder: Path) -> bytes:
     return key
 
 
+def choose_key_folder(input_dir: Path, otherwise: Path) -> Path:
+    """Where the key of some files lies or is to be: beside them, if that can be written.
+
+    Args:
+      input_dir: of the files; a scanner's disc cannot be written.
+      otherwise: a folder beside what is passed on.
+    """
+    has_key = (input_dir / KEY_NAME).exists()
+    return input_dir if has_key or os.access(input_dir, os.W_OK) else otherwise
+
+
 def create_pseudonym(person: str, key: bytes) -> str:
     """A name of `DIGITS` letters and figures for what names a person."""
     return "p" + hmac.digest(key, person.encode(), "sha256").hex()[:DIGITS]

@@ -63,6 +63,16 @@ def check_alone(folder: Path, mode: str, names: Collection[str], *, flag: str) -
     check_folder(folder, names, flag=flag)
 
 
+def check_apart(output_dir: Path, input_dir: Path) -> None:
+    """Raise `InputError` where one of two local folders lies in the other."""
+    frames, output = input_dir.resolve(), output_dir.resolve()
+    if frames.is_relative_to(output) or output.is_relative_to(frames):
+        raise InputError(
+            f"--output={output_dir} holds the frames of --input={input_dir}, or lies "
+            "among them; name another folder"
+        )
+
+
 def claim(folder: Path, mode: str, names: Collection[str], *, flag: str) -> None:
     """Make a folder if need be, and note in its marker what a command writes there.
 

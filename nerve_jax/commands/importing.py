@@ -1,0 +1,263 @@
+"""--mode=import: files off a scanner to a data set without names."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from nerve_jax.commands.request import Request
+from nerve_jax.data.cleaning import Sector, find_clean_part, read_cleaned
+from nerve_jax.data.exports import Source, list_exports
+from nerve_jax.data.frames_folder import name_problem
+from nerve_jax.data.listing import count_of
+from nerve_jax.data.pseudonyms import (
+    choose_key_folder,
+    create_pseudonym,
+    load_or_create_key,
+)
+from nerve_jax.data.sector import mosaic
+from nerve_jax.reports.import_page import Pair, render_import
+from nerve_jax.system import claims, clusters
+from nerve_jax.system.console import say, track
+from nerve_jax.system.errors import RunError, list_problems, sum_up
+from nerve_jax.system.files import write_png, write_table, write_whole
+
+CELL_PX, CELLS = 24, 16  # of what is made illegible: at least so large, so many a side
+SUBJECTS = ("frame", "subject", "scanner", "clip", "spacing_y_mm", "spacing_x_mm")
+IMPORTED = (
+    "source",
+    "kind",
+    "clip",
+    "subject",
+    "scanner",
+    "frames",
+    "written",
+    "top",
+    "left",
+    "bottom",
+    "right",
+    "removed",
+    "marked",
+    "reason",
+)
+TABLES = ("subjects.csv", "imported.csv", "imported.html")
+
+
+class Result(NamedTuple):
+    """What became of a source.
+
+    Attributes:
+      source: that it is of.
+      reason: why frames are missing; "" where none is.
+      is_broken: whether it could not be read.
+      subject: the person's pseudonym.
+      sector: of its frames; None where it was not looked for.
+      written: numbers of the frames that were written.
+      marked: numbers of those in which text remains.
+      after: the first frame that was written.
+    """
+
+    source: Source
+    reason: str = ""
+    is_broken: bool = False
+    subject: str = ""
+    sector: Sector | None = None
+    written: tuple[int, ...] = ()
+    marked: tuple[int, ...] = ()
+    after: np.ndarray | None = None
+
+
+def run(request: Request) -> None:
+    """Run the command."""
+    clusters.check_alone("import")
+    import_folder(
+        request.input_folder, request.output_folder, keep_marked=request.keep_marked
+    )
+
+
+def import_folder(
+    input_dir: Path, output_dir: Path, *, keep_marked: bool = False
+) -> list[Result]:
+    """Make a data set of the layout `folder` of all that lies in and below a folder.
+
+    Writes `images/`, frames cut to the sector and black beside it; `subjects.csv`;
+    `imported.csv`, a row per source; and `imported.html`, pictures before and after. The
+    originals are not changed; the key of the pseudonyms is put beside them.
+
+    Args:
+      input_dir: pictures, DICOM files and clips, in folders of any depth.
+      output_dir: new or empty, or of an earlier import.
+      keep_marked: write frames in which text remains inside the sector, too.
+
+    Raises:
+      InputError: no such folder, nothing in it that is read, or an output folder that is
+        somebody else's.
+      RunError: some sources could not be read; all others are imported.
+    """
+    claims.check_apart(output_dir, input_dir)
+    sources = list_exports(input_dir)
+    names = {f"images/{name}.png" for s in sources for _, name in _name_frames(s)}
+    claims.check_alone(output_dir, "import", {*names, *TABLES}, flag="--output")
+    claims.remove_own(output_dir, "import")
+    claims.claim(output_dir, "import", {*names, *TABLES}, flag="--output")
+    (output_dir / "images").mkdir(exist_ok=True)
+    key = load_or_create_key(choose_key_folder(input_dir, output_dir.parent))
+    results = [
+        _import_source(source, output_dir, key, keep_marked)
+        for source in track(sources, "importing", len(sources))
+    ]
+    _write_tables(output_dir, results)
+    claims.seal(output_dir, "import")
+    _summarise(results, output_dir)
+    return results
+
+
+def _name_frames(source: Source) -> list[tuple[int, str]]:
+    """Number and id of each frame; none of a source that is not imported."""
+    if source.reason or not source.medium:
+        return []
+    if not source.medium.is_clip:
+        return [(0, source.name)]
+    return [(n, f"{source.name}#{n}") for n in source.medium.frame_numbers]
+
+
+def _import_source(
+    source: Source, output_dir: Path, key: bytes, keep_marked: bool
+) -> Result:
+    """Clean a source and write its frames; those of one that is damaged are removed."""
+    names = dict(_name_frames(source))
+    if not names:
+        return Result(source, source.reason, source.is_broken)
+    try:
+        sector = find_clean_part(source.medium)
+        if not sector.inside.any():
+            return Result(source, "no scanned sector found")
+        result = _write_frames(source, sector, output_dir, keep_marked)
+    except (OSError, ValueError) as error:
+        for name in names.values():
+            (output_dir / "images" / f"{name}.png").unlink(missing_ok=True)
+        return Result(source, name_problem(error), is_broken=True)
+    return result._replace(subject=_name_subject(source, key))
+
+
+def _write_frames(
+    source: Source, sector: Sector, output_dir: Path, keep_marked: bool
+) -> Result:
+    names, result = dict(_name_frames(source)), Result(source, sector=sector)
+    written, marked = [], []
+    for number, image, is_marked in read_cleaned(source.medium, sector):
+        if is_marked:
+            marked.append(number)
+        if keep_marked or not is_marked:
+            write_png(output_dir / "images" / f"{names[number]}.png", image)
+            result = result if written else result._replace(after=image)
+            written.append(number)
+    reason = ""
+    if marked:
+        count = f"{len(marked)} of {count_of(len(names), 'frame')}"
+        reason = f"text remains inside the sector in {count}"
+    return result._replace(reason=reason, written=tuple(written), marked=tuple(marked))
+
+
+def _name_subject(source: Source, key: bytes) -> str:
+    """A pseudonym of what the header or else the folder says; else the name says it."""
+    if source.medium.person:
+        return create_pseudonym(source.medium.person, key)
+    if source.place:
+        return create_pseudonym(f"folder {source.place}", key)
+    return source.name.split("_")[0]
+
+
+def _write_tables(output_dir: Path, results: Sequence[Result]) -> None:
+    write_table(
+        output_dir / "subjects.csv",
+        SUBJECTS,
+        [row for result in results for row in _list_frames(result)],
+    )
+    write_table(output_dir / "imported.csv", IMPORTED, map(_describe, results))
+    page = render_import(
+        [dict(zip(IMPORTED, _describe(result), strict=True)) for result in results],
+        [picture(result) for result in results],
+    )
+    write_whole(output_dir / "imported.html", page)
+
+
+def _list_frames(result: Result) -> Iterator[tuple]:
+    """Rows of subjects.csv."""
+    medium, names = result.source.medium, dict(_name_frames(result.source))
+    for number in result.written:
+        spacing = ["" if np.isnan(mm) else f"{mm:.5f}" for mm in medium.spacing_mm]
+        clip = result.source.name if medium.is_clip else ""
+        yield names[number], result.subject, medium.scanner, clip, *spacing
+
+
+def _describe(result: Result) -> tuple:
+    """A row of imported.csv."""
+    source, medium = result.source, result.source.medium
+    removed = []
+    if result.sector is not None:
+        share = 1 - result.sector.inside.mean()
+        removed.append(f"{share:.0%} of each frame, outside the sector")
+    if medium is not None and medium.kind == "dicom":
+        removed.insert(0, "the header")
+    return (
+        source.shown,
+        medium.kind if medium else "",
+        source.name if result.written else "",
+        result.subject,
+        medium.scanner if medium else "",
+        medium.num_frames if medium else "",
+        len(result.written),
+        *(result.sector.box if result.sector else ("", "", "", "")),
+        " and ".join(removed),
+        _show_ranges(result.marked),
+        "; ".join(filter(None, (result.reason, *(medium.remarks if medium else ())))),
+    )
+
+
+def picture(result: Result) -> Pair | None:
+    """A frame as it came, what is removed made illegible, and as it was written.
+
+    Where text remains inside the sector, all of the first is illegible.
+    """
+    sector = result.sector
+    if sector is None:
+        return None
+    legible = sector.inside & (not result.marked)
+    cell = max(CELL_PX, sector.sample.shape[0] // CELLS)
+    return Pair(mosaic(sector.sample, legible, cell), sector.inside, result.after)
+
+
+def _summarise(results: Sequence[Result], output_dir: Path) -> None:
+    """Say what was imported, and raise `RunError` where sources could not be read."""
+    written = sum(len(result.written) for result in results)
+    whole = sum(bool(result.written) for result in results)
+    people = len({result.subject for result in results if result.written})
+    say(
+        f"{count_of(written, 'frame')} of {count_of(whole, 'source')}, "
+        f"{people} {'people' if people != 1 else 'person'}; wrote {output_dir}/images/, "
+        "subjects.csv, imported.csv and imported.html: look at it before you pass "
+        "anything on"
+    )
+    for result in results:
+        if result.reason and not result.is_broken:
+            say(f"  {result.source.shown}: {result.reason}")
+    broken = [f"{r.source.shown}: {r.reason}" for r in results if r.is_broken]
+    if broken:
+        raise RunError(
+            f"{len(broken)} of {count_of(len(results), 'source')} could not be read; the "
+            f"others are imported:\n{list_problems(sum_up(broken))}\n"
+            f"Listed in {output_dir / 'imported.csv'}"
+        )
+
+
+def _show_ranges(numbers: Sequence[int]) -> str:
+    """Numbers in rising order, those that follow each other as "3-17"."""
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and number == parts[-1][1] + 1:
+            parts[-1][1] = number
+        else:
+            parts.append([number, number])
+    return " ".join(str(a) if a == b else f"{a}-{b}" for a, b in parts)

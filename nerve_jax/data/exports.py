@@ -1,0 +1,121 @@
+"""All that a scanner has exported into a folder: which files hold frames, named safely."""
+
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from nerve_jax.data import media
+from nerve_jax.data.copies import find_copies
+from nerve_jax.data.listing import compose, is_litter
+from nerve_jax.data.media import Medium
+from nerve_jax.data.media.numbered import list_numbered
+from nerve_jax.data.pseudonyms import KEY_NAME
+from nerve_jax.system.errors import InputError
+from nerve_jax.system.files import show
+
+HIDDEN = "source"  # in place of a name that holds a word of a header
+
+
+class Source(NamedTuple):
+    """A file that may be imported, or why it is not.
+
+    Attributes:
+      shown: its path from the input folder, without what names somebody.
+      medium: what it says of its frames; None where it cannot be read.
+      name: of its frames, unique and without what names somebody.
+      place: the folder that it lies in, below the input folder; "" for that itself.
+      reason: why it is not imported; "" for one that is.
+      is_broken: whether that is an error.
+    """
+
+    shown: str
+    medium: Medium | None
+    name: str
+    place: str
+    reason: str = ""
+    is_broken: bool = False
+
+
+def list_exports(input_dir: Path) -> list[Source]:
+    """Look at all files in and below a folder.
+
+    A folder of numbered pictures is one clip. Pictures and clips that show what a DICOM
+    file shows are its exports, and are not imported. What is no frame is not listed.
+
+    Raises:
+      InputError: no such folder, or no frames there.
+    """
+    if not input_dir.is_dir():
+        mend = "name the folder it lies in" if input_dir.exists() else "no such folder"
+        raise InputError(f"{input_dir}: {mend} (--input)")
+    found, reasons = {}, {}
+    for path in _list_files(input_dir):
+        try:
+            found[path] = media.describe(path)
+        except (OSError, ValueError) as error:
+            reasons[path] = getattr(error, "strerror", None) or str(error)
+    if not found and not reasons:
+        raise InputError(f"{input_dir}: no picture, DICOM file or clip there (--input)")
+    copies = find_copies(list(found.values()))
+    found = _join_numbered(found, copies)
+    words = {word for medium in found.values() for word in medium.words}
+    names: defaultdict[str, int] = defaultdict(int)
+    listed = []
+    for path in sorted(found.keys() | reasons.keys()):
+        inside = path.relative_to(input_dir)
+        shown = "/".join(_hide(part, words) for part in inside.parts)
+        name = _hide(media.name_of(Path(compose(path.name))), words)
+        names[name.casefold()] += 1
+        if (count := names[name.casefold()]) > 1:
+            name = f"{name}-{count}"
+        reason = reasons.get(path, "")
+        if path in copies:
+            other = "/".join(
+                _hide(part, words) for part in copies[path].relative_to(input_dir).parts
+            )
+            reason = f"shows what {other} shows"
+        listed.append(
+            Source(
+                shown,
+                found.get(path),
+                name,
+                inside.parent.as_posix().removeprefix("."),
+                show(reason),
+                path in reasons,
+            )
+        )
+    return listed
+
+
+def _list_files(folder: Path) -> Iterator[Path]:
+    """Files of frames in order of name; indices of DICOM media are none."""
+    for path in sorted(folder.rglob("*")):
+        inside = path.relative_to(folder)
+        if path.is_dir() or path.name == KEY_NAME:
+            continue
+        if any(is_litter(Path(part)) for part in inside.parts):
+            continue
+        if media.find_kind(path) not in ("", "dicomdir"):
+            yield path
+
+
+def _join_numbered(
+    found: dict[Path, Medium], copies: dict[Path, Path]
+) -> dict[Path, Medium]:
+    """The same with one clip in place of the pictures of a folder, if it is one."""
+    joined = dict(found)
+    for folder in {p.parent for p, m in found.items() if m.kind == "picture"}:
+        paths = list_numbered(folder).values()
+        if paths and not copies.keys() & set(paths) and all(p in found for p in paths):
+            joined[folder] = media.describe(folder)
+            for path in paths:
+                del joined[path]
+    return joined
+
+
+def _hide(name: str, words: Collection[str]) -> str:
+    """A name, or `HIDDEN` where one of its words is one of these."""
+    own = set(re.split(r"[\W_]+", name.casefold()))
+    return show(name) if own.isdisjoint(words) else HIDDEN
