@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from nerve_jax.commands import setup
 from nerve_jax.commands.request import Request
 from nerve_jax.data import rle
+from nerve_jax.data.cleaning import hide
 from nerve_jax.data.frames import choose_bits, describe_bits
 from nerve_jax.data.frames_folder import (
     Frame,
@@ -156,7 +157,6 @@ def predict_folder(
             pred = rule.mask(probs, float(presence), frame.cut.shape)
             present = rule.predict_presence(probs, float(presence))
             rows.append(_write_frame(output_dir, frame, pred, present))
-    rows = _remove_half_done(output_dir, rows, {name for name, _ in errors})
     _write_tables(output_dir, rows, errors, submission)
     claims.seal(output_dir, "predict")
     if errors:
@@ -216,24 +216,11 @@ def _write_frame(output_dir: Path, frame: Frame, pred, probability: float) -> Ro
     mask[top:bottom, left:right] = pred
     name = name_mask(frame.medium, frame.number)
     write_png(output_dir / "masks" / name, mask.astype(np.uint8) * 255)
-    write_png(output_dir / "overlays" / name, outline(frame.image, prediction=mask))
+    # What a screen shows beside tissue may be a name, and is not passed on.
+    shown = frame.image if frame.sector is None else hide(frame.image, frame.sector)
+    write_png(output_dir / "overlays" / name, outline(shown, prediction=mask))
     runs = rle.encode(mask)
     return Row(frame.medium, frame.number, int(mask.sum()), probability, runs)
-
-
-def _remove_half_done(
-    output_dir: Path, rows: list[Row], failed: Collection[str]
-) -> list[Row]:
-    """Remove what was written of clips that turned out to be damaged; keep other rows."""
-    kept = []
-    for row in rows:
-        if show(row.medium.path.name) not in failed:
-            kept.append(row)
-            continue
-        for folder in FOLDERS:
-            path = output_dir / folder / name_mask(row.medium, row.number)
-            path.unlink()
-    return kept
 
 
 def _write_tables(

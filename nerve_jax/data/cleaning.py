@@ -8,7 +8,12 @@ from jaxtyping import Bool, UInt8
 from PIL import Image
 
 from nerve_jax.data import media
-from nerve_jax.data.marks import StandingText, find_standing_text, is_marked
+from nerve_jax.data.marks import (
+    StandingText,
+    find_standing_text,
+    find_text,
+    is_marked,
+)
 from nerve_jax.data.media import Medium
 from nerve_jax.data.sector import blacken, find_box, find_sector
 
@@ -50,6 +55,16 @@ def find_clean_part(medium: Medium) -> Sector:
     inside[top:bottom, left:right] = find_sector(samples[:, top:bottom, left:right])
     standing = find_standing_text(samples, inside)
     return Sector(inside, find_box(inside), standing, samples[len(samples) // 2])
+
+
+def hide(
+    image: UInt8[np.ndarray, "height width"], sector: Sector
+) -> UInt8[np.ndarray, "height width"]:
+    """A whole frame, black outside the sector and where text is found inside it."""
+    text = find_text(image, sector.inside)
+    for line in sector.standing:
+        text[line.box] = True
+    return blacken(image, sector.inside & ~text)
 
 
 class Cleaned(NamedTuple):

@@ -11,7 +11,6 @@ from nerve_jax.data.copies import find_copies
 from nerve_jax.data.listing import compose, is_litter
 from nerve_jax.data.media import Medium
 from nerve_jax.data.media.numbered import list_numbered
-from nerve_jax.data.pseudonyms import KEY_NAME
 from nerve_jax.system.errors import InputError
 from nerve_jax.system.files import show
 
@@ -93,9 +92,7 @@ def _list_files(folder: Path) -> Iterator[Path]:
     """Files of frames in order of name; indices of DICOM media are none."""
     for path in sorted(folder.rglob("*")):
         inside = path.relative_to(folder)
-        if path.is_dir() or path.name == KEY_NAME:
-            continue
-        if any(is_litter(Path(part)) for part in inside.parts):
+        if path.is_dir() or any(is_litter(Path(part)) for part in inside.parts):
             continue
         if media.find_kind(path) not in ("", "dicomdir"):
             yield path

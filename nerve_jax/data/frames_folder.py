@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from nerve_jax.data import media
+from nerve_jax.data.cleaning import Sector, find_clean_part
 from nerve_jax.data.copies import find_copies
 from nerve_jax.data.frames import IMAGE_SUFFIXES, to_8_bit
 from nerve_jax.data.listing import Contents, describe_left_out, name_kind, scan
@@ -34,11 +35,13 @@ class Frame(NamedTuple):
       medium: that it is of.
       number: in its clip; 0 of a still.
       image: the whole frame.
+      sector: of a file of several frames or in DICOM; None of a plain picture.
     """
 
     medium: Medium
     number: int
     image: UInt8[np.ndarray, "height width"]
+    sector: Sector | None
 
     @property
     def box(self) -> media.Box:
@@ -177,8 +180,7 @@ def read_frames(
       found: to be read.
       bits: that 16-bit frames use: of `choose_bits`.
       errors: gains name and problem of each file that cannot be read, or whose masks
-        would have the name of another's: the same but for the ending. Of a clip that is
-        damaged frames may have been given before.
+        would have the name of another's: the same but for the ending.
     """
     done: dict[str, str] = {}
     for medium in found:
@@ -187,10 +189,12 @@ def read_frames(
             if name in done:
                 raise ValueError(f"would share one mask file with {done[name]}")
             done[name] = medium.path.name
-            # A clip is read to its end, where it says that frames are missing.
+            # Goes through the whole file, so no clip is damaged behind frames given.
+            plain = medium.kind == "picture"
+            sector = None if plain else find_clean_part(medium)
             greys = media.read(medium)
             for number, grey in zip(medium.frame_numbers, greys, strict=True):
-                yield Frame(medium, number, to_8_bit(grey.values, bits))
+                yield Frame(medium, number, to_8_bit(grey.values, bits), sector)
         except (OSError, ValueError) as error:
             errors.append((show(medium.path.name), name_problem(error)))
 

@@ -12,10 +12,12 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path, PurePath
 
 from nerve_jax.data.frames import IMAGE_SUFFIXES
+from nerve_jax.data.pseudonyms import KEY_NAME
 
 KINDS_SHOWN = 8
-# What systems and repositories leave beside data: never worth a word.
+# What systems, repositories and this project leave beside data: never worth a word.
 LITTER = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir"}
+LITTER.add(KEY_NAME)
 DOCUMENTS = re.compile(
     r"(readme|licen[sc]e|citation|changelog|notice)\b", re.IGNORECASE
 )

@@ -17,7 +17,6 @@ from nerve_jax.data.listing import (
     scan,
 )
 from nerve_jax.data.pseudonyms import (
-    KEY_NAME,
     create_pseudonym,
     load_or_create_key,
 )
@@ -77,7 +76,7 @@ def list_folder(manual_dir: Path, frame_stride: int = 1) -> Listing:
     clips = take_every([f for f in frames if f.clip], frame_stride)
     listing.problems += check_masks(clips, manual_dir / "masks")
     frames = [*(f for f in frames if not f.clip), *clips]
-    _note_beside(manual_dir, {*FRAME_FOLDERS, "masks", *TABLES, KEY_NAME}, listing)
+    _note_beside(manual_dir, {*FRAME_FOLDERS, "masks", *TABLES}, listing)
     table = next((manual_dir / name for name in TABLES if name in names), None)
     if table:
         column = TABLES[table.name]
