@@ -111,7 +111,7 @@ def test_fields_that_do_not_fit_are_refused(small_config, fields, said):
         check_config(small_config(**fields), devices.create_mesh())
 
 
-NO_DUPLICATES = Duplicates([], np.zeros(0, np.int64), 0, 0, 0)
+NO_DUPLICATES = Duplicates([], np.zeros(0, np.int64), 0, 0, 0, 0)
 
 
 def seen_by(tmp_path, folds):
