@@ -125,9 +125,9 @@ def print_scores(scores: dict, *, title: str, folds: list[dict] | None = None) -
         say(COSTS)
     if rows := list_scanners(scores["by_scanner"]):
         say("by scanner")
-        table = _create_table(BY_SCANNER)
+        table = _create_table(BY_SCANNER[:-1])  # a terminal is narrower than a page
         for row in rows:
-            table.add_row(*row)
+            table.add_row(*row[:-1])
         console.print(table)
     if folds and len(folds) > 1:
         say("by fold")
@@ -138,7 +138,8 @@ def _create_table(columns: Sequence[str]) -> Table:
     """A table whose first column holds names, and the others numbers."""
     table = Table()
     for place, name in enumerate(columns):
-        table.add_column(name, justify="right" if place else "left")
+        whole = len("0.000 to 1.000") if "interval" in name else None
+        table.add_column(name, justify="right" if place else "left", min_width=whole)
     return table
 
 

@@ -287,8 +287,11 @@ def test_what_is_alike_within_a_clip_is_counted_apart_and_kept_last():
     """A still probe in two sweeps of one person, the pairs across sweeps kept first."""
     noise = np.random.default_rng(0).normal(0, 2, (8, 96, 128))
     images = [np.clip(texture(0) + n, 0, 255).astype(np.uint8) for n in noise]
-    clips = ["a"] * 5 + ["b"] * 2 + [""]
-    found, plain = find(images, clips=clips), find(images)
+    images += [texture(seed) for seed in range(1, 5)]  # of other people
+    subjects = ["p"] * 8 + list("qrst")
+    clips = ["a"] * 5 + ["b"] * 2 + [""] * 5
+    found = find(images, subjects=subjects, clips=clips)
+    plain = find(images, subjects=subjects)
     assert plain.num_within_clips == 0
     assert found.num_within_clips == 5 * 4 // 2 + 1
     assert found.num_near == plain.num_near - found.num_within_clips
