@@ -21,6 +21,9 @@ def get_config() -> ConfigDict:
 
     # Cross-validation.
     config.num_folds = 5
+    config.split_by = (
+        "subject"  # or scanner: a fold each, none of its people trained on
+    )
     config.folds = (0,)  # those that this run trains
     config.folds_together = 1  # so many at a time, each on its share of the devices
 

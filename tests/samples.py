@@ -65,13 +65,16 @@ def bright_feed(mesh, *, batch_size, seed):
     )
 
 
-def table(counts, probs, subjects="ppqq", frames="abcd", doubtful=(0, 0, 0, 0)):
+def table(
+    counts, probs, subjects="ppqq", frames="abcd", doubtful=(0, 0, 0, 0), scanners=()
+):
     count = len(counts)
     distances = np.where(np.array(counts)[:, 0] > 0, 3.0, np.nan)
     return Scored(
         list(frames[:count]),
         list(subjects[:count]),
         list(subjects[:count]),
+        list(scanners or [""] * count),
         np.array(counts),
         np.array(probs, float),
         np.full(count, 0.5),

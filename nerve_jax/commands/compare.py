@@ -1,6 +1,7 @@
 """--mode=compare: two runs against each other, frame by frame."""
 
 import numpy as np
+from jaxtyping import Float
 
 from nerve_jax.commands.request import Request
 from nerve_jax.data.listing import list_some
@@ -34,7 +35,8 @@ def compare(first: Path, second: Path, workdir: Path) -> dict:
     Differences are first minus second, paired by frame; intervals are over
     subjects (see `intervals`): they contain who was scored, not how the same training
     would vary with its seed. Writes `workdir/compare.json`: `difference` and
-    `interval` of Dice, `by_score` of all that both have, and a `sentence`.
+    `interval` of Dice, `by_score` of all that both have, `by_scanner` of Dice on the
+    frames of each that the first run names, and a `sentence`.
 
     Returns:
       The content of compare.json.
@@ -69,6 +71,9 @@ def compare(first: Path, second: Path, workdir: Path) -> dict:
         "runs": [str(first), str(second)],
         **by_score["dice"],
         "by_score": by_score,
+        "by_scanner": _compare_scanners(
+            ours, measures[0]["dice"] - measures[1]["dice"]
+        ),
         "num_frames": len(shared),
         "num_subjects": len(set(ours.groups)),
         "num_frames_of_one_run_only": num_lonely,
@@ -76,8 +81,28 @@ def compare(first: Path, second: Path, workdir: Path) -> dict:
     content["sentence"] = describe(content)
     claim(workdir, "compare", names, flag="--workdir")
     write_json(workdir / "compare.json", content)
-    say(content["sentence"], f"wrote {workdir / 'compare.json'}")
+    lines = [
+        f"  {name}: {row['difference']:+.3f} Dice on {row['num_frames']} frames"
+        for name, row in content["by_scanner"].items()
+    ]
+    say(content["sentence"], *lines[:20], f"wrote {workdir / 'compare.json'}")
     return content
+
+
+def _compare_scanners(
+    scored: Scored, difference: Float[np.ndarray, " frames"]
+) -> dict[str, dict]:
+    """The mean difference of each scanner's frames, with its interval, by name."""
+    scanners, people = np.array(scored.scanners), np.array(scored.groups)
+    by_scanner = {}
+    for name in sorted(set(scored.scanners) - {""}):
+        own = scanners == name
+        by_scanner[name] = {
+            "difference": compute_mean(difference[own]),
+            "interval": compute_mean_interval(difference[own], people[own].tolist()),
+            "num_frames": int(own.sum()),
+        }
+    return by_scanner
 
 
 def describe(content: dict) -> str:

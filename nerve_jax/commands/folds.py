@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 from jax.sharding import Mesh
@@ -12,8 +12,14 @@ from ml_collections import ConfigDict
 
 from nerve_jax.commands import setup
 from nerve_jax.data.duplicates import shared_subjects
+from nerve_jax.data.listing import count_of, list_some
 from nerve_jax.data.population import Population
-from nerve_jax.data.splits import Splits, load_or_create_splits
+from nerve_jax.data.splits import (
+    Splits,
+    create_splits,
+    leave_scanners_out,
+    load_or_create_splits,
+)
 from nerve_jax.runs import folder, identity
 from nerve_jax.runs.config import to_plain
 from nerve_jax.runs.folder import Fold
@@ -219,22 +225,45 @@ def _split(training: Training, dealt: Int[np.ndarray, " dealt"]) -> Splits:
     """Read or create splits.json; subjects that share a view count as one."""
     config, workdir = training.config, training.workdir
     examples, groups = training.population.examples, training.population.groups
-    for people in shared_subjects(examples.subjects, groups):
-        shown = ", ".join(people[:6]) + ", …" * (len(people) > 6)
+    for shared in shared_subjects(examples.subjects, groups):
+        shown = ", ".join(shared[:6]) + ", …" * (len(shared) > 6)
         say(f"subjects that share frames are kept together in the folds: {shown}")
     path = workdir / "splits.json"
-    found = path.exists()
-    splits = load_or_create_splits(
-        path,
-        [examples.frames[i] for i in dealt],
-        [groups[i] for i in dealt],
-        examples.presence[dealt],
-        num_folds=config.num_folds,
-        seed=config.seed,
-    )
+    found, by_scanner = path.exists(), config.split_by == "scanner"
+    columns = (examples.frames, groups, examples.scanners)
+    frames, people, scanners = ([names[i] for i in dealt] for names in columns)
+
+    def create() -> Splits:
+        count, presence = config.num_folds, examples.presence[dealt]
+        if by_scanner:
+            return leave_scanners_out(frames, people, scanners, num_folds=count)
+        return create_splits(
+            frames, people, presence, num_folds=count, seed=config.seed
+        )
+
+    apart = {"subject": people} | ({"scanner": scanners} if by_scanner else {})
+    splits = load_or_create_splits(path, frames, apart, create)
     if found and len(splits) != config.num_folds:
         say(f"{path} has {len(splits)} folds and is honoured, whatever num_folds says")
+    if by_scanner:
+        say(*describe_scanners(splits, dict(zip(frames, scanners, strict=True))))
     return splits
+
+
+def describe_scanners(splits: Splits, scanner_of: Mapping[str, str]) -> list[str]:
+    """Which scanners each fold scores, a line for each of the first 20 folds.
+
+    Args:
+      splits: the folds.
+      scanner_of: the scanner of each frame.
+    """
+    return [
+        f"fold {number} scores scanner "
+        f"{list_some(sorted({scanner_of[frame] for frame in split['val']}))} "
+        f"({count_of(len(split['val']), 'frame')}) and trains on "
+        f"{count_of(len(split['train']), 'frame')}"
+        for number, split in enumerate(splits[:20])
+    ]
 
 
 def check_dealt(config: ConfigDict, workdir: Path) -> None:

@@ -31,7 +31,7 @@ def pretrain(config: ConfigDict, workdir: Path, *, force: bool = False) -> None:
     """Train the folds of `config.folds` to guess what is under hidden patches.
 
     Frames of split "train" and unlabelled ones of other splits are learnt from. Folds are
-    those of --mode=train with the same `num_folds` and `seed`; a fold's validation people
+    those of --mode=train with the same `num_folds`, `split_by` and `seed`; a fold's validation people
     are left out, and how much of their hidden patches it explains is its score.
 
     Args:
@@ -66,7 +66,7 @@ def pretrain(config: ConfigDict, workdir: Path, *, force: bool = False) -> None:
         labelled if labelled.any() else np.ones_like(labelled),
         force=force,
         task=folder.PRETRAINING,
-        change_split=lambda split: add_unlabelled(split, population),
+        change_split=lambda split: add_unlabelled(split, population, config.split_by),
     )
     train_all(training, folds)
     say(f"pretrained; take these weights with --config.start.workdir={workdir}")
@@ -86,16 +86,25 @@ def create_inpainting(config: ConfigDict, population: Population) -> Inpainting:
 
 
 def add_unlabelled(
-    split: dict[str, list[str]], population: Population
+    split: dict[str, list[str]], population: Population, split_by: str
 ) -> dict[str, list[str]]:
-    """Train also on frames without a mask, but for those of validation people."""
+    """Train also on frames without a mask, but for those of validation people.
+
+    Args:
+      split: the frames of a fold.
+      population: of the data set.
+      split_by: "subject"; "scanner" leaves out frames of the validation scanners too, and
+        those of an unknown one.
+    """
     examples = population.examples
-    group_of = dict(zip(examples.frames, population.groups, strict=True))
-    held_out = {group_of[frame] for frame in split["val"]}
-    known = {*split["train"], *split["val"]}
-    more = [
-        frame
-        for frame, labelled in zip(examples.frames, examples.labelled, strict=True)
-        if not labelled and frame not in known and group_of[frame] not in held_out
-    ]
+    apart = [population.groups]
+    if split_by == "scanner":
+        apart.append(examples.scanners)
+    val, known = set(split["val"]), {*split["train"], *split["val"]}
+    more = ~examples.labelled & [frame not in known for frame in examples.frames]
+    for names in apart:
+        pairs = zip(examples.frames, names, strict=True)
+        held_out = {"", *(name for frame, name in pairs if frame in val)}
+        more &= [name not in held_out for name in names]
+    more = [examples.frames[i] for i in np.flatnonzero(more)]
     return {"train": [*split["train"], *more], "val": split["val"]}

@@ -17,7 +17,7 @@ from nerve_jax.system.errors import raise_if_any
 # Trials share frames, folds, devices and the steps at which they are held against each
 # other: these fields are the same in all of them.
 SHARED = (
-    *("data.", "seed", "num_folds", "folds", "folds_together"),
+    *("data.", "seed", "num_folds", "split_by", "folds", "folds_together"),
     *("num_train_steps", "eval_every_steps", "tuning."),
 )
 KINDS = ("log", "linear", "int", "choice")

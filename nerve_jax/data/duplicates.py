@@ -24,12 +24,16 @@ PARTNERS = 4  # of each frame, that are kept as pairs
 
 
 class Pair(NamedTuple):
-    """Two frames of one person, by position; the first stands before the second."""
+    """Two frames of one person, by position; the first stands before the second.
+
+    Within a clip frames are alike because the probe has hardly moved.
+    """
 
     first: int
     second: int
     similarity: float
     exact: bool
+    within_clip: bool
 
 
 class Duplicates(NamedTuple):
@@ -37,12 +41,14 @@ class Duplicates(NamedTuple):
 
     Attributes:
       pairs: in order of position; of each frame with those behind it at most `PARTNERS`,
-        of other subjects before those of its own, and the most alike first.
+        of other subjects before those of its own, of other clips before those of its
+        own, and the most alike first.
       views: a number for each frame, the same for frames that a chain of `SAME_VIEW`
         connects.
       num_exact: how many pairs there are of equal frames,
       num_near: of nearly equal ones,
-      num_across: and, of both, of two subjects.
+      num_across: of both, of two subjects,
+      num_within_clips: and, of both, of one clip, which the others leave out.
     """
 
     pairs: list[Pair]
@@ -50,6 +56,7 @@ class Duplicates(NamedTuple):
     num_exact: int
     num_near: int
     num_across: int
+    num_within_clips: int
 
 
 def group_subjects(
@@ -121,7 +128,10 @@ def _join(labels, first, second) -> Int[np.ndarray, " n"]:
 
 
 def find_duplicates(
-    likeness: Likeness, digests: Sequence[str], groups: Sequence[str]
+    likeness: Likeness,
+    digests: Sequence[str],
+    groups: Sequence[str],
+    clips: Sequence[str],
 ) -> Duplicates:
     """Find equal and nearly equal frames within each group of subjects.
 
@@ -131,6 +141,7 @@ def find_duplicates(
       likeness: of the frames.
       digests: of each frame's original pixels; equal for equal frames.
       groups: of `group_subjects`.
+      clips: the sweep of one subject that each frame is of, "" for a still.
 
     Returns:
       `exact` pairs have equal digests and similarity 1; the others are alike by
@@ -138,22 +149,33 @@ def find_duplicates(
       with none, not even when equal.
     """
     pairs, views = [], np.arange(len(groups))
-    exact = near = across = 0
+    exact = near = across = within = 0
+    clip = _number_clips(clips)
     for rows, members, block, equal in _compare_groups(likeness, digests, groups):
         behind = members > rows[:, None]
         strangers = likeness.person[rows][:, None] != likeness.person[members]
         alike = (block >= NEAR_DUPLICATE) & behind
-        exact += int((equal & behind).sum())
-        near += int((alike & ~equal).sum())
+        one_clip = clip[rows][:, None] == clip[members]
+        within += int((alike & one_clip).sum())
+        exact += int((equal & behind & ~one_clip).sum())
+        near += int((alike & ~equal & ~one_clip).sum())
         across += int((alike & strangers).sum())
         views = _join_alike(views, rows, members, block >= SAME_VIEW)
-        rank = np.where(alike, -block - strangers.astype(np.float32), 0)
+        order = strangers.astype(np.float32) - one_clip.astype(np.float32)
+        rank = np.where(alike, -block - order, 1)  # of those alike 0.1 at most
         best = np.argpartition(rank, min(PARTNERS, len(members)) - 1)[:, :PARTNERS]
         for row, column in np.argwhere(np.take_along_axis(alike, best, 1)):
             place = row, best[row, column]
             ends = int(rows[row]), int(members[place[1]])
-            pairs.append(Pair(*ends, float(block[place]), bool(equal[place])))
-    return Duplicates(sorted(pairs), views, exact, near, across)
+            kind = bool(equal[place]), bool(one_clip[place])
+            pairs.append(Pair(*ends, float(block[place]), *kind))
+    return Duplicates(sorted(pairs), views, exact, near, across, within)
+
+
+def _number_clips(clips: Sequence[str]) -> Int[np.ndarray, " frames"]:
+    """A number for each clip, and another for each still."""
+    names = [f"clip {clip}" if clip else f"still {i}" for i, clip in enumerate(clips)]
+    return np.unique(names, return_inverse=True)[1]
 
 
 def _compare_groups(

@@ -37,7 +37,7 @@ def find_people(examples: Examples) -> Population:
     """Find out who is who among frames."""
     likeness = Likeness(normalise(examples.thumbnails), examples.subjects)
     groups = group_subjects(likeness, examples.digests, examples.subjects)
-    duplicates = find_duplicates(likeness, examples.digests, groups)
+    duplicates = find_duplicates(likeness, examples.digests, groups, examples.clips)
     return Population(examples, duplicates, groups, likeness)
 
 

@@ -1,5 +1,7 @@
 """Cross-validation folds: lists of frame ids that never tear a subject apart.
 
+Subjects are dealt into folds, or each fold leaves one scanner out.
+
 `splits.json` is a list with one {"train": [...], "val": [...]} of frame ids per fold. It
 is written once, by whichever run is first, and read ever after; one that a user wrote is
 honoured.
@@ -8,16 +10,18 @@ honoured.
 import json
 import warnings
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Bool
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
+from nerve_jax.data.listing import list_some
 from nerve_jax.system.errors import InputError, raise_if_any
 from nerve_jax.system.files import Path, create_whole
 
 Splits = list[dict[str, list[str]]]
+KINDS = ("subject", "scanner")  # what a fold leaves out, by `config.split_by`
 
 
 def create_splits(
@@ -76,29 +80,102 @@ def _deal(subjects, presence, num_folds: int, seed: int) -> list:
         return list(folds.split(subjects, presence, subjects))
 
 
+def leave_scanners_out(
+    frames: Sequence[str],
+    subjects: Sequence[str],
+    scanners: Sequence[str],
+    *,
+    num_folds: int,
+) -> Splits:
+    """Make one fold per scanner, which it scores and of whose people it trains on none.
+
+    Args:
+      frames: ids of the labelled frames.
+      subjects: the person of each.
+      scanners: that each was recorded with.
+      num_folds: the number of scanners.
+
+    Returns:
+      One {"train", "val"} per scanner, in order of their names; every frame is in exactly
+      one val. A frame of a person who was recorded with the fold's scanner too is in
+      neither part of it.
+
+    Raises:
+      InputError: frames without a scanner, a single scanner, another number of them than
+        of folds, or a scanner that everyone was recorded with.
+    """
+    names = _list_scanners(frames, scanners, num_folds)
+    splits, alone = [], []
+    for name in names:
+        val = [i for i, scanner in enumerate(scanners) if scanner == name]
+        scored = {subjects[i] for i in val}
+        train = [i for i, subject in enumerate(subjects) if subject not in scored]
+        alone += [] if train else [name]
+        splits.append(
+            {"train": [frames[i] for i in train], "val": [frames[i] for i in val]}
+        )
+    raise_if_any(
+        [f"{name}: everyone was recorded with it" for name in alone],
+        "split_by=scanner: with these scanners left out, nobody is left to train on",
+        "Add people who were recorded with others only, or deal people into folds: "
+        "--config.split_by=subject.",
+    )
+    return splits
+
+
+def _list_scanners(
+    frames: Sequence[str], scanners: Sequence[str], num_folds: int
+) -> list[str]:
+    """The scanners in order of their names; raises `InputError` if they are no folds."""
+    instead = "deal people into folds: --config.split_by=subject"
+    unknown = [f for f, name in zip(frames, scanners, strict=True) if not name]
+    if unknown:
+        raise InputError(
+            f"split_by=scanner, but {len(unknown)} of {len(frames)} labelled frames name "
+            f"no scanner: {list_some(unknown)}. Fill in the column scanner of "
+            f"subjects.csv, or {instead}"
+        )
+    names = sorted(set(scanners))
+    if len(names) < 2:
+        raise InputError(
+            f"split_by=scanner, but all {len(frames)} labelled frames are of one scanner, "
+            f"{list_some(names) or 'none'}: without it there is nothing to train on. "
+            f"Add frames of another, or {instead}"
+        )
+    if num_folds != len(names):
+        raise InputError(
+            f"num_folds={num_folds}, but split_by=scanner makes one fold for each of "
+            f"{len(names)} scanners: {list_some(names, 20)}. Write "
+            f"--config.num_folds={len(names)}"
+        )
+    return names
+
+
 def load_or_create_splits(
     path: Path,
     frames: Sequence[str],
-    subjects: Sequence[str],
-    presence: Bool[np.ndarray, " frames"],
-    *,
-    num_folds: int,
-    seed: int,
+    apart: Mapping[str, Sequence[str]],
+    create: Callable[[], Splits],
 ) -> Splits:
     """Read the folds from `path` if it exists, else create and write them.
 
     A file may leave frames out; it may even share a subject between train and val,
     which draws a warning, since scores then no longer speak for new people.
 
+    Args:
+      path: of splits.json.
+      frames: ids of those that may be in a fold.
+      apart: what no fold should both train on and score: "subject", and "scanner" where
+        these are left out; that of each frame.
+      create: makes the folds, see `create_splits` and `leave_scanners_out`.
+
     Raises:
-      InputError: as `create_splits`; a file that is not a list of folds, names frames
+      InputError: as `create`; a file that is not a list of folds, names frames
         that are not there, a frame both for training and validation, or one in the
         validation frames of two folds.
     """
     if not path.exists():
-        splits = create_splits(
-            frames, subjects, presence, num_folds=num_folds, seed=seed
-        )
+        splits = create()
         if create_whole(path, json.dumps(splits, indent=1)):
             return splits
     splits = _parse(path)
@@ -107,15 +184,15 @@ def load_or_create_splits(
         f"{path} does not fit the data set",
         "Mend or delete it.",
     )
-    subject_of = dict(zip(frames, subjects, strict=True))
-    for number, fold in enumerate(splits):
-        torn = find_torn(fold, subject_of)
-        if torn:
-            warnings.warn(
-                f"{path}, fold {number}: {len(torn)} subject(s) in train and in val "
-                f"({', '.join(torn[:5])}): its scores do not speak for new people",
-                stacklevel=2,
-            )
+    for kind, names in apart.items():
+        name_of = dict(zip(frames, names, strict=True))
+        for number, fold in enumerate(splits):
+            if torn := find_torn(fold, name_of):
+                warnings.warn(
+                    f"{path}, fold {number}: {len(torn)} {kind}(s) in train and in val "
+                    f"({list_some(torn)}): its scores do not speak for new {kind}s",
+                    stacklevel=2,
+                )
     return splits
 
 
@@ -157,7 +234,12 @@ def _parse(path: Path) -> Splits:
         ) from error
 
 
-def find_torn(fold: dict[str, list[str]], subject_of: dict[str, str]) -> list[str]:
-    """Subjects that a fold both trains on and scores."""
-    train = {subject_of[frame] for frame in fold["train"]}
-    return sorted(train & {subject_of[frame] for frame in fold["val"]})
+def find_torn(fold: dict[str, list[str]], name_of: Mapping[str, str]) -> list[str]:
+    """Subjects, or scanners, that a fold both trains on and scores.
+
+    Args:
+      fold: ids of its frames.
+      name_of: the subject, or the scanner, of each frame; "" where unknown.
+    """
+    train = {name_of[frame] for frame in fold["train"]}
+    return sorted((train & {name_of[frame] for frame in fold["val"]}) - {""})

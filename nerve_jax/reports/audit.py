@@ -52,6 +52,8 @@ def compute_audit(
       subjects first, from the most alike, then of one, nearly equal ones from the least
       alike, with `frames`, `subjects`, `similarity`, and
       `dice` between their labels (None if not both have one);
+      `num_within_clips`: pairs of equal and nearly equal frames of one clip, where they
+      are expected; they are neither counted nor listed among the others;
       `num_compared`: pairs whose labels were compared, `duplicates.PARTNERS` of a frame;
       `num_contradictions`, `contradictions`: those of them that show the same view and
       whose labels cannot both be right, with `kind`; at most `LISTED`;
@@ -93,14 +95,16 @@ def _compare_frames(population: Population) -> dict:
     described.sort(
         key=lambda p: (p["subjects"][0] == p["subjects"][1], -p["similarity"])
     )
-    exact = [p for p in described if p["exact"]]
-    near = [p for p in described if not p["exact"]]
+    listed = [p for p in described if not p["within_clip"]]
+    exact = [p for p in listed if p["exact"]]
+    near = [p for p in listed if not p["exact"]]
     near.sort(key=_telling)
     contradictions = [p for p in described if p["kind"]]
     return {
         "num_exact_duplicates": duplicates.num_exact,
         "num_near_duplicates": duplicates.num_near,
         "num_across_subjects": duplicates.num_across,
+        "num_within_clips": duplicates.num_within_clips,
         "exact_duplicates": exact[:LISTED],
         "near_duplicates": near[:LISTED],
         "num_compared": len(described),
@@ -128,7 +132,7 @@ def _measure_label_noise(described: list[dict]) -> dict:
 def describe(content: dict) -> str:
     """Say in a few lines what an audit found."""
     count = {k: len(v) for k, v in content.items() if isinstance(v, list)}
-    not_listed = count_not_listed(content)
+    not_listed, within = count_not_listed(content), content["num_within_clips"]
     warned = "".join(f"warning: {text}\n" for text in content["implausible"])
     text = f"""\
 {warned}{content["num_frames"]} frames of {content["num_subjects"]} subjects, \
@@ -137,7 +141,7 @@ def describe(content: dict) -> str:
 {content["num_near_duplicates"]} of nearly equal ones; \
 {content["num_across_subjects"]} of them across subjects{
         f"; {not_listed} are not listed" * bool(not_listed)
-    }
+    }{f"; {within} more within clips, as expected" * bool(within)}
 {count["shared_subjects"]} group(s) of subjects that share a view; each counts as one \
 subject in the folds
 {content["num_contradictions"]} of {content["num_compared"]} compared pairs contradict \
@@ -193,6 +197,7 @@ def _describe_pair(pair: Pair, examples: Examples) -> dict:
         "subjects": [examples.subjects[i] for i in places],
         "similarity": round(pair.similarity, 4),
         "exact": pair.exact,
+        "within_clip": pair.within_clip,
         "dice": dice,
         "nerves": nerves,
         "same_view": same_view,

@@ -1,6 +1,6 @@
 """All finished folds of a run in one report: report.json, and report.html for people."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Bool
@@ -64,7 +64,8 @@ def write_report(
         },
         **_measure_calibration(list(pixels.values()), presence),
         **_describe_folds(workdir, list(decided.predictions)),
-        "torn_subjects": _find_torn(workdir, population, list(decided.rules)),
+        "torn_subjects": _find_torn(workdir, examples.frames, population.groups),
+        "torn_scanners": _find_torn(workdir, examples.frames, examples.scanners),
         "one_frame_a_subject": audit["one_frame_a_subject"],
         "audit": _count_findings(audit),
         "dataset": examples.fingerprint,
@@ -152,14 +153,20 @@ def _make_mask_of(
     return mask_of
 
 
-def _find_torn(workdir: Path, population: Population, folds: list[int]) -> list[str]:
-    """Subjects that any of the folds both trained on and scored."""
-    group_of = dict(zip(population.examples.frames, population.groups, strict=True))
+def _find_torn(workdir: Path, frames: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Subjects, or scanners, that any finished fold both trained on and scored.
+
+    Args:
+      workdir: of the run.
+      frames: ids of the data set.
+      names: the subject, or the scanner, of each.
+    """
+    name_of = dict(zip(frames, names, strict=True))
     return sorted(
         {
-            subject
-            for fold in folds
-            for subject in find_torn(folder.load_split(workdir, fold), group_of)
+            name
+            for fold in folder.finished_folds(workdir)
+            for name in find_torn(folder.load_split(workdir, fold), name_of)
         }
     )
 

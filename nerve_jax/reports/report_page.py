@@ -7,7 +7,13 @@ import numpy as np
 from nerve_jax.data.examples import Examples
 from nerve_jax.reports import html, plots
 from nerve_jax.reports.audit_page import picture_findings
-from nerve_jax.reports.tables import BY_FOLD, HEADLINE, list_headline
+from nerve_jax.reports.tables import (
+    BY_FOLD,
+    BY_SCANNER,
+    HEADLINE,
+    list_headline,
+    list_scanners,
+)
 from nerve_jax.runs.differences import flatten
 from nerve_jax.scoring.calibration import Reliability
 from nerve_jax.scoring.fitting import FEWEST_PEOPLE
@@ -53,6 +59,8 @@ def render_report(
             (*row, cleaned.get(key, "–")) for key, *row in list_headline(content)
         ],
         by_fold={key: HEADLINE[key] for key in BY_FOLD},
+        scanner_columns=BY_SCANNER,
+        scanners=list_scanners(content["by_scanner"]),
         plots=_draw_plots(scored, curves, reliability, of_presence),
         frames=_draw_frames(scored, examples, mask_of),
         audit=audit,

@@ -1,5 +1,7 @@
 """Tables of scores, as a terminal and a page show them."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from rich.table import Table
 
@@ -27,6 +29,8 @@ IN_MILLIMETRES = {
     "assd_mm": "ASSD, mm",
 }
 BY_FOLD = ("dice", "dice_nerve_present", "iou", "pixel_accuracy")
+BY_SCANNER = ("scanner", "frames", "subjects", "Dice", "95 % interval")
+BY_SCANNER += ("Dice, nerve present", "predicting nothing")
 GAINS = {
     "decision_gain": "Dice gained by the fitted decision on the plain threshold",
     "decision_gain_with_nerve": "  on frames with a nerve",
@@ -65,29 +69,52 @@ def list_headline(scores: dict) -> list[tuple[str, str, str, str, str]]:
     rows = []
     for key, name in (HEADLINE | (IN_MILLIMETRES if known else {})).items():
         digits = 1 if key.endswith("_px") else 3
-        low, high = (
-            show_number(bound, digits)
-            for bound in scores["intervals"].get(key, (np.nan, np.nan))
+        interval = _show_interval(
+            scores["intervals"].get(key, (np.nan, np.nan)), digits
         )
-        interval = "–" if low == "–" else f"{low} to {high}"
         baseline = show_number(scores.get(f"{key}_empty_baseline"))
         rows.append((key, name, show_number(scores[key], digits), interval, baseline))
     return rows
 
 
-def print_scores(scores: dict, *, title: str, folds: list[dict] | None = None) -> None:
-    """Print headline scores beside what predicting nothing gets, then one row per fold.
+def list_scanners(by_scanner: dict[str, dict]) -> list[tuple[str, ...]]:
+    """The rows of a table of scanners, with the columns `BY_SCANNER`; none for one.
 
     Args:
-      scores: of `compute_summary`.
+      by_scanner: of `compute_summary`.
+    """
+    if len(by_scanner) < 2:
+        return []
+    return [
+        (
+            name,
+            str(scores["num_frames"]),
+            str(scores["num_subjects"]),
+            show_number(scores["dice"]),
+            _show_interval(scores["intervals"]["dice"]),
+            show_number(scores["dice_nerve_present"]),
+            show_number(scores["dice_empty_baseline"]),
+        )
+        for name, scores in by_scanner.items()
+    ]
+
+
+def _show_interval(interval: Sequence[float], digits: int = 3) -> str:
+    low, high = (show_number(bound, digits) for bound in interval)
+    return "–" if low == "–" else f"{low} to {high}"
+
+
+def print_scores(scores: dict, *, title: str, folds: list[dict] | None = None) -> None:
+    """Print headline scores beside what predicting nothing gets, by scanner and by fold.
+
+    Args:
+      scores: of `compute_summary`; by scanner where there is more than one.
       title: above the table.
       folds: scores of each fold, where there is more than one.
     """
     console = create_console()
     say(title)  # a title of the table would be broken at its width
-    table = Table()
-    for name in ("score", "this run", "95 % interval", "predicting nothing"):
-        table.add_column(name, justify="left" if name == "score" else "right")
+    table = _create_table(("score", "this run", "95 % interval", "predicting nothing"))
     for _, *row in list_headline(scores):
         table.add_row(*row)
     console.print(table)
@@ -96,9 +123,24 @@ def print_scores(scores: dict, *, title: str, folds: list[dict] | None = None) -
             say(f"{sentence}: {show_gain(name, scores)}")
     if scores["intervals"].get("decision_gain", (0, 0))[1] < 0:
         say(COSTS)
+    if rows := list_scanners(scores["by_scanner"]):
+        say("by scanner")
+        table = _create_table(BY_SCANNER[:-1])  # a terminal is narrower than a page
+        for row in rows:
+            table.add_row(*row[:-1])
+        console.print(table)
     if folds and len(folds) > 1:
         say("by fold")
         console.print(_fold_table(folds))
+
+
+def _create_table(columns: Sequence[str]) -> Table:
+    """A table whose first column holds names, and the others numbers."""
+    table = Table()
+    for place, name in enumerate(columns):
+        whole = len("0.000 to 1.000") if "interval" in name else None
+        table.add_column(name, justify="right" if place else "left", min_width=whole)
+    return table
 
 
 def _fold_table(folds: list[dict]) -> Table:

@@ -102,6 +102,7 @@ RANGES = {
 }
 
 CHOICES: dict[str, tuple[str, ...]] = {
+    "split_by": ("subject", "scanner"),  # of data.splits
     "model.block": tuple(BLOCKS),
     "model.compute_dtype": tuple(COMPUTE_DTYPES),
     "start.take": ("encoder", "all_but_heads", "all"),  # of training.transfer

@@ -15,13 +15,14 @@ COUNTS = ("tp", "fp", "fn", "tn")
 def write_scores(path: Path, scored: Scored) -> None:
     """Write one row per frame; a surface measure that is not defined stays empty."""
     header = (
-        *("frame", "subject", "group", *COUNTS, "dice", "presence_prob"),
+        *("frame", "subject", "group", "scanner", *COUNTS, "dice", "presence_prob"),
         *("dice_at_threshold", "doubtful", *scored.surface),
     )
     columns = (
         scored.frames,
         scored.subjects,
         scored.groups,
+        scored.scanners,
         *scored.counts.T.tolist(),
         map(_show, compute_dice(scored.counts)),
         map(_show, scored.presence_probs),
@@ -41,6 +42,7 @@ def read_scores(paths: Sequence[Path]) -> Scored:
         [row["frame"] for row in rows],
         [row["subject"] for row in rows],
         [row["group"] for row in rows],
+        [row.get("scanner", "") for row in rows],  # earlier versions kept none
         np.array(counts, np.int64).reshape(-1, 4),
         *(_column(rows, key) for key in ("presence_prob", "dice_at_threshold")),
         _column(rows, "doubtful").astype(bool),

@@ -118,7 +118,8 @@ def _add_before(seen: Seen, begun: Path) -> Seen:
         begun.with_name("init_thumbnails.npy"), len(digests)
     )
     people = dict(seen.people)
-    for population, others in before["people"].items():
+    for fingerprint, others in before["people"].items():
+        population = name_population(fingerprint)
         people[population] = people.get(population, set()) | set(others)
     return Seen(
         (*seen.digests, *digests),
@@ -141,5 +142,9 @@ def _read_thumbnails(
 
 
 def name_population(fingerprint: str) -> str:
-    """Whose frames a data set has: phantoms of one seed show the same people."""
-    return re.sub(r"(/phantom-seed\d+)-.*", r"\1", fingerprint)
+    """Whose frames a data set has, whatever version its records are of.
+
+    Phantoms of one seed show the same people.
+    """
+    name = re.sub(r"/\d+\.\d+\.\d+$", "", fingerprint)
+    return re.sub(r"(/phantom-seed\d+)-.*", r"\1", name)

@@ -48,6 +48,7 @@ class Scored(NamedTuple):
       frames: ids.
       subjects: the person of each.
       groups: the same, but one for subjects that share a view; intervals draw these.
+      scanners: that each frame was recorded with, "" where unknown.
       counts: of pixels, for what the rule decided.
       presence_probs: that there is a nerve, as the rule sees it.
       dice_at_threshold: what cutting at the plain threshold scores.
@@ -58,6 +59,7 @@ class Scored(NamedTuple):
     frames: list[str]
     subjects: list[str]
     groups: list[str]
+    scanners: list[str]
     counts: Int[np.ndarray, "frames 4"]
     presence_probs: Float[np.ndarray, " frames"]
     dice_at_threshold: Float[np.ndarray, " frames"]
@@ -67,8 +69,8 @@ class Scored(NamedTuple):
     def select(self, rows: Bool[np.ndarray, " n"] | Int[np.ndarray, " n"]) -> "Scored":
         """Some of the rows, by a mask of them or by their numbers."""
         return Scored(
-            *(np.array(texts, object)[rows].tolist() for texts in self[:3]),
-            *(part[rows] for part in self[3:7]),
+            *(np.array(texts, object)[rows].tolist() for texts in self[:4]),
+            *(part[rows] for part in self[4:8]),
             {name: values[rows] for name, values in self.surface.items()},
         )
 
@@ -130,6 +132,7 @@ def score_frames(
         [examples.frames[i] for i in predicted.positions],
         [examples.subjects[i] for i in predicted.positions],
         [groups[i] for i in predicted.positions],
+        [examples.scanners[i] for i in predicted.positions],
         columns.pop("counts"),
         columns.pop("presence"),
         compute_dice(columns.pop("plain")),

@@ -18,6 +18,7 @@ from nerve_jax.scoring.metrics import (
 )
 from nerve_jax.scoring.scores import Scored
 
+UNKNOWN = "unknown"  # frames without a scanner, where others have one
 DISTANCES = ("hd95", "assd")  # what their names begin with; all others are in [0, 1]
 
 
@@ -73,7 +74,7 @@ def compute_summary(scored: Scored, *, fitted: bool) -> dict:
 
     Returns:
       The means of `summarise`; `intervals`, 95 % over subjects;
-      `by_subject`, a person's own means; `num_subjects`; `decision_gain`, the Dice that
+      `by_subject`, a person's own means; `by_scanner` of `summarise_scanners`; `num_subjects`; `decision_gain`, the Dice that
       the fitted rules gain over the plain threshold (NaN if none were fitted), with its
       interval, and the same over frames with a nerve and without; `cleaned`, means and
       intervals without the frames whose label is doubtful.
@@ -98,7 +99,29 @@ def compute_summary(scored: Scored, *, fitted: bool) -> dict:
         "by_subject": {
             person: summarise(scored.select(rows)) for person, rows in of_person.items()
         },
+        "by_scanner": summarise_scanners(scored),
     }
+
+
+def summarise_scanners(scored: Scored) -> dict[str, dict]:
+    """Scores of the frames of each scanner, in order of names.
+
+    Returns:
+      By scanner the means of `summarise`, `intervals` and `num_subjects`; those of frames
+      without one as `UNKNOWN`; nothing where no frame names one.
+    """
+    if not any(scored.scanners):
+        return {}
+    names = np.array([name or UNKNOWN for name in scored.scanners])
+    found = {}
+    for name in np.unique(names).tolist():
+        own = scored.select(names == name)
+        found[name] = {
+            **summarise(own),
+            "intervals": compute_intervals(own),
+            "num_subjects": len(set(own.subjects)),
+        }
+    return found
 
 
 def _compute_decision_gains(scored: Scored) -> dict[str, Float[np.ndarray, " frames"]]:

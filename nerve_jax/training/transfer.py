@@ -146,8 +146,8 @@ def choose_fold(source: Path, fold: Fold, population: Population) -> int:
     raise InputError(
         f"start.workdir={source}: its folds {finished} were all trained on frames or people "
         f"that fold {fold.number} is scored on, such as {', '.join(known[:3])}. Train the "
-        "same fold there: same --config.num_folds and --config.seed, and this fold among "
-        "--config.folds"
+        "same fold there: same --config.num_folds, --config.split_by and --config.seed, "
+        "and this fold among --config.folds"
     )
 
 

@@ -10,7 +10,7 @@ from nerve_jax.scoring.scores import Scored
 from nerve_jax.system.errors import InputError
 
 
-def write_run(folder, hits, num_subjects=12, area=100):
+def write_run(folder, hits, num_subjects=12, area=100, scanners=""):
     """A finished fold that finds `hits` of each frame's nerve pixels."""
     directory = folder / "fold_0"
     directory.mkdir(parents=True)
@@ -21,6 +21,7 @@ def write_run(folder, hits, num_subjects=12, area=100):
         [f"f{i:03d}" for i in range(len(hits))],
         people,
         people,
+        list(scanners or [""] * len(hits)),
         np.stack([hits, 0 * hits, area - hits, 0 * hits + 900], 1),
         nothing,
         nothing,
@@ -37,6 +38,20 @@ def hits():
     rng = np.random.default_rng(0)
     people = rng.uniform(30, 90, 12)
     return np.clip(people[np.arange(60) % 12] + rng.normal(0, 5, 60), 0, 100)
+
+
+def test_the_difference_on_each_scanner_is_said(tmp_path, hits, capsys):
+    gain = np.where(np.arange(60) < 20, 0, -5)
+    better = write_run(tmp_path / "a", hits, scanners=["A"] * 20 + ["B"] * 39 + [""])
+    found = compare(better, write_run(tmp_path / "b", hits + gain), tmp_path / "out")
+    assert list(found["by_scanner"]) == ["A", "B"]
+    assert found["by_scanner"]["A"]["difference"] == 0
+    row = found["by_scanner"]["B"]
+    assert row["num_frames"] == 39
+    assert 0 < row["interval"][0] < row["difference"] < row["interval"][1]
+    assert "  A: +0.000 Dice on 20 frames\n  B: +0.0" in capsys.readouterr().out
+    silent = compare(tmp_path / "b", better, tmp_path / "out")
+    assert silent["by_scanner"] == {}
 
 
 def test_a_small_but_steady_difference_is_told_by_pairing(tmp_path, hits):

@@ -41,6 +41,7 @@ REPORTED = {
     "calibration_error",
     "by_subject",
     "by_fold",
+    "by_scanner",
     "decision_gain",
     "cleaned",
     "audit",

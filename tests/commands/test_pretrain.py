@@ -8,8 +8,10 @@ from nerve_jax.commands import pretrain, setup
 from nerve_jax.commands.evaluate import evaluate
 from nerve_jax.commands.train import cross_validate
 from nerve_jax.data import loading
+from nerve_jax.data.population import find_people
 from nerve_jax.runs.log import MetricsLog
 from nerve_jax.system.errors import InputError
+from tests.samples import bright_boxes
 
 
 @pytest.fixture
@@ -51,6 +53,23 @@ def test_frames_without_masks_are_learnt_from_but_for_validation_people(
     noted = json.loads((tmp_path / "run" / "fold_0" / "init.json").read_text())
     assert noted["source"] == str(source)
     assert len(noted["taken"]) == 20
+
+
+def test_frames_without_masks_of_a_scanner_left_out_are_not_learnt_from():
+    """Nor those of an unknown one, nor labelled ones that are in no part of the fold."""
+    frames = bright_boxes(16)  # four of each of s0 to s3
+    frames = dataclasses.replace(
+        frames,
+        labelled=np.arange(16) % 4 < 2,
+        scanners=(*"AAAA", *"BBBC", "C", "C", "A", "", *"BBBB"),
+    )
+    population = find_people(frames)._replace(groups=list(frames.subjects))
+    split = {"train": ["f08", "f09"], "val": ["f00", "f01"]}
+    by_subject = pretrain.add_unlabelled(split, population, "subject")
+    later = ["f06", "f07", "f10", "f11", "f14", "f15"]
+    assert by_subject == {"train": ["f08", "f09", *later], "val": ["f00", "f01"]}
+    by_scanner = pretrain.add_unlabelled(split, population, "scanner")["train"]
+    assert by_scanner == ["f08", "f09", "f06", "f07", "f14", "f15"]
 
 
 def test_without_any_mask_all_frames_are_dealt(

@@ -34,11 +34,12 @@ def group(images, subjects, digests=None):
     return group_subjects(measure(images, subjects), digests, subjects)
 
 
-def find(images, digests=None, subjects=None):
+def find(images, digests=None, subjects=None, clips=None):
     count = len(images)
+    clips = [""] * count if clips is None else clips
     digests = [str(i) for i in range(count)] if digests is None else digests
     groups = ["one"] * count
-    return find_duplicates(measure(images, subjects), digests, groups)
+    return find_duplicates(measure(images, subjects), digests, groups, clips)
 
 
 def altered(image, seed):
@@ -176,7 +177,7 @@ def test_simulated_people_are_told_apart_and_no_label_of_theirs_contradicts():
     likeness = measure([f.image for f in frames], subjects)
     groups = group_subjects(likeness, digests, subjects)
     assert groups == subjects
-    pairs = find_duplicates(likeness, digests, groups).pairs
+    pairs = find_duplicates(likeness, digests, groups, [""] * len(groups)).pairs
     presence = np.array([f.mask.any() for f in frames])
     assert any(presence[p.first] != presence[p.second] for p in pairs)
     labelled = np.ones_like(presence)
@@ -193,7 +194,7 @@ def test_a_still_probe_leaves_no_more_pairs_than_frames_have_partners():
     subjects = [f"s{i // 60}" for i in range(180)]
     likeness = measure(images, subjects)
     digests = [str(i) for i in range(180)]
-    found = find_duplicates(likeness, digests, subjects)
+    found = find_duplicates(likeness, digests, subjects, [""] * len(subjects))
     assert found.num_near == 3 * 60 * 59 // 2
     assert len(found.pairs) <= PARTNERS * 180
     assert [len(set(found.views[i : i + 60])) for i in (0, 60, 120)] == [1, 1, 1]
@@ -280,3 +281,32 @@ def test_without_outvoted_frames_a_model_that_knows_nothing_scores_the_same():
         cleaned.append(np.delete(right, found).mean())
     gain = np.array(cleaned) - np.array(raw)
     assert abs(gain.mean()) < 3 * gain.std() / np.sqrt(len(gain))
+
+
+def test_what_is_alike_within_a_clip_is_counted_apart_and_kept_last():
+    """A still probe in two sweeps of one person, the pairs across sweeps kept first."""
+    noise = np.random.default_rng(0).normal(0, 2, (8, 96, 128))
+    images = [np.clip(texture(0) + n, 0, 255).astype(np.uint8) for n in noise]
+    images += [texture(seed) for seed in range(1, 5)]  # of other people
+    subjects = ["p"] * 8 + list("qrst")
+    clips = ["a"] * 5 + ["b"] * 2 + [""] * 5
+    found = find(images, subjects=subjects, clips=clips)
+    plain = find(images, subjects=subjects)
+    assert plain.num_within_clips == 0
+    assert found.num_within_clips == 5 * 4 // 2 + 1
+    assert found.num_near == plain.num_near - found.num_within_clips
+    assert found.views.tolist() == plain.views.tolist()
+    kept = {(p.first, p.second): p.within_clip for p in found.pairs}
+    assert all(within == (pair[1] < 5) for pair, within in kept.items() if pair[0] < 5)
+    across = {(i, j) for i in range(5) for j in (5, 6, 7)}
+    assert across <= kept.keys()  # though frames of the own clip are as alike
+    assert len(found.pairs) <= PARTNERS * len(images)
+
+
+def test_equal_stills_are_of_no_clip():
+    images = [texture(0)] * 3
+    found = find(images, ["0"] * 3)
+    assert (found.num_exact, found.num_within_clips) == (3, 0)
+    assert find(images, ["0"] * 3, clips=["still 0", "", ""]).num_exact == 3
+    frozen = find(images, ["0"] * 3, clips=["c", "c", ""])
+    assert (frozen.num_exact, frozen.num_within_clips) == (2, 1)

@@ -1,5 +1,6 @@
 """Faults planted in a data set are found, and the folds mind them."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -67,6 +68,7 @@ def test_a_clean_cohort_has_no_findings(load):
         *("odd_sizes", "odd_intensities", "odd_masks", "doubtful"),
     ):
         assert found[name] == [], name
+    assert found["num_within_clips"] == 0
     assert np.isnan(found["label_noise_dice"])
     assert found["presence_by_subject"]["s3"] == [2, 4]
     assert not found["one_frame_a_subject"]
@@ -189,6 +191,31 @@ def test_a_still_probe_gives_no_more_findings_than_can_be_read(load):
     assert found["num_compared"] <= PARTNERS * len(examples)
     assert len(found["exact_duplicates"]) == LISTED
     assert f"{found['num_exact_duplicates'] - LISTED} are not listed" in describe(found)
+
+
+def test_a_sweep_is_alike_by_nature_and_no_finding(load, tmp_path):
+    """But labels that contradict each other within it are, and a leak out of it is."""
+    frames = cohort()
+    for index in range(30, 130):
+        frames[f"s3_{index}"] = frames["s3_1"]
+    frames["s3_200"] = (frames["s3_1"][0], np.zeros(SIZE, np.uint8))
+    frames["s9_0"] = frames["s3_1"]
+    examples = load(frames)
+    clips = tuple("sweep" if s == "s3" else "" for s in examples.subjects)
+    examples = dataclasses.replace(examples, clips=clips)
+    people = find_people(examples)
+    assert len({g for g, clip in zip(people.groups, clips, strict=True) if clip}) == 1
+    found = compute_audit(people)
+    assert found["num_within_clips"] == 102 * 101 // 2
+    assert found["num_exact_duplicates"] == found["num_across_subjects"] == 102
+    assert {p["frames"][1] for p in found["exact_duplicates"]} == {"s9_0"}
+    assert found["near_duplicates"] == []
+    assert "s3_200" in {f for p in found["contradictions"] for f in p["frames"]}
+    assert f"; {102 * 101 // 2} more within clips, as expected" in describe(found)
+    content = audit(examples, tmp_path / "out")
+    assert content["num_within_clips"] == found["num_within_clips"]
+    row = f"within clips, as expected</td><td>{found['num_within_clips']}</td>"
+    assert row in (tmp_path / "out" / "audit.html").read_text()
 
 
 def test_frames_and_masks_unlike_the_others_are_named_with_a_reason(load):

@@ -44,6 +44,24 @@ def test_the_table_shows_each_score_beside_its_baseline(capsys):
     assert "0.963" in line  # 0.9625
 
 
+def test_scanners_have_a_table_where_there_are_several(capsys):
+    for names, shown in ((["[GE] 7"] * 4, False), (["[GE] 7", "B", "B", ""], True)):
+        scored = table(COUNTS, np.zeros(4), scanners=names)
+        tables.print_scores(compute_summary(scored, fitted=True), title="a run")
+        said = capsys.readouterr().out
+        assert ("by scanner" in said) == shown
+        assert ("[GE] 7" in said) == shown
+    long = "Maker of Ultrasound Scanners Model 7 Expert Edition with a long name"
+    scored = table(COUNTS, np.zeros(4), scanners=[long, "B", "B", "B"])
+    tables.print_scores(compute_summary(scored, fitted=True), title="a run")
+    said = capsys.readouterr().out
+    assert "0.000 to 1.000 │" in said.partition("by scanner")[2]  # on a line, and whole
+    scored = table(COUNTS, np.zeros(4), scanners=["[GE] 7", "B", "B", ""])
+    first = tables.list_scanners(compute_summary(scored, fitted=True)["by_scanner"])[0]
+    assert first == ("B", "2", "2", "0.500", "0.000 to 1.000", "0.000", "0.500")
+    assert len(first) == len(tables.BY_SCANNER)
+
+
 @pytest.mark.parametrize("low", [-0.2, -0.05])
 def test_a_decision_that_surely_costs_is_named_with_the_way_out(low, capsys):
     scores = scores_of(COUNTS)

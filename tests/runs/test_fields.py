@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from configs import unet
 from nerve_jax.commands import registry, space
 from nerve_jax.commands.request import Request
+from nerve_jax.data import splits
 from nerve_jax.model.unet import BLOCKS, COMPUTE_DTYPES
 from nerve_jax.runs import fields
 from nerve_jax.runs.config import check_fields, check_values, override, read_reference
@@ -70,6 +71,7 @@ def test_ranges_hold_for_numbers_that_mean_something():
 
 def test_choices_are_those_of_the_code():
     assert fields.CHOICES == {
+        "split_by": splits.KINDS,
         "model.block": tuple(BLOCKS),
         "model.compute_dtype": tuple(COMPUTE_DTYPES),
         "start.take": tuple(TAKES),

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from nerve_jax.scoring.summary import compute_summary, summarise
+from nerve_jax.scoring.summary import compute_summary, summarise, summarise_scanners
 from tests.samples import COUNTS, table
 
 PROBS = [0.8, 0.1, 0.7, 0.75]
@@ -19,6 +19,28 @@ def test_a_summary_is_overall_by_subject_and_with_intervals():
         assert low <= summary[name] <= high, name
     assert summary["surface_dice"] == 0.25
     assert summary["surface_dice_empty_baseline"] == 0.5
+
+
+def test_each_scanner_has_a_summary_of_its_own_frames():
+    scanners = ["B", "A", "A", "A"]
+    summary = compute_summary(table(COUNTS, PROBS, scanners=scanners), fitted=True)
+    assert list(summary["by_scanner"]) == ["A", "B"]
+    own = summary["by_scanner"]["A"]
+    assert (own["num_frames"], own["num_subjects"]) == (3, 2)
+    assert own["dice"] == pytest.approx(2 / 3)
+    low, high = own["intervals"]["dice"]
+    assert low <= own["dice"] <= high
+    assert summary["by_scanner"]["B"]["dice"] == pytest.approx(2 / 3)
+    assert np.isnan(summary["by_scanner"]["B"]["intervals"]["dice"]).all()  # one person
+
+
+@pytest.mark.parametrize(
+    ("scanners", "found"),
+    [(["", "", "", ""], {}), (["A", "", "A", ""], {"A": 2, "unknown": 2})],
+)
+def test_frames_without_a_scanner_are_one_where_others_have_one(scanners, found):
+    by_scanner = summarise_scanners(table(COUNTS, PROBS, scanners=scanners))
+    assert {name: row["num_frames"] for name, row in by_scanner.items()} == found
 
 
 def test_distances_are_means_over_the_frames_that_have_one():

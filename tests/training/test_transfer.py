@@ -111,7 +111,7 @@ def test_fields_that_do_not_fit_are_refused(small_config, fields, said):
         check_config(small_config(**fields), devices.create_mesh())
 
 
-NO_DUPLICATES = Duplicates([], np.zeros(0, np.int64), 0, 0, 0)
+NO_DUPLICATES = Duplicates([], np.zeros(0, np.int64), 0, 0, 0, 0)
 
 
 def seen_by(tmp_path, folds):
@@ -180,6 +180,14 @@ def test_people_of_phantoms_of_one_seed_are_the_same_however_many(tmp_path):
         transfer.choose_fold(source, *scored_on("a", of.format("2b")))
     other = of.format("1a").replace("seed7", "seed70")
     assert transfer.choose_fold(source, *scored_on("a", other)) == 0
+
+
+def test_people_stay_known_whichever_version_their_records_are_of(tmp_path):
+    source = seen_by(tmp_path, {0: "ab"})
+    of = "ultrasound_nerve/folder-0123456789ab/"
+    (source / "dataset.json").write_text(json.dumps({"fingerprint": of + "1.0.0"}))
+    with pytest.raises(InputError, match="such as a_7"):
+        transfer.choose_fold(source, *scored_on("a", of + "1.1.0"))
 
 
 def test_a_run_without_a_finished_fold_has_nothing_to_give(tmp_path):
