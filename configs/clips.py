@@ -8,13 +8,15 @@ clips.csv (clip,subject), or subjects.csv.
 
 from ml_collections import ConfigDict
 
-from configs import unet
+from configs import fast
 
 
 def get_config() -> ConfigDict:
-    """The reference net on clips, five folds by person."""
-    config = unet.get_config()
+    """The fast net on clips, five folds by person."""
+    config = fast.get_config()
     config.data.name = "ultrasound_nerve/folder"
     config.data.frame_stride = 10
     config.folds = (0, 1, 2, 3, 4)
+    config.num_train_steps = 2000
+    config.eval_every_steps = 1000
     return config
