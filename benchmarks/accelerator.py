@@ -97,6 +97,8 @@ def list_stages(output: Path) -> list[Stage]:
 
 def check_packages() -> None:
     """End with what is missing here, and the command that installs it."""
+    if importlib.util.find_spec("nerve_jax") is None:
+        sys.exit(f"the project is missing here\npip install --no-deps -e {ROOT}")
     missing = [n for n, m in MODULES.items() if importlib.util.find_spec(m) is None]
     if not missing:
         return
@@ -118,9 +120,7 @@ def run_stage(stage: Stage, parts: list[str], output: Path, toy: bool, until: fl
     command = [sys.executable, str(script), f"--output={output}", f"--until={until}"]
     # A program that was compiled before would not show what compiling costs.
     anew = {"JAX_ENABLE_COMPILATION_CACHE": "false"}
-    # On a bare machine the project is not installed.
-    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
-    environment = os.environ | anew | {"PYTHONPATH": path} | stage.environment
+    environment = os.environ | anew | stage.environment
     try:
         subprocess.run(
             [*command, *["--toy"] * toy, *parts],
