@@ -25,12 +25,12 @@ def everywhere(clip):
 
 
 def test_tissue_alone_is_seldom_taken_for_text(everywhere):
-    frames = [frame.image for frame in simulate_frames(10, 4, seed=9)]
+    frames = [frame.image for frame in simulate_frames(20, 1, seed=9)]
     marked = [find_text(image, everywhere).any() for image in frames]
     assert np.mean(marked) <= 0.1
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     left=st.integers(2, 120),
     top=st.integers(2, 170),
@@ -89,7 +89,7 @@ def test_without_two_samples_no_text_stands_still(clip, everywhere, count):
     assert find_standing_text(image[None][:count], everywhere) == []
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, max_side=24)))
 def test_text_of_any_image_is_a_mask_of_its_size(image):
     found = find_text(image, np.ones(image.shape, bool))

@@ -61,7 +61,7 @@ def test_the_sector_is_found_and_no_lettering_beside_it(clip, count, stored, sha
     assert blacken(screens[0], sector)[box][beside].max(initial=0) <= 40
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     top=st.integers(45, 110),
     left=st.integers(60, 140),
@@ -133,7 +133,7 @@ def test_a_screen_of_text_alone_has_no_sector():
     assert not find_sector(empty[None]).any()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(hnp.arrays(np.uint8, hnp.array_shapes(min_dims=3, max_dims=3, max_side=24)))
 def test_any_image_has_a_sector_or_none(samples):
     sector = find_sector(samples)
