@@ -208,3 +208,24 @@ def test_an_accelerator_without_packages_gets_the_command_that_installs_them():
     for name in ("ml-collections", "surface-distance", "tensorboardX"):
         assert f"{name}=={pins[name]}" in found.stderr
     assert not any(name.replace("_", "-") in found.stderr for name in SPARED)
+
+
+def test_finding_of_names_is_measured_on_the_phantom():
+    command = [sys.executable, "benchmarks/cleaning.py", "--people=1"]
+    done = subprocess.run(
+        command,
+        cwd=REPO,
+        env={"PYTHONPATH": str(REPO)},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    header, _, *rows = [line for line in done.stdout.splitlines() if "|" in line]
+    shares = {row.split(" | ")[1]: row.split(" | ")[2] for row in rows}
+    assert header == "| frames | text | stills | stills, JPEG | clips | clips, JPEG |"
+    assert list(shares) == [
+        "none",
+        *["grey 140", "grey 200", "white", "yellow", "cyan"],
+    ]
+    assert shares["white"] == "100.0 %"
+    assert "with lettering left: 0;" in done.stdout

@@ -127,7 +127,7 @@ def _find_strokes(grey: np.ndarray, sector: np.ndarray) -> np.ndarray:
     """Return top, bottom, left, right and brightness of vertical strokes, [n, 5]."""
     narrow = np.zeros(grey.shape, bool)
     for reach in (1, 2, 3):
-        if grey.shape[1] <= 2 * reach or not sector[::4, ::4].any():
+        if grey.shape[1] <= 2 * reach:
             break
         middle = slice(reach, -reach)
         beside = np.maximum(grey[:, : -2 * reach], grey[:, 2 * reach :])
@@ -135,9 +135,11 @@ def _find_strokes(grey: np.ndarray, sector: np.ndarray) -> np.ndarray:
         tissue = ridge[::4, ::4][sector[:, middle][::4, ::4]]
         usual = np.quantile(tissue, 0.9) if len(tissue) else 0.0
         narrow[:, middle] |= ridge > max(CONTRAST, ABOVE_TISSUE * float(usual))
-    labels, _ = ndimage.label(narrow & sector, np.ones((3, 3)))
+    narrow &= sector
     strokes = []
-    for number, (rows, columns) in enumerate(ndimage.find_objects(labels), 1):
+    labels, count = ndimage.label(narrow, np.ones((3, 3)))
+    boxes = ndimage.find_objects(labels) if count else []
+    for number, (rows, columns) in enumerate(boxes, 1):
         height = rows.stop - rows.start
         if height >= STROKE_PX:
             inside = labels[rows, columns] == number

@@ -9,11 +9,12 @@ import numpy as np
 from jaxtyping import Bool, Shaped, UInt8
 from PIL import Image, ImageDraw
 from scipy import ndimage
-from scipy.spatial import ConvexHull
+from scipy.spatial import ConvexHull, QhullError
 
 from nerve_jax.data.marks import find_text
 
 MOVING = 0.5  # grey levels of standard deviation over a clip
+RINGING = 0.1  # of the usual deviation, which a codec spreads beyond moving tissue
 MOVING_SHARE = 0.05  # of the frame; with less, the clip counts as a still image
 DENSE, SPARSE = 0.5, 0.35  # share of tissue around a pixel; letters fill less
 BORDER_PX = 2  # that the sector is wider than what was found
@@ -86,9 +87,12 @@ def _screen(image: np.ndarray) -> int:
 
 def _tissue(samples: np.ndarray, image: np.ndarray) -> np.ndarray:
     """Return the pixels that move, or those with texture in every direction."""
-    moves = samples.astype(np.float32).std(0) > MOVING
+    mean = samples.mean(0, dtype=np.float32)
+    spread = sum(np.square(each - mean) for each in samples)  # one frame at a time
+    deviation = np.sqrt(spread / len(samples))
+    moves = deviation > MOVING
     if moves.mean() > MOVING_SHARE:
-        return moves
+        return deviation > max(MOVING, RINGING * float(np.median(deviation[moves])))
     textured = np.abs(image.astype(np.int16) - _screen(image)) > 3
     for size in ((1, 5), (5, 1)):
         highest = ndimage.maximum_filter(image, size)
@@ -118,10 +122,13 @@ def _open(mask: np.ndarray, width: int) -> np.ndarray:
 
 
 def _fill(mask: np.ndarray) -> np.ndarray:
-    """Return the convex hull of a mask that is at least one pixel wide."""
+    """Return the convex hull of a mask; the mask itself if it is a line."""
     rows, columns = np.nonzero(mask & ~ndimage.binary_erosion(mask))
     points = np.stack([columns, rows], 1)
-    corners = points[ConvexHull(points).vertices]
+    try:
+        corners = points[ConvexHull(points).vertices]
+    except QhullError:
+        return mask
     hull = Image.new("1", mask.shape[::-1])
     ImageDraw.Draw(hull).polygon([tuple(map(int, c)) for c in corners], 1, 1)
     return np.array(hull)
