@@ -175,9 +175,10 @@ def _write_tables(output_dir: Path, results: Sequence[Result]) -> None:
         SUBJECTS,
         [row for result in results for row in _list_frames(result)],
     )
-    write_table(output_dir / "imported.csv", IMPORTED, map(_describe, results))
+    rows = [_describe(result) for result in results]
+    write_table(output_dir / "imported.csv", IMPORTED, rows)
     page = render_import(
-        [dict(zip(IMPORTED, _describe(result), strict=True)) for result in results],
+        [dict(zip(IMPORTED, row, strict=True)) for row in rows],
         [picture(result) for result in results],
     )
     write_whole(output_dir / "imported.html", page)
