@@ -8,6 +8,7 @@ from nerve_jax.commands import predict
 from nerve_jax.commands.audit import audit
 from nerve_jax.commands.train import warn_implausible
 from nerve_jax.data import frames
+from nerve_jax.data.frames import Storage
 from nerve_jax.data.loading import load_split
 from nerve_jax.data.ultrasound_nerve import checking, layouts
 from nerve_jax.runs import folder as run_folder
@@ -183,7 +184,7 @@ def test_predict_takes_the_range_of_all_frames_and_of_those_trained_on(
         probs = np.zeros(images.shape, np.float32)
         return probs, probs.max((1, 2))
 
-    def predict_images(folder, trained_bits):
+    def predict_images(folder, bits):
         predict.predict_folder(
             tmp_path / folder,
             tmp_path / f"{folder}_out",
@@ -191,18 +192,18 @@ def test_predict_takes_the_range_of_all_frames_and_of_those_trained_on(
             image_size=(48, 64),
             rule=Rule(0.5, Outline("expected_dice", 1.0)),
             submission=False,
-            trained_bits=trained_bits,
+            trained=Storage(bits),
         )
 
-    predict_images("in", trained_bits=0)
+    predict_images("in", bits=0)
     bright, dark = seen.pop()
     assert bright.max() == 255
     assert dark.max() == round(1000 * 255 / 4095)
     assert "taken as 12-bit grey, 4095 as white\n" in capsys.readouterr().out
-    predict_images("one", trained_bits=12)
+    predict_images("one", bits=12)
     assert seen.pop().max() == dark.max()
     assert "12-bit grey, 4095 as white, as in the frames" in capsys.readouterr().out
-    predict_images("in", trained_bits=10)  # of another scanner
+    predict_images("in", bits=10)  # of another scanner
     assert seen.pop()[0].max() == 255
 
 
@@ -220,7 +221,7 @@ def test_a_run_keeps_how_many_bits_its_frames_use(tmp_path):
     }
     for _ in ("prepared", "found prepared"):
         examples = load_split("train", (48, 64), **source)
-        assert examples.bits == 12
-        assert examples.choose(np.array([1])).bits == 12
+        assert examples.storage.bits == 12
+        assert examples.choose(np.array([1])).storage.bits == 12
     save_run(tmp_path, {"folds": [0]}, examples, list(examples.subjects))
-    assert run_folder.load_bits(tmp_path) == 12
+    assert run_folder.load_storage(tmp_path).bits == 12

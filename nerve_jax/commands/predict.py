@@ -11,7 +11,7 @@ from nerve_jax.commands import setup
 from nerve_jax.commands.request import Request
 from nerve_jax.data import rle
 from nerve_jax.data.cleaning import hide
-from nerve_jax.data.frames import choose_bits, describe_bits
+from nerve_jax.data.frames import PLAIN, Storage, choose_bits, describe_bits
 from nerve_jax.data.frames_folder import (
     Frame,
     find_brightest,
@@ -28,7 +28,7 @@ from nerve_jax.data.media import Medium
 from nerve_jax.data.resize import resize_image
 from nerve_jax.reports.pictures import outline
 from nerve_jax.runs.config import load_config, override
-from nerve_jax.runs.folder import load_bits
+from nerve_jax.runs.folder import load_storage
 from nerve_jax.runs.members import load_members
 from nerve_jax.runs.out_of_fold import load_rule
 from nerve_jax.scoring.decide import Rule
@@ -97,7 +97,7 @@ def predict(
         image_size=tuple(config.data.image_size),
         rule=load_rule(workdir, config.decision.rule, config.decision.threshold),
         submission=submission,
-        trained_bits=load_bits(workdir),
+        trained=load_storage(workdir),
     )
     say(
         f"{count} frames by {len(members)} fold(s); wrote {output_dir}/predictions.csv",
@@ -114,7 +114,7 @@ def predict_folder(
     image_size: tuple[int, int],
     submission: bool,
     rule: Rule,
-    trained_bits: int = 0,
+    trained: Storage = PLAIN,
 ) -> int:
     """Segment every frame of a folder.
 
@@ -131,7 +131,8 @@ def predict_folder(
       image_size: training height and width.
       submission: write the Kaggle file too.
       rule: makes a mask of probabilities.
-      trained_bits: that the 16-bit frames use which were trained on, 0 without any.
+      trained: how the frames are stored that were trained on. Where these show the
+        sector alone, it is found in each file and predicted alone.
 
     Returns:
       How many frames were done.
@@ -146,10 +147,10 @@ def predict_folder(
         say(f"{input_dir}: {describe_left_out(listed.left_out)}")
     prepare_output(output_dir, input_dir, listed.media)
     brightest = find_brightest(listed.media)
-    bits = choose_bits(brightest, trained_bits)
+    bits = choose_bits(brightest, trained.bits)
     say(*describe_bits(brightest, bits))
     rows, errors = [], list(listed.errors)
-    reading = read_frames(listed.media, bits, errors)
+    reading = read_frames(listed.media, trained._replace(bits=bits), errors)
     total = sum(medium.num_frames for medium in listed.media)
     for frames in in_chunks(track(reading, "predicting", total)):
         small = np.stack([resize_image(frame.cut, image_size) for frame in frames])

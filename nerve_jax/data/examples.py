@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from nerve_jax.data import rle
+from nerve_jax.data.frames import PLAIN, Storage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Examples:
       fingerprint: name of the prepared records, which says what went into them.
       source: the prepared records, read again where an original image is wanted.
       records: where in `source` each frame stands.
-      bits: that its 16-bit files use (`frames.find_bits`); 0 where there are none.
+      storage: how its files are stored.
     """
 
     images: UInt8[np.ndarray, "frames height width"]
@@ -51,7 +52,7 @@ class Examples:
     fingerprint: str
     source: Sequence[dict]
     records: Int[np.ndarray, " frames"]
-    bits: int = 0
+    storage: Storage = PLAIN
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -82,7 +83,7 @@ class Examples:
 
     def columns(self) -> dict:
         """What has a value for each frame, by name."""
-        whole = ("fingerprint", "source", "bits")
+        whole = ("fingerprint", "source", "storage")
         fields = (field.name for field in dataclasses.fields(self))
         return {name: getattr(self, name) for name in fields if name not in whole}
 

@@ -41,6 +41,21 @@ class Picture(NamedTuple):
     kind: str
 
 
+class Storage(NamedTuple):
+    """How the frames of a data set are stored, for frames that are to be like them.
+
+    Attributes:
+      bits: that its 16-bit files use (see `find_bits`); 0 where there are none.
+      is_cut: whether they show the scanned sector alone, as --mode=import writes them.
+    """
+
+    bits: int = 0
+    is_cut: bool = False
+
+
+PLAIN = Storage()
+
+
 class Grey(NamedTuple):
     """A frame's grey values.
 

@@ -17,10 +17,11 @@ from jaxtyping import UInt8
 from nerve_jax.data import media
 from nerve_jax.data.cleaning import Sector, find_clean_part
 from nerve_jax.data.copies import find_copies
-from nerve_jax.data.frames import IMAGE_SUFFIXES, to_8_bit
+from nerve_jax.data.frames import IMAGE_SUFFIXES, Storage, to_8_bit
 from nerve_jax.data.listing import Contents, describe_left_out, name_kind, scan
 from nerve_jax.data.media import Medium
 from nerve_jax.data.media.numbered import list_numbered
+from nerve_jax.data.sector import blacken
 from nerve_jax.system.errors import InputError
 from nerve_jax.system.files import show
 
@@ -34,19 +35,16 @@ class Frame(NamedTuple):
     Attributes:
       medium: that it is of.
       number: in its clip; 0 of a still.
-      image: the whole frame.
-      sector: of a file of several frames or in DICOM; None of a plain picture.
+      image: the whole frame; black outside the sector where frames are to be cut to it.
+      box: top, left, bottom, right of the part that is predicted, half open.
+      sector: what it was found to show; None of a plain picture that is not cut.
     """
 
     medium: Medium
     number: int
     image: UInt8[np.ndarray, "height width"]
+    box: media.Box
     sector: Sector | None
-
-    @property
-    def box(self) -> media.Box:
-        """Top, left, bottom, right of the part that shows tissue."""
-        return self.medium.box or (0, 0, *self.image.shape)
 
     @property
     def cut(self) -> UInt8[np.ndarray, "rows columns"]:
@@ -172,13 +170,14 @@ def find_brightest(found: Iterable[Medium]) -> int:
 
 
 def read_frames(
-    found: Iterable[Medium], bits: int, errors: list[tuple[str, str]]
+    found: Iterable[Medium], storage: Storage, errors: list[tuple[str, str]]
 ) -> Iterator[Frame]:
     """Read frame after frame.
 
     Args:
       found: to be read.
-      bits: that 16-bit frames use: of `choose_bits`.
+      storage: as which they are read: the bits of 16-bit frames (of `choose_bits`), and
+        whether frames are cut to the sector.
       errors: gains name and problem of each file that cannot be read, or whose masks
         would have the name of another's: the same but for the ending.
     """
@@ -190,11 +189,15 @@ def read_frames(
                 raise ValueError(f"would share one mask file with {done[name]}")
             done[name] = medium.path.name
             # Goes through the whole file, so no clip is damaged behind frames given.
-            plain = medium.kind == "picture"
-            sector = None if plain else find_clean_part(medium)
+            as_is = medium.kind == "picture" and not storage.is_cut
+            sector = None if as_is else find_clean_part(medium)
             greys = media.read(medium)
             for number, grey in zip(medium.frame_numbers, greys, strict=True):
-                yield Frame(medium, number, to_8_bit(grey.values, bits), sector)
+                image = to_8_bit(grey.values, storage.bits)
+                box = medium.box or (0, 0, *image.shape)
+                if storage.is_cut and sector.inside.any():
+                    image, box = blacken(image, sector.inside), sector.box
+                yield Frame(medium, number, image, box, sector)
         except (OSError, ValueError) as error:
             errors.append((show(medium.path.name), name_problem(error)))
 

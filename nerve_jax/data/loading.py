@@ -21,6 +21,7 @@ import tensorflow_datasets as tfds
 from nerve_jax.data import records
 from nerve_jax.data.columns import fill, read_row
 from nerve_jax.data.examples import Examples, join_examples
+from nerve_jax.data.frames import Storage
 from nerve_jax.data.listing import count_of
 from nerve_jax.data.records import prepare, quiet_tfds
 from nerve_jax.data.resize import check_image_size
@@ -120,9 +121,10 @@ def load_examples(
         columns = read_cache(folder)
     if columns is None:
         columns = fill(_decode(source, order, image_size), len(order))
-    bits = records.read_metadata(builder).get("bits", 0)
+    kept = records.read_metadata(builder)
+    storage = Storage(kept.get("bits", 0), bool(kept.get("is_cut", False)))
     name = builder.info.full_name
-    return Examples(**columns, fingerprint=name, source=source, bits=bits)
+    return Examples(**columns, fingerprint=name, source=source, storage=storage)
 
 
 def _read_order(builder: tfds.core.DatasetBuilder, split: str) -> list[int]:

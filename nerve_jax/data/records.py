@@ -212,7 +212,7 @@ def read_metadata(builder: tfds.core.DatasetBuilder) -> dict:
     """What is kept of the files from which records are, or were, prepared.
 
     Returns:
-      `remarks` and `bits`, as the builder describes them; empty for records of another
+      `remarks`, `bits` and `is_cut`, as the builder describes them; empty for records of another
       version, which kept neither.
     """
     try:

@@ -2,8 +2,8 @@
 
 config.json    the resolved configuration
 code.json      hash of the code, versions of packages; what --force went over
-dataset.json   name and fingerprint of the prepared records, bits that their 16-bit
-               files use, what is learnt from them
+dataset.json   name and fingerprint of the prepared records, how their files are
+               stored, what is learnt from them
 splits.json    the folds (see `splits`)
 frames.csv     every frame: id, subject, group, labelled, presence, digest of its pixels
 thumbnails.npy small pictures of the frames in frames.csv, to know like ones again
@@ -28,6 +28,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from nerve_jax.data.frames import Storage
 from nerve_jax.system import claims, locks
 from nerve_jax.system.errors import InputError
 from nerve_jax.system.files import Path, read_json, write_json
@@ -108,13 +109,13 @@ def check_segments(workdir: Path) -> None:
         )
 
 
-def load_bits(workdir: Path) -> int:
-    """How many bits the 16-bit frames use that a run learnt from (see `Examples.bits`).
+def load_storage(workdir: Path) -> Storage:
+    """How the frames are stored that a run learnt from.
 
-    Returns:
-      0 where it had none, and for runs of a version that did not keep it.
+    What a run of an older version did not keep has its default.
     """
-    return read_json(workdir / "dataset.json").get("bits", 0)
+    kept = read_json(workdir / "dataset.json")
+    return Storage(**{name: kept[name] for name in Storage._fields if name in kept})
 
 
 def check_splits(workdir: Path, splits: list[dict[str, list[str]]]) -> None:

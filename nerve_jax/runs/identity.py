@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nerve_jax.data.examples import Examples
+from nerve_jax.data.frames import Storage
 from nerve_jax.runs.config import check_version
 from nerve_jax.runs.differences import (
     FREE,
@@ -103,7 +104,7 @@ def check_run(
         return Notes()
     fields = _compare_config(workdir, config, task)
     now = _describe_dataset(examples, task)  # its fingerprint says how many bits
-    dataset = _compare(workdir, "dataset.json", now, leave_out=("bits",))
+    dataset = _compare(workdir, "dataset.json", now, leave_out=Storage._fields)
     code = _compare_code(workdir, trains=not set(config["folds"]) <= set(finished))
     changing = show_differences(fields.changing | dataset | code.changing)
     noted = show_differences(fields.noted | code.noted)
@@ -235,6 +236,6 @@ def _describe_dataset(examples: Examples, task: str) -> dict:
     return {
         "fingerprint": examples.fingerprint,
         "num_frames": len(examples),
-        "bits": examples.bits,
+        **examples.storage._asdict(),
         "task": task,
     }

@@ -14,6 +14,8 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from scipy import signal
 
 from nerve_jax.commands import importing, predict
+from nerve_jax.data.frames import Storage
+from nerve_jax.data.frames_folder import list_media, name_frame, read_frames
 from nerve_jax.data.loading import load_split
 from nerve_jax.data.phantom import people
 from nerve_jax.scoring.decide import Rule
@@ -179,6 +181,12 @@ def test_what_is_imported_is_a_data_set(tmp_path, exports, sweep):
     assert len(set(examples.subjects)) == 2
     assert set(examples.clips) == {"IM_0001", ""}
     assert set(examples.scanners) == {"Maker M 1"}
+    assert examples.storage == Storage(bits=0, is_cut=True)
+    found, errors = list_media(exports).media, []
+    for frame in read_frames(found, examples.storage, errors):
+        place = examples.frames.index(name_frame(frame.medium, frame.number))
+        np.testing.assert_array_equal(frame.cut, examples.original(place))
+    assert not errors
     top, left = CORNER
     height, width = sweep[2].shape
     place = examples.frames.index("IM_0001#2")

@@ -45,6 +45,8 @@ MANUAL_DIR = "--config.data.manual_dir=FOLDER"
 PEOPLE = ("subject", "patient", "participant", "people", "person")
 FRAME_FOLDERS = ("images", "clips")
 TABLES = {"subjects.csv": "frame", "clips.csv": "clip"}  # and what a row is about
+IMPORTED = "imported.csv"  # of --mode=import, which writes the sector alone
+OF_IMPORT = (IMPORTED, "imported.html")
 TABLE_KINDS = (".csv", ".tsv", ".txt", ".xlsx", ".xls", ".ods", ".numbers", "")
 
 
@@ -69,14 +71,14 @@ def list_folder(manual_dir: Path, frame_stride: int = 1) -> Listing:
     frame_folders = [name for name in FRAME_FOLDERS if name in names]
     if not frame_folders:
         raise InputError(_explain_no_images(manual_dir))
-    listing = Listing()
+    listing = Listing(is_cut=IMPORTED in names)
     frames = [
         f for n in frame_folders for f in pair_folders(manual_dir, listing, where=n)
     ]
     clips = take_every([f for f in frames if f.clip], frame_stride)
     listing.problems += check_masks(clips, manual_dir / "masks")
     frames = [*(f for f in frames if not f.clip), *clips]
-    _note_beside(manual_dir, {*FRAME_FOLDERS, "masks", *TABLES}, listing)
+    _note_beside(manual_dir, {*FRAME_FOLDERS, "masks", *TABLES, *OF_IMPORT}, listing)
     table = next((manual_dir / name for name in TABLES if name in names), None)
     if table:
         column = TABLES[table.name]

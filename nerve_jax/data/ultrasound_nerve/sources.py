@@ -118,6 +118,7 @@ class Listing:
       left_out: how many files are not read, by kind.
       notes: what else a user should know at every load.
       warnings: what a user should mind, once nothing is found wrong.
+      is_cut: see `frames.Storage`.
     """
 
     splits: Splits = dataclasses.field(default_factory=dict)
@@ -125,6 +126,7 @@ class Listing:
     left_out: Counter[str] = dataclasses.field(default_factory=Counter)
     notes: list[str] = dataclasses.field(default_factory=list)
     warnings: list[str] = dataclasses.field(default_factory=list)
+    is_cut: bool = False
 
 
 def describe(listing: Listing) -> list[str]:

@@ -64,8 +64,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     an id unique in the data set; `labelled`, whether the mask is a truth; `spacing_mm`
     float32 [2], height and width of a pixel, NaN where unknown; `scanner` and `clip`, a
     sweep of one subject, "" where unknown. The records' metadata hold `remarks`, lines
-    that say how many files were read and which were left out, and `bits`, that the 16-bit
-    frames use: see `frames.find_bits`. Version 1.0.0 has no `scanner` and no `clip`.
+    that say how many files were read and which were left out, and `bits` and `is_cut` of
+    `frames.Storage`. Version 1.0.0 has no `scanner` and no `clip`.
     """
 
     VERSION = tfds.core.Version(VERSION)
@@ -130,10 +130,11 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             }
         )
         remarks = sources.describe(self._listing) if self._listing else []
+        is_cut = self._listing is not None and self._listing.is_cut
         return self.dataset_info_from_configs(
             features=features,
             supervised_keys=("image", "mask"),
-            metadata=tfds.core.MetadataDict(remarks=remarks, bits=0),
+            metadata=tfds.core.MetadataDict(remarks=remarks, bits=0, is_cut=is_cut),
         )
 
     def download_and_prepare(self, **kwargs) -> None:
