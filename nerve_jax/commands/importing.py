@@ -11,6 +11,7 @@ from nerve_jax.data.cleaning import Sector, find_clean_part, read_cleaned
 from nerve_jax.data.exports import Source, list_exports
 from nerve_jax.data.frames_folder import name_problem
 from nerve_jax.data.listing import count_of
+from nerve_jax.data.marks import is_marked
 from nerve_jax.data.pseudonyms import (
     choose_key_folder,
     create_pseudonym,
@@ -146,10 +147,10 @@ def _write_frames(
 ) -> Result:
     names, result = dict(_name_frames(source)), Result(source, sector=sector)
     written, marked = [], []
-    for number, image, is_marked in read_cleaned(source.medium, sector):
-        if is_marked:
+    for number, image, has_text in read_cleaned(source.medium, sector):
+        if has_text:
             marked.append(number)
-        if keep_marked or not is_marked:
+        if keep_marked or not has_text:
             write_png(output_dir / "images" / f"{names[number]}.png", image)
             result = result if written else result._replace(after=image)
             written.append(number)
@@ -225,7 +226,9 @@ def picture(result: Result) -> Pair | None:
     sector = result.sector
     if sector is None:
         return None
-    legible = sector.inside & (not result.marked)
+    legible = sector.inside.copy()
+    if is_marked(sector.sample, sector.inside, sector.standing):
+        legible[:] = False
     cell = max(CELL_PX, sector.sample.shape[0] // CELLS)
     return Pair(mosaic(sector.sample, legible, cell), sector.inside, result.after)
 

@@ -50,9 +50,12 @@ def find_clean_part(medium: Medium) -> Sector:
             if place in wanted
         ]
     )
-    top, left, bottom, right = medium.box or (0, 0, *samples.shape[1:])
-    inside = np.zeros(samples.shape[1:], bool)
-    inside[top:bottom, left:right] = find_sector(samples[:, top:bottom, left:right])
+    # The screen around a box says what its darkest grey is, so all of it is looked at.
+    inside = find_sector(samples)
+    if medium.box:
+        top, left, bottom, right = medium.box
+        inside[:top], inside[bottom:] = False, False
+        inside[:, :left], inside[:, right:] = False, False
     standing = find_standing_text(samples, inside)
     return Sector(inside, find_box(inside), standing, samples[len(samples) // 2])
 
