@@ -12,6 +12,7 @@ from nerve_jax.data.exports import Source, list_exports
 from nerve_jax.data.frames_folder import name_problem
 from nerve_jax.data.listing import count_of
 from nerve_jax.data.marks import is_marked
+from nerve_jax.data.media import Medium
 from nerve_jax.data.pseudonyms import (
     choose_key_folder,
     create_pseudonym,
@@ -32,6 +33,8 @@ IMPORTED = (
     "clip",
     "subject",
     "scanner",
+    "spacing_y_mm",
+    "spacing_x_mm",
     "frames",
     "written",
     "top",
@@ -189,9 +192,19 @@ def _list_frames(result: Result) -> Iterator[tuple]:
     """Rows of subjects.csv."""
     medium, names = result.source.medium, dict(_name_frames(result.source))
     for number in result.written:
-        spacing = ["" if np.isnan(mm) else f"{mm:.5f}" for mm in medium.spacing_mm]
         clip = result.source.name if medium.is_clip else ""
-        yield names[number], result.subject, medium.scanner, clip, *spacing
+        yield (
+            names[number],
+            result.subject,
+            medium.scanner,
+            clip,
+            *_show_spacing(medium),
+        )
+
+
+def _show_spacing(medium: Medium) -> list[str]:
+    """Height and width of a pixel as the tables have them, empty where unknown."""
+    return ["" if np.isnan(mm) else f"{mm:.5f}" for mm in medium.spacing_mm]
 
 
 def _describe(result: Result) -> tuple:
@@ -209,6 +222,7 @@ def _describe(result: Result) -> tuple:
         source.name if result.written else "",
         result.subject,
         medium.scanner if medium else "",
+        *(_show_spacing(medium) if medium else ("", "")),
         medium.num_frames if medium else "",
         len(result.written),
         *(result.sector.box if result.sector else ("", "", "", "")),
