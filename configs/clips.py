@@ -4,6 +4,10 @@ python main.py --config=configs/clips.py --config.data.manual_dir=FOLDER
 
 The folder holds clips/ (mp4, avi, mov, mkv, GIF, DICOM), masks/CLIP/00012.png and a table
 clips.csv (clip,subject), or subjects.csv.
+
+On 40 clips of the brachial plexus of 38 people, all five folds (2026-11-27, fa93975): Dice
+0.780 [0.730, 0.825] on 729 frames, where predicting nothing scores 0.240, after 17 minutes
+of training on 2 cores of an AMD EPYC beside other work.
 """
 
 from ml_collections import ConfigDict
