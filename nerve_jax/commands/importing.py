@@ -19,7 +19,7 @@ from nerve_jax.data.pseudonyms import (
     load_or_create_key,
 )
 from nerve_jax.data.sector import mosaic
-from nerve_jax.reports.import_page import Pair, render_import
+from nerve_jax.reports.html import picture_uri, render
 from nerve_jax.system import claims, clusters
 from nerve_jax.system.console import say, track
 from nerve_jax.system.errors import RunError, list_problems, sum_up
@@ -56,20 +56,22 @@ class Result(NamedTuple):
       reason: why frames are missing; "" where none is.
       is_broken: whether it could not be read.
       subject: the person's pseudonym.
-      sector: of its frames; None where it was not looked for.
+      box: of the sector: top, left, bottom, right; () where it was not found.
+      share: of a frame, that lies outside the sector.
       written: numbers of the frames that were written.
       marked: numbers of those in which text remains.
-      after: the first frame that was written.
+      pictures: of a frame before and one after, for the page.
     """
 
     source: Source
     reason: str = ""
     is_broken: bool = False
     subject: str = ""
-    sector: Sector | None = None
+    box: tuple[int, ...] = ()
+    share: float = 0.0
     written: tuple[int, ...] = ()
     marked: tuple[int, ...] = ()
-    after: np.ndarray | None = None
+    pictures: tuple[str, ...] = ()
 
 
 def run(request: Request) -> None:
@@ -137,31 +139,52 @@ def _import_source(
         sector = find_clean_part(source.medium)
         if not sector.inside.any():
             return Result(source, "no scanned sector found")
-        result = _write_frames(source, sector, output_dir, keep_marked)
+        result, after = _write_frames(source, sector, output_dir, keep_marked)
     except (OSError, ValueError) as error:
         for name in names.values():
             (output_dir / "images" / f"{name}.png").unlink(missing_ok=True)
         return Result(source, name_problem(error), is_broken=True)
-    return result._replace(subject=_name_subject(source, key))
+    return result._replace(
+        subject=_name_subject(source, key),
+        box=sector.box,
+        share=1 - float(sector.inside.mean()),
+        pictures=_draw(sector, after),
+    )
 
 
 def _write_frames(
     source: Source, sector: Sector, output_dir: Path, keep_marked: bool
-) -> Result:
-    names, result = dict(_name_frames(source)), Result(source, sector=sector)
+) -> tuple[Result, np.ndarray | None]:
+    """Write frames; return what became of them, and the first that was written."""
+    names, after = dict(_name_frames(source)), None
     written, marked = [], []
     for number, image, has_text in read_cleaned(source.medium, sector):
         if has_text:
             marked.append(number)
         if keep_marked or not has_text:
             write_png(output_dir / "images" / f"{names[number]}.png", image)
-            result = result if written else result._replace(after=image)
+            after = image if after is None else after
             written.append(number)
     reason = ""
     if marked:
         count = f"{len(marked)} of {count_of(len(names), 'frame')}"
         reason = f"text remains inside the sector in {count}"
-    return result._replace(reason=reason, written=tuple(written), marked=tuple(marked))
+    result = Result(source, reason, written=tuple(written), marked=tuple(marked))
+    return result, after
+
+
+def _draw(sector: Sector, after: np.ndarray | None) -> tuple[str, ...]:
+    """A frame as it came, what is removed made illegible, and one as it was written.
+
+    Where text remains inside the sector, all of the first is illegible.
+    """
+    legible = sector.inside.copy()
+    if is_marked(sector.sample, sector.inside, sector.standing):
+        legible[:] = False
+    cell = max(CELL_PX, sector.sample.shape[0] // CELLS)
+    before = mosaic(sector.sample, legible, cell)
+    pictures = (picture_uri(before, prediction=sector.inside),)
+    return pictures if after is None else (*pictures, picture_uri(after))
 
 
 def _name_subject(source: Source, key: bytes) -> str:
@@ -181,11 +204,14 @@ def _write_tables(output_dir: Path, results: Sequence[Result]) -> None:
     )
     rows = [_describe(result) for result in results]
     write_table(output_dir / "imported.csv", IMPORTED, rows)
-    page = render_import(
-        [dict(zip(IMPORTED, row, strict=True)) for row in rows],
-        [picture(result) for result in results],
+    entries = [
+        dict(zip(IMPORTED, row, strict=True)) | {"pictures": result.pictures}
+        for row, result in zip(rows, results, strict=True)
+    ]
+    write_whole(
+        output_dir / "imported.html",
+        render("import.html", title="Import", entries=entries),
     )
-    write_whole(output_dir / "imported.html", page)
 
 
 def _list_frames(result: Result) -> Iterator[tuple]:
@@ -211,9 +237,8 @@ def _describe(result: Result) -> tuple:
     """A row of imported.csv."""
     source, medium = result.source, result.source.medium
     removed = []
-    if result.sector is not None:
-        share = 1 - result.sector.inside.mean()
-        removed.append(f"{share:.0%} of each frame, outside the sector")
+    if result.box:
+        removed.append(f"{result.share:.0%} of each frame, outside the sector")
     if medium is not None and medium.kind == "dicom":
         removed.insert(0, "the header")
     return (
@@ -225,26 +250,11 @@ def _describe(result: Result) -> tuple:
         *(_show_spacing(medium) if medium else ("", "")),
         medium.num_frames if medium else "",
         len(result.written),
-        *(result.sector.box if result.sector else ("", "", "", "")),
+        *(result.box or ("", "", "", "")),
         " and ".join(removed),
         _show_ranges(result.marked),
         "; ".join(filter(None, (result.reason, *(medium.remarks if medium else ())))),
     )
-
-
-def picture(result: Result) -> Pair | None:
-    """A frame as it came, what is removed made illegible, and as it was written.
-
-    Where text remains inside the sector, all of the first is illegible.
-    """
-    sector = result.sector
-    if sector is None:
-        return None
-    legible = sector.inside.copy()
-    if is_marked(sector.sample, sector.inside, sector.standing):
-        legible[:] = False
-    cell = max(CELL_PX, sector.sample.shape[0] // CELLS)
-    return Pair(mosaic(sector.sample, legible, cell), sector.inside, result.after)
 
 
 def _summarise(results: Sequence[Result], output_dir: Path) -> None:
@@ -258,15 +268,14 @@ def _summarise(results: Sequence[Result], output_dir: Path) -> None:
         "subjects.csv, imported.csv and imported.html: look at it before you pass "
         "anything on"
     )
-    for result in results:
-        if result.reason and not result.is_broken:
-            say(f"  {result.source.shown}: {result.reason}")
-    broken = [f"{r.source.shown}: {r.reason}" for r in results if r.is_broken]
+    partly = [f"{r.source.shown}: {r.reason}" for r in results if r.reason]
+    if partly:
+        say(f"not imported, or not all of it:\n{list_problems(sum_up(partly))}")
+    broken = [result for result in results if result.is_broken]
     if broken:
         raise RunError(
             f"{len(broken)} of {count_of(len(results), 'source')} could not be read; the "
-            f"others are imported:\n{list_problems(sum_up(broken))}\n"
-            f"Listed in {output_dir / 'imported.csv'}"
+            f"others are imported. All are listed in {output_dir / 'imported.csv'}"
         )
 
 
