@@ -36,9 +36,9 @@ def find_kind(path: Path) -> str:
       named and not passed over.
     """
     head = b""
-    with contextlib.suppress(OSError):  # its reader says so
-        with frames.open_file(path) as file:
-            head = file.read(HEAD_BYTES)
+    # Its reader says what is wrong with it.
+    with contextlib.suppress(OSError), frames.open_file(path) as file:
+        head = file.read(HEAD_BYTES)
     suffix = path.suffix.lower()
     if dicom.is_directory(head):
         return "dicomdir"
