@@ -26,7 +26,7 @@ from nerve_jax.data.media.readable import (
     BIG_ENDIAN,
     check_kind,
     check_length,
-    check_syntax,
+    choose_decoder,
     count_frames,
 )
 from nerve_jax.system.errors import InputError
@@ -103,7 +103,7 @@ def _decode(medium: Medium) -> Iterator[UInt8[np.ndarray, "height width ..."]]:
     with in_words():
         header, _ = _read_header(pydicom, medium.path)
         shown = _find_shown(header)
-        for values in _iterate(medium.path, (header.Rows, header.Columns)):
+        for values in _iterate(header, medium.path):
             count += 1
             if count > medium.num_frames:
                 raise InputError(
@@ -115,15 +115,14 @@ def _decode(medium: Medium) -> Iterator[UInt8[np.ndarray, "height width ..."]]:
             raise InputError(f"it ends after {count} of {medium.num_frames} frames")
 
 
-def _iterate(path: Path, size: tuple[int, int]) -> Iterator[np.ndarray]:
+def _iterate(header, path: Path) -> Iterator[np.ndarray]:
     """Frames as they are stored, but for YBR, which becomes RGB."""
-    from pydicom.pixels import iter_pixels
-
-    frames, count = iter_pixels(path), 0
+    frames, count = _open_pixels(header, path), 0
+    size = header.Rows, header.Columns
     while True:
         try:
             values = next(frames, None)
-        except Exception as error:  # each decoder raises its own, and ours sums them up
+        except Exception as error:  # each decoder raises its own
             raise InputError(
                 f"frame {count} cannot be decoded: damaged, or not of the "
                 f"{size[1]}x{size[0]} px that the header says"
@@ -134,6 +133,17 @@ def _iterate(path: Path, size: tuple[int, int]) -> Iterator[np.ndarray]:
             raise InputError(f"frames of two sizes: {size} and {values.shape[:2]}")
         yield values
         count += 1
+
+
+def _open_pixels(header, path: Path) -> Iterator[np.ndarray]:
+    from pydicom.pixels import iter_pixels, pixel_array
+
+    decoder = choose_decoder(header.file_meta)
+    halved = header.PhotometricInterpretation == "YBR_FULL_422"
+    if halved and not decoder:  # pydicom 3.0 mistakes the size of all but the first
+        numbers = range(count_frames(header))
+        return (pixel_array(path, index=number) for number in numbers)
+    return iter_pixels(path, decoding_plugin=decoder)
 
 
 def _load_pydicom() -> ModuleType:
@@ -160,7 +170,7 @@ def _read_header(pydicom: ModuleType, path: Path):
             return tag == PIXELS
 
         try:
-            check_syntax(pydicom.filereader.read_file_meta_info(path))
+            choose_decoder(pydicom.filereader.read_file_meta_info(path))
             header = pydicom.filereader.read_partial(file, is_pixels, DEFERRED_BYTES)
         except pydicom.errors.InvalidDicomError as error:
             raise InputError("no DICOM file by its content, or damaged") from error
