@@ -213,6 +213,14 @@ def test_a_missing_extra_is_named(tmp_path, monkeypatch):
         media.describe(path)
 
 
+@pytest.mark.parametrize("name", ["gdcm", "pyjpegls"])
+def test_either_decoder_of_jpeg_ls_will_do(tmp_path, monkeypatch, name):
+    decoder = type(get_decoder(uid.JPEGLSLossless))
+    monkeypatch.setattr(decoder, "available_plugins", (name,))
+    path = write_dicom(tmp_path / "a", speckle(2), syntax=uid.JPEGLSLossless)
+    np.testing.assert_array_equal(greys_of(path), speckle(2))
+
+
 @pytest.mark.parametrize(
     "syntax",
     [
@@ -243,6 +251,11 @@ def test_a_syntax_that_nobody_decodes(tmp_path, syntax, monkeypatch):
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"which is not read; export it as RLE"):
         media.describe(path)
+
+
+def test_jpeg_of_12_bits_is_refused_by_its_header():
+    with pytest.raises(InputError, match=r"JPEG Extended .* which is not read"):
+        media.describe(Path(get_testdata_file("JPGExtended.dcm")))
 
 
 HEADERS = {  # what is wrong -> elements, and what is said
