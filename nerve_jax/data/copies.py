@@ -12,7 +12,9 @@ from nerve_jax.data.media import Medium
 from nerve_jax.data.resize import resize_image
 
 SIZE = (48, 64)  # at which frames are compared
-ALIKE = 0.995  # correlation, from which a frame is the other's lossy copy
+# Correlation from which a frame is the other's copy: JPEG at quality 30, H.264 at CRF 23
+# and scaling leave 0.9996, the next frame of a clip is seldom alike by 0.9989.
+ALIKE = 0.999
 FRAMES_APART = 2  # of a clip, that its export may lack
 
 
@@ -38,13 +40,20 @@ def find_copies(found: Sequence[Medium]) -> dict[Path, Path]:
     copies = {}
     for medium in others:
         look = _look_at(medium)
-        for original, other in shown:
-            counts = original.num_frames, medium.num_frames
-            near = abs(counts[0] - counts[1]) <= FRAMES_APART * (max(counts) > 1)
-            if near and _correlate(look, other) >= ALIKE:
-                copies[medium.path] = original.path
-                break
+        alike = [
+            (float(look @ other), original.path)
+            for original, other in shown
+            if _have_as_many(original, medium)
+        ]
+        likeness, path = max(alike, default=(0.0, None))
+        if likeness >= ALIKE:
+            copies[medium.path] = path
     return copies
+
+
+def _have_as_many(first: Medium, second: Medium) -> bool:
+    counts = first.num_frames, second.num_frames
+    return abs(counts[0] - counts[1]) <= FRAMES_APART * (min(counts) > 1)
 
 
 def _look_at(medium: Medium) -> Float[np.ndarray, " pixels"]:
@@ -57,7 +66,3 @@ def _look_at(medium: Medium) -> Float[np.ndarray, " pixels"]:
     small -= small.mean()
     length = np.linalg.norm(small)
     return small / length if length else small
-
-
-def _correlate(first, second) -> float:
-    return float(first @ second)

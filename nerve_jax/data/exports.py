@@ -14,6 +14,7 @@ from nerve_jax.data.media.numbered import list_numbered
 from nerve_jax.system.errors import InputError
 from nerve_jax.system.files import show
 
+LONG_WORD = 4
 HIDDEN = "source"  # in place of a name that holds a word of a header
 
 
@@ -113,6 +114,12 @@ def _join_numbered(
 
 
 def _hide(name: str, words: Collection[str]) -> str:
-    """A name, or `HIDDEN` where one of its words is one of these."""
-    own = set(re.split(r"[\W_]+", name.casefold()))
-    return show(name) if own.isdisjoint(words) else HIDDEN
+    """A name, or `HIDDEN` where one of these words is one of its own, or a part of one.
+
+    Only words of `LONG_WORD` letters are looked for as parts: short ones are everywhere.
+    """
+    text = name.casefold()
+    own = {*re.split(r"[\W_]+", text), *re.findall(r"[^\W\d_]+|\d+", text)}
+    parts = (word for word in words if len(word) >= LONG_WORD)
+    is_private = not own.isdisjoint(words) or any(part in text for part in parts)
+    return HIDDEN if is_private else show(name)

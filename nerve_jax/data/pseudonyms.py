@@ -12,6 +12,7 @@ import secrets
 from pathlib import Path
 
 from nerve_jax.system.errors import InputError
+from nerve_jax.system.files import create_whole
 
 KEY_NAME = "pseudonyms.key"
 KEY_BYTES = 32
@@ -27,9 +28,7 @@ def load_or_create_key(folder: Path) -> bytes:
     path = folder / KEY_NAME
     try:
         if not path.exists():
-            mode = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-            with os.fdopen(os.open(path, mode, 0o600), "w") as file:
-                file.write(secrets.token_hex(KEY_BYTES) + "\n")
+            create_whole(path, secrets.token_hex(KEY_BYTES) + "\n", mode=0o600)
         key = bytes.fromhex(path.read_text().strip())
     except (OSError, ValueError) as error:
         raise InputError(

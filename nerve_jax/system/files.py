@@ -105,23 +105,29 @@ def write_whole(path: Path, content: bytes | str, *, sync: bool = True) -> None:
         beside.unlink(missing_ok=True)
 
 
-def create_whole(path: Path, content: str) -> bool:
+def create_whole(path: Path, content: str, mode: int = 0o666) -> bool:
     """Write a file unless there is one, which stays; whether it was written.
 
     In a bucket two runs that write at the very same moment may both think that they did.
+
+    Args:
+      path: of the file.
+      content: of it.
+      mode: who may read and write it, as far as the umask lets them; not in a bucket.
     """
     if is_remote(path):
         return not path.exists() and bool(path.write_text(content))
     beside = path.with_name(f".{os.getpid()}.{threading.get_ident()}.partial")
     try:
+        beside.touch(mode)
         beside.write_text(content)
         try:
             os.link(beside, path)  # fails, unlike renaming, where another was first
         except FileExistsError:
             return False
         except OSError:  # a file system without links: whole but for a kill right now
-            with path.open("x") as file:
-                file.write(content)
+            path.touch(mode, exist_ok=False)
+            path.write_text(content)
     except FileExistsError:
         return False
     finally:

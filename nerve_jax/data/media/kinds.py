@@ -1,5 +1,6 @@
 """Which reader a file has, by its content, and what all readers give."""
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 
@@ -35,9 +36,9 @@ def find_kind(path: Path) -> str:
       named and not passed over.
     """
     head = b""
-    if path.is_file():
-        with path.open("rb") as file:
-            head = file.read(HEAD_BYTES)
+    # Its reader says what is wrong with it.
+    with contextlib.suppress(OSError), frames.open_file(path) as file:
+        head = file.read(HEAD_BYTES)
     suffix = path.suffix.lower()
     if dicom.is_directory(head):
         return "dicomdir"
@@ -69,6 +70,7 @@ def describe(path: Path) -> Medium:
     """
     if path.is_dir():
         return numbered.describe(path)
+    frames.open_file(path).close()
     kind = find_kind(path)
     if kind == "dicomdir":
         raise InputError("a DICOMDIR, which lists other files; name their folder")

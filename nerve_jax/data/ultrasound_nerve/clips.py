@@ -1,12 +1,13 @@
 """Clips among a folder's files, and their masks: masks/<clip>/<number of a frame>.png."""
 
 import dataclasses
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from nerve_jax.data import media
+from nerve_jax.data.copies import find_copies
 from nerve_jax.data.listing import Contents, compose, count_of, list_some, scan
 from nerve_jax.data.media.numbered import list_numbered, read_number
 from nerve_jax.data.ultrasound_nerve.sources import Listing, SourceFile, SourceFrame
@@ -26,13 +27,14 @@ class Found(NamedTuple):
 
 
 def take_media(
-    folder: Path, contents: Contents, listing: Listing
+    folder: Path, contents: Contents, masked: Collection[str], listing: Listing
 ) -> tuple[Contents, Found]:
     """Find clips and DICOM files among a folder's files, by their content.
 
     Args:
       folder: that was looked into.
       contents: of it.
+      masked: names of the frames and clips that have masks.
       listing: gains what is wrong with a file, and what is doubtful.
 
     Returns:
@@ -40,25 +42,43 @@ def take_media(
       found.
     """
     found = Found([], {})
-    pictures, others = [], []
+    described, others = [], []
     for path in [*contents.images, *contents.others]:
-        kind = media.find_kind(path)
-        if kind in ("", "dicomdir"):
+        if media.find_kind(path) in ("", "dicomdir"):
             others.append(path)
-        elif kind == "picture":
-            pictures.append(path)
         elif medium := _describe(path, listing):
-            frames = list_frames_of(medium)
-            if medium.is_clip:
-                found.clips.extend(frames)
-            else:
+            described.append(medium)
+    pictures = []
+    for medium in _drop_copies(described, masked, listing):
+        frames = list_frames_of(medium)
+        if medium.is_clip:
+            found.clips.extend(frames)
+        else:
+            pictures.append(medium.path)
+            if medium.kind != "picture":
                 found.stills[frames[0].frame] = frames[0]
-                pictures.append(path)
     numbered = {n: list_numbered(folder / n) for n in contents.deeper_images}
     for name, paths in numbered.items():
         found.clips.extend(_list_numbered_frames(compose(name), paths))
     rest = contents.without({name for name, paths in numbered.items() if paths})
     return dataclasses.replace(rest, images=sorted(pictures), others=others), found
+
+
+def _drop_copies(
+    found: Sequence[media.Medium], masked: Collection[str], listing: Listing
+) -> list[media.Medium]:
+    """All but what shows what another shows (`find_copies`): the one without a mask."""
+    dropped = {}
+    for copy, original in find_copies(found).items():
+        names = [compose(media.name_of(path)) for path in (copy, original)]
+        if names[0] == names[1] or names[0] not in masked:
+            dropped[copy] = original
+        elif names[1] not in masked:
+            dropped[original] = copy
+    listing.left_out += Counter(
+        f"copies of {show(path.name)}" for path in dropped.values()
+    )
+    return [medium for medium in found if medium.path not in dropped]
 
 
 def _describe(path: Path, listing: Listing) -> media.Medium | None:

@@ -54,7 +54,8 @@ def pair_folders(
       Frames without a subject, in order of name; then those of clips.
     """
     masks_dir, all_masks = folder / "masks", scan(folder / "masks")
-    images, found = take_media(folder / where, scan(folder / where), listing)
+    masked = {compose(p.stem) for p in all_masks.images} | all_masks.deeper.keys()
+    images, found = take_media(folder / where, scan(folder / where), masked, listing)
     clips = {frame.clip for frame in found.clips}
     masks = all_masks.without(clips)
     image_of, mask_of = _by_name(images, listing), _by_name(masks, listing)
