@@ -1,8 +1,7 @@
 """All that a scanner has exported into a folder: which files hold frames, named safely."""
 
 import re
-from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -61,32 +60,38 @@ def list_exports(input_dir: Path) -> list[Source]:
     copies = find_copies(list(found.values()))
     found = _join_numbered(found, copies)
     words = {word for medium in found.values() for word in medium.words}
-    names: defaultdict[str, int] = defaultdict(int)
-    listed = []
-    for path in sorted(found.keys() | reasons.keys()):
-        inside = path.relative_to(input_dir)
-        shown = "/".join(_hide(part, words) for part in inside.parts)
-        name = _hide(media.name_of(Path(compose(path.name))), words)
-        names[name.casefold()] += 1
-        if (count := names[name.casefold()]) > 1:
-            name = f"{name}-{count}"
-        reason = reasons.get(path, "")
-        if path in copies:
-            other = "/".join(
-                _hide(part, words) for part in copies[path].relative_to(input_dir).parts
-            )
-            reason = f"shows what {other} shows"
-        listed.append(
-            Source(
-                shown,
-                found.get(path),
-                name,
-                inside.parent.as_posix().removeprefix("."),
-                show(reason),
-                path in reasons,
-            )
+
+    def hide(path: Path) -> str:
+        parts = path.relative_to(input_dir).parts
+        return "/".join(_hide(part, words) for part in parts)
+
+    reasons = {path: (show(reason), True) for path, reason in reasons.items()}
+    for path, other in copies.items():
+        reasons[path] = f"shows what {hide(other)} shows", False
+    paths = sorted(found.keys() | reasons.keys())
+    return [
+        Source(
+            hide(path),
+            found.get(path),
+            name,
+            path.relative_to(input_dir).parent.as_posix().removeprefix("."),
+            *reasons.get(path, ("", False)),
         )
-    return listed
+        for path, name in zip(paths, _name_all(paths, words), strict=True)
+    ]
+
+
+def _name_all(paths: Sequence[Path], words: Collection[str]) -> Iterator[str]:
+    """A name for each file, its own but for what names somebody, unlike all others."""
+    taken: set[str] = set()
+    for path in paths:
+        own = _hide(media.name_of(Path(compose(path.name))), words)
+        name, number = own, 1
+        while name.casefold() in taken:
+            number += 1
+            name = f"{own}-{number}"
+        taken.add(name.casefold())
+        yield name
 
 
 def _list_files(folder: Path) -> Iterator[Path]:
