@@ -9,8 +9,6 @@ import re
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from scipy import signal
 
 from nerve_jax.commands import importing, predict
@@ -20,6 +18,7 @@ from nerve_jax.data.loading import load_split
 from nerve_jax.data.phantom import people
 from nerve_jax.scoring.decide import Rule
 from nerve_jax.system.errors import InputError, RunError
+from tests.data.media.making import write_dicom
 
 PRIVATE = ("Doelle", "Janina", "MRN-4711", "19700131", "General Hospital")
 BURNED_IN, FONT_PX = "DOELLE JANINA", 24
@@ -44,24 +43,13 @@ def put_on_screen(image, name_at=(40, 8)):
 
 
 def save_dicom(path, frames, **more):
-    header = Dataset()
-    header.file_meta = FileMetaDataset()
-    header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    header.SOPClassUID = "1.2.840.10008.5.1.4.1.1.3.1"
-    header.file_meta.MediaStorageSOPClassUID = header.SOPClassUID
-    header.SOPInstanceUID = generate_uid()
-    header.file_meta.MediaStorageSOPInstanceUID = header.SOPInstanceUID
-    header.PatientName, header.PatientID = "Doelle^Janina", "MRN-4711"
-    header.PatientBirthDate, header.InstitutionName = "19700131", "General Hospital"
-    header.Manufacturer, header.ManufacturerModelName = "Maker", "M 1"
-    header.Rows, header.Columns = frames[0].shape
-    header.NumberOfFrames, header.SamplesPerPixel = len(frames), 1
-    header.PhotometricInterpretation, header.PixelRepresentation = "MONOCHROME2", 0
-    header.BitsAllocated, header.BitsStored, header.HighBit = 8, 8, 7
-    header.PixelData = np.stack(frames).tobytes()
-    for name, value in more.items():
-        setattr(header, name, value)
-    header.save_as(path, enforce_file_format=True)
+    header = {
+        "PatientBirthDate": "19700131",
+        "InstitutionName": "General Hospital",
+        "Manufacturer": "Maker",
+        "ManufacturerModelName": "M 1",
+    }
+    write_dicom(path, np.stack(frames), **header | more)
 
 
 @pytest.fixture
