@@ -2,6 +2,7 @@
 
 import importlib.util
 
+import av
 import jax
 import numpy as np
 import pytest
@@ -108,3 +109,25 @@ def need_compiler(name: str) -> None:
         found = None
     if not found:
         pytest.skip(f"the extra {targets.EXTRAS[platform]} is not installed")
+
+
+def sweep(count=6, size=(48, 64), seed=0):
+    """Frames of a clip, [count, height, width]: a square that moves over a gradient."""
+    y, x = np.mgrid[: size[0], : size[1]]
+    frames = np.broadcast_to(40 + 2 * x + y // 2, (count, *size)).astype(np.uint8).copy()
+    rng = np.random.default_rng(seed)
+    for number, frame in enumerate(frames):
+        left = 4 + (2 * number + rng.integers(3)) % (size[1] // 2)
+        frame[size[0] // 4 : size[0] // 2, left : left + 10] = 230
+    return frames
+
+
+def write_clip(path, frames, rate=20, codec="libx264", pixels="yuv420p", **options):
+    """Write a clip: grey [count, height, width] or RGB with a last axis of 3.
+
+    `options` are PyAV's: `format`, `container` and `stream` options as dictionaries.
+    """
+    container_options = options.pop("container", {})
+    with av.open(str(path), "w", options=container_options, **options) as container:
+        _encode(container, frames, rate, codec, pixels)
+    return path

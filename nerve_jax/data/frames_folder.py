@@ -26,7 +26,6 @@ from nerve_jax.system.errors import InputError
 from nerve_jax.system.files import show
 
 FRAMES_IN_MEMORY, PIXELS_IN_MEMORY = 64, 64_000_000
-OF_MASKS = ("mask", "masks", "label", "labels")  # folders that hold no frames
 
 
 class Frame(NamedTuple):
@@ -95,8 +94,8 @@ def list_media(input_dir: Path) -> Listed:
         mend = "name the folder it lies in" if folder.exists() else "no such folder"
         raise InputError(f"{folder}: {mend} (--input)")
     contents = scan(folder)
-    numbered = [n for n in contents.deeper_images if n.lower() not in OF_MASKS]
-    numbered = [folder / name for name in numbered if list_numbered(folder / name)]
+    deeper = [folder / name for name in contents.deeper_images]
+    numbered = [path for path in deeper if list_numbered(path)]
     contents = contents.without({path.name for path in numbered})
     wanted = [path for path in contents.others if media.find_kind(path)]
     indices = [path for path in wanted if media.find_kind(path) == "dicomdir"]

@@ -15,6 +15,7 @@ from nerve_jax.system.errors import InputError
 
 NUMBER = re.compile(r"([0-9]+)$")  # at the end of a name
 FEWEST = 2
+OF_MASKS = ("mask", "masks", "label", "labels")  # folders that hold no frames
 
 
 def list_numbered(folder: Path) -> dict[int, Path]:
@@ -22,8 +23,11 @@ def list_numbered(folder: Path) -> dict[int, Path]:
 
     Returns:
       Paths by rising number; empty where a folder is no clip: it holds fewer than two
-      pictures, other folders, or names that differ in more than a number at the end.
+      pictures, other folders, or names that differ in more than a number at the end,
+      or is named as one of masks.
     """
+    if folder.name.lower() in OF_MASKS:
+        return {}
     contents = scan(folder)
     names = {NUMBER.sub("", path.stem) for path in contents.images}
     numbers = {read_number(path.stem): path for path in contents.images}

@@ -8,10 +8,20 @@ from typing import NamedTuple
 
 from nerve_jax.data import media
 from nerve_jax.data.copies import find_copies
-from nerve_jax.data.listing import Contents, compose, count_of, list_some, scan
+from nerve_jax.data.listing import (
+    Contents,
+    compose,
+    count_of,
+    list_some,
+    name_kind,
+    scan,
+)
 from nerve_jax.data.media.numbered import list_numbered, read_number
 from nerve_jax.data.ultrasound_nerve.sources import Listing, SourceFile, SourceFrame
 from nerve_jax.system.files import show
+
+
+NAMING = "name a mask by the number of its frame, as 00012.png"
 
 
 class Found(NamedTuple):
@@ -61,6 +71,7 @@ def take_media(
     for name, paths in numbered.items():
         found.clips.extend(_list_numbered_frames(compose(name), paths))
     rest = contents.without({name for name, paths in numbered.items() if paths})
+    listing.problems += _find_same_names(found.clips, pictures)
     return dataclasses.replace(rest, images=sorted(pictures), others=others), found
 
 
@@ -79,6 +90,26 @@ def _drop_copies(
         f"copies of {show(path.name)}" for path in dropped.values()
     )
     return [medium for medium in found if medium.path not in dropped]
+
+
+def _find_same_names(
+    clips: Sequence[SourceFrame], pictures: Sequence[Path]
+) -> list[str]:
+    """Problems of clips that have the name of another clip or of a picture."""
+    paths_of: dict[str, dict[Path, None]] = defaultdict(dict)
+    for f in clips:
+        path = f.image.path
+        paths_of[f.clip][path if f.medium else path.parent] = None
+    for path in pictures:
+        name = compose(media.name_of(path))
+        if name in paths_of:
+            paths_of[name][path] = None
+    return [
+        f"{list_some([show(str(path)) for path in paths])}: they share one name, that of "
+        "the frames in them; rename one"
+        for paths in paths_of.values()
+        if len(paths) > 1
+    ]
 
 
 def _describe(path: Path, listing: Listing) -> media.Medium | None:
@@ -135,15 +166,7 @@ def add_masks(
         of_clip[frame.clip].append(frame)
     masked = []
     for clip, own in of_clip.items():
-        files = {read_number(p.stem): p for p in scan(masks_dir / clip).images}
-        numbers = {frame.number for frame in own}
-        if strays := sorted(map(str, files.keys() - numbers)):
-            listing.problems.append(
-                f"{show(str(masks_dir / clip))}: {count_of(len(strays), 'mask')} of frames "
-                f"that the clip does not have, e.g. {list_some(strays, 3)}: its "
-                f"{len(own)} frames are numbered {min(numbers)} to {max(numbers)}. Name a "
-                "mask by the number of its frame, as 00012.png"
-            )
+        files = _list_masks(masks_dir / clip, own, listing)
         masked += [
             dataclasses.replace(f, mask=SourceFile(files[f.number]))
             if f.number in files
@@ -153,19 +176,54 @@ def add_masks(
     return masked
 
 
+def _list_masks(
+    folder: Path, own: Sequence[SourceFrame], listing: Listing
+) -> dict[int, Path]:
+    """Masks of a clip by the number of their frame; what does not fit is a problem."""
+    where, contents = show(str(folder)), scan(folder)
+    paths: dict[int | None, list[Path]] = defaultdict(list)
+    for path in contents.images:
+        paths[read_number(path.stem)].append(path)
+    listing.left_out += Counter(map(name_kind, contents.others))
+    if deeper := contents.describe_deeper():
+        listing.problems.append(f"{where}: {show(deeper)}; put all into {where} itself")
+    listing.problems += [
+        f"{show(str(path))}: no number at the end of its name; {NAMING}"
+        for path in paths.pop(None, [])
+    ]
+    listing.problems += [
+        f"{where}: {list_some([show(p.name) for p in same])} are all masks of frame "
+        f"{number}; keep one"
+        for number, same in paths.items()
+        if len(same) > 1
+    ]
+    numbers = {frame.number for frame in own}
+    if strays := sorted(paths.keys() - numbers):
+        first, last = min(numbers), max(numbers)
+        shifted = strays == [last + 1] and first not in paths
+        hint = " They seem to be numbered from 1." if shifted else ""
+        listing.problems.append(
+            f"{where}: {count_of(len(strays), 'mask')} of frames that the clip does not "
+            f"have, e.g. {list_some(map(str, strays), 3)}: its {len(own)} frames are "
+            f"numbered {first} to {last}.{hint} N{NAMING[1:]}"
+        )
+    return {number: same[0] for number, same in paths.items()}
+
+
 def check_masks(frames: Sequence[SourceFrame], masks_dir: Path) -> list[str]:
     """Problems of clips of which some frames have a mask and others none.
 
     Args:
-      frames: of clips, those that are taken (`take_every`).
+      frames: of clips in files and folders, those that are taken (`take_every`).
       masks_dir: masks/.
     """
     missing: dict[str, list[int]] = defaultdict(list)
     labelled: dict[str, int] = defaultdict(int)
     for frame in frames:
-        labelled[frame.clip] += frame.mask is not None
+        clip = frame.frame.rpartition("#")[0]  # a table may call it otherwise
+        labelled[clip] += frame.mask is not None
         if frame.mask is None:
-            missing[frame.clip].append(frame.number)
+            missing[clip].append(frame.number)
     return [
         f"{show(str(masks_dir / clip))}: masks of {labelled[clip]} of "
         f"{labelled[clip] + len(numbers)} frames; none of {list_some(map(str, numbers), 3)}. "
@@ -177,13 +235,24 @@ def check_masks(frames: Sequence[SourceFrame], masks_dir: Path) -> list[str]:
 
 
 def take_every(frames: Sequence[SourceFrame], stride: int) -> list[SourceFrame]:
-    """Every so many frames of each clip, its first included; stills are all taken."""
+    """Every so many frames of each clip, its first included; stills are all taken.
+
+    Returns:
+      Frames in order of clip, file and number: those of one file follow each other.
+    """
     if stride == 1:
         return list(frames)
     taken: list[SourceFrame] = []
-    seen: dict[str, int] = defaultdict(int)
-    for frame in sorted(frames, key=lambda f: (f.clip, f.number)):
-        if not frame.clip or seen[frame.clip] % stride == 0:
+    seen: dict[tuple[str, str], int] = defaultdict(int)
+    for frame in sorted(frames, key=lambda f: (*_name_sweep(f), f.number)):
+        sweep = _name_sweep(frame)
+        if not frame.clip or seen[sweep] % stride == 0:
             taken.append(frame)
-        seen[frame.clip] += 1
+        seen[sweep] += 1
     return taken
+
+
+def _name_sweep(frame: SourceFrame) -> tuple[str, str]:
+    """The clip and, of a file of several frames, the file: a table may unite clips."""
+    is_clip = frame.medium is not None and frame.medium.is_clip
+    return frame.clip, str(frame.image.path) if is_clip else ""

@@ -72,15 +72,22 @@ def list_folder(manual_dir: Path, frame_stride: int = 1) -> Listing:
     if not frame_folders:
         raise InputError(_explain_no_images(manual_dir))
     listing = Listing(is_cut=IMPORTED in names)
-    frames = [
-        f for n in frame_folders for f in pair_folders(manual_dir, listing, where=n)
-    ]
-    clips = take_every([f for f in frames if f.clip], frame_stride)
-    listing.problems += check_masks(clips, manual_dir / "masks")
-    frames = [*(f for f in frames if not f.clip), *clips]
+    if len(frame_folders) > 1:
+        raise InputError(
+            f"{manual_dir}: both images/ and clips/; put clips and pictures into images/, "
+            "and take clips/ away"
+        )
+    frames = pair_folders(manual_dir, listing, where=frame_folders[0])
+    in_clips = {f.frame for f in frames if f.clip}
     _note_beside(manual_dir, {*FRAME_FOLDERS, "masks", *TABLES, *OF_IMPORT}, listing)
-    table = next((manual_dir / name for name in TABLES if name in names), None)
-    if table:
+    tables = [manual_dir / name for name in TABLES if name in names]
+    if len(tables) > 1:
+        listing.problems.append(
+            f"{manual_dir}: both {' and '.join(TABLES)}; write all rows into subjects.csv, "
+            "in which a row may name a clip, and take clips.csv away"
+        )
+    if tables:
+        table = tables[0]
         column = TABLES[table.name]
         frames, unknown = apply_subjects(
             frames, SourceFile(table), listing.problems, column
@@ -95,9 +102,10 @@ def list_folder(manual_dir: Path, frame_stride: int = 1) -> Listing:
         frames = name_subjects(_name_people(frames, manual_dir), listing, "_")
         spelt = find_spellings(f.subject for f in frames if "_" in (f.clip or f.frame))
         listing.problems += [f"{t}; rename, or write subjects.csv" for t in spelt]
-    whole = {f.frame for f in clips}
-    stills = take_every([f for f in frames if f.frame not in whole], frame_stride)
-    listing.splits = {"train": [*stills, *(f for f in frames if f.frame in whole)]}
+    frames = take_every(frames, frame_stride)
+    clips = [f for f in frames if f.frame in in_clips]
+    listing.problems += check_masks(clips, manual_dir / "masks")
+    listing.splits = {"train": frames}
     return listing
 
 

@@ -19,6 +19,7 @@ from nerve_jax.data.listing import (
     scan,
 )
 from nerve_jax.data.media import name_of
+from nerve_jax.data.media.numbered import list_numbered
 from nerve_jax.data.ultrasound_nerve.clips import add_masks, take_media
 from nerve_jax.data.ultrasound_nerve.sources import Listing, SourceFile, SourceFrame
 from nerve_jax.system.files import show
@@ -57,7 +58,13 @@ def pair_folders(
     masked = {compose(p.stem) for p in all_masks.images} | all_masks.deeper.keys()
     images, found = take_media(folder / where, scan(folder / where), masked, listing)
     clips = {frame.clip for frame in found.clips}
-    masks = all_masks.without(clips)
+    lone = [n for n in all_masks.without(clips).deeper if list_numbered(masks_dir / n)]
+    masks = all_masks.without(clips | set(lone))
+    listing.problems += [
+        f"{show(str(masks_dir / name))}: masks of a clip that is not in {where}/; add it, "
+        "give the masks its name, or take them away"
+        for name in lone
+    ]
     image_of, mask_of = _by_name(images, listing), _by_name(masks, listing)
     if not all_masks.images and not all_masks.deeper:
         _note_no_masks(folder, listing)
