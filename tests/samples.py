@@ -1,6 +1,7 @@
 """Made-up frames and tables of scores that several tests share."""
 
 import importlib.util
+from fractions import Fraction
 
 import av
 import jax
@@ -15,6 +16,8 @@ from nerve_jax.scoring.scores import Scored
 from nerve_jax.system import targets
 from nerve_jax.system.devices import arrange
 from nerve_jax.training.feed import ResidentFeed, put_frames
+
+MILLISECOND = Fraction(1, 1000)
 
 
 def mesh_of(num_devices, num_folds=1) -> Mesh:
@@ -122,12 +125,33 @@ def sweep(count=6, size=(48, 64), seed=0):
     return frames
 
 
-def write_clip(path, frames, rate=20, codec="libx264", pixels="yuv420p", **options):
-    """Write a clip: grey [count, height, width] or RGB with a last axis of 3.
+def write_clip(path, frames, rate=20, codec="libx264", **options):
+    """Write a clip of grey frames [count, height, width] or RGB [..., 3] with PyAV.
 
-    `options` are PyAV's: `format`, `container` and `stream` options as dictionaries.
+    Args:
+      path: of the file; its ending says which container.
+      frames: uint8.
+      rate: frames per second; the times of frames in ms instead give an uneven clip.
+      codec: by FFmpeg's name.
+      **options: `pixels`, the pixel format, `full` for a range of 0 to 255; `container`
+        and `stream`, options of FFmpeg; `format`, where the ending does not say it.
     """
-    container_options = options.pop("container", {})
-    with av.open(str(path), "w", options=container_options, **options) as container:
-        _encode(container, frames, rate, codec, pixels)
+    times = rate if isinstance(rate, list) else None
+    form = options.get("format")
+    with av.open(str(path), "w", form, options=options.get("container", {})) as file:
+        stream = file.add_stream(codec, rate=20 if times else rate)
+        stream.options = options.get("stream", {})
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = options.get("pixels", "yuv420p")
+        if options.get("full"):
+            stream.codec_context.color_range = av.video.reformatter.ColorRange.JPEG
+        if times:
+            stream.codec_context.time_base = MILLISECOND
+        for number, values in enumerate(frames):
+            pixels = "gray" if values.ndim == 2 else "rgb24"
+            frame = av.VideoFrame.from_ndarray(values, format=pixels)
+            if times:
+                frame.pts, frame.time_base = times[number], MILLISECOND
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
     return path

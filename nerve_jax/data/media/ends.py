@@ -11,6 +11,7 @@ from typing import BinaryIO
 from nerve_jax.system.errors import InputError
 
 SEGMENT = 0x18538067  # of Matroska: all after the head of a file
+EXTENSION, PICTURE, TRAILER = b"!,;"  # first bytes of the blocks of a GIF
 
 
 def check_end(path: Path, name: str) -> None:
@@ -18,7 +19,7 @@ def check_end(path: Path, name: str) -> None:
 
     Args:
       path: of a clip.
-      name: of its format: "mov", "avi" or "matroska".
+      name: of its format: "mov", "avi", "matroska" or "gif".
 
     Raises:
       InputError: it is shorter. A longer one is not, for some programs append to files.
@@ -71,9 +72,38 @@ def _list_segments(file: BinaryIO) -> Iterator[int]:
             return
 
 
+def _list_blocks(file: BinaryIO) -> Iterator[int]:
+    """The end of a GIF (GIF89a, sections 17 to 27), at or behind its last byte."""
+    start = 13 + _measure_palette(_read_at(file, 10, 1))
+    while head := _read_at(file, start, 10):
+        if head[0] == TRAILER:
+            return
+        if head[0] == EXTENSION:
+            start += 2
+        elif head[0] == PICTURE:
+            start += 11 + _measure_palette(head[9:])
+        else:
+            return  # is read as far as it goes
+        while size := _read_at(file, start, 1):  # of the next piece of data
+            start += 1 + size[0]
+            if not size[0]:
+                break
+    yield start + 1
+
+
+def _measure_palette(flags: bytes) -> int:
+    """Bytes of the palette that the flags of a GIF or of a picture in it announce."""
+    return 3 << (flags[0] & 7) + 1 if flags and flags[0] & 0x80 else 0
+
+
 def _read_at(file: BinaryIO, start: int, count: int) -> bytes:
     file.seek(start)
     return file.read(count)
 
 
-LISTERS = {"mov": _list_boxes, "avi": _list_chunks, "matroska": _list_segments}
+LISTERS = {
+    "mov": _list_boxes,
+    "avi": _list_chunks,
+    "matroska": _list_segments,
+    "gif": _list_blocks,
+}

@@ -1,7 +1,8 @@
 """Several pictures in one file: GIF, animated PNG, TIFF of several pages; by Pillow."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -9,6 +10,7 @@ from PIL import Image
 
 from nerve_jax.data.frames import (
     Grey,
+    Picture,
     check_storage,
     convert_to_colour,
     convert_to_grey,
@@ -16,6 +18,7 @@ from nerve_jax.data.frames import (
     list_pages,
     settle,
 )
+from nerve_jax.data.media.ends import check_end
 from nerve_jax.data.media.medium import Medium
 from nerve_jax.system.errors import InputError
 
@@ -32,26 +35,26 @@ def describe(path: Path) -> Medium:
     """Count the pages; without those that a TIFF holds as a smaller copy.
 
     Raises:
-      ValueError: damaged.
+      ValueError: damaged, or a GIF without its end.
     """
     with in_words(), Image.open(path, formats=FORMATS) as image:
+        if image.format == "GIF":  # Pillow takes one that was cut off for a shorter one
+            check_end(path, "gif")
         return Medium(path, "stack", len(list_pages(image)))
 
 
 def read_grey(medium: Medium) -> Iterator[Grey]:
-    """Decode the grey of page after page; see `frames.read_grey`."""
-    for image in _open_pages(medium):
-        yield convert_to_grey(settle(image))
+    """Decode the grey of page after page; see `_decode` and `frames.read_grey`."""
+    return _decode(medium, convert_to_grey)
 
 
 def read_colour(medium: Medium) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
-    """Decode the colours of page after page, 8 bits each."""
-    for image in _open_pages(medium):
-        yield convert_to_colour(settle(image))
+    """Decode the colours of page after page, 8 bits each; see `_decode`."""
+    return _decode(medium, convert_to_colour)
 
 
-def _open_pages(medium: Medium) -> Iterator[Image.Image]:
-    """Pages, not decoded yet.
+def _decode(medium: Medium, convert: Callable[[Picture], Any]) -> Iterator[Any]:
+    """Decode page after page, each converted.
 
     Raises:
       ValueError: damaged, stored as no frame is, or pages of two sizes.
@@ -63,4 +66,4 @@ def _open_pages(medium: Medium) -> Iterator[Image.Image]:
             check_storage(image)
             if image.size != size:
                 raise InputError(f"pages of two sizes: {size} and {image.size} px")
-            yield image
+            yield convert(settle(image))
