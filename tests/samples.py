@@ -117,7 +117,9 @@ def need_compiler(name: str) -> None:
 def sweep(count=6, size=(48, 64), seed=0):
     """Frames of a clip, [count, height, width]: a square that moves over a gradient."""
     y, x = np.mgrid[: size[0], : size[1]]
-    frames = np.broadcast_to(40 + 2 * x + y // 2, (count, *size)).astype(np.uint8).copy()
+    frames = (
+        np.broadcast_to(40 + 2 * x + y // 2, (count, *size)).astype(np.uint8).copy()
+    )
     rng = np.random.default_rng(seed)
     for number, frame in enumerate(frames):
         left = 4 + (2 * number + rng.integers(3)) % (size[1] // 2)

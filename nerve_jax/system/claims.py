@@ -122,22 +122,33 @@ def _find_foreign(
         if ("/" in name or _is_among(name, names))
         and not (name in inner and (folder / name).is_dir())
     ]
-    return [
+    foreign = [
         name
         for name in wanted
         if not _is_among(name, owned)
         or (owned.get(name) and owned[name] != _digest(folder / name))
     ]
+    return [name for name in foreign if name.rpartition("/")[0] not in foreign]
 
 
 def _list_present(folder: Path, names: Collection[str]) -> list[str]:
-    """Entries of a folder, and of those inside it that are written whole."""
+    """Entries of a folder, and all that lies in those inside it that are written whole."""
     present = _list_entries(folder)
-    for inside in _list_folders(names):
-        # Of entries that are there, so none is outside, whatever a marker says.
-        if inside in present and (folder / inside).is_dir():
-            present += [f"{inside}/{name}" for name in _list_entries(folder / inside)]
+    # Of entries that are there, so none is outside, whatever a marker says.
+    whole = {name.partition("/")[0] for name in _list_folders(names)}
+    for outer in sorted(whole & set(present)):
+        inner = _list_inside(folder, outer)
+        present += inner
+        for inside in inner:
+            present += _list_inside(folder, inside)
     return sorted(present)
+
+
+def _list_inside(folder: Path, inside: str) -> list[str]:
+    """Names, from `folder`, of what is in a folder inside it; none of a file."""
+    if not (folder / inside).is_dir():
+        return []
+    return [f"{inside}/{name}" for name in _list_entries(folder / inside)]
 
 
 def _list_folders(names: Collection[str]) -> list[str]:

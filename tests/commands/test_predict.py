@@ -8,6 +8,7 @@ from nerve_jax.commands import predict
 from nerve_jax.data import frames_folder, rle
 from nerve_jax.scoring.decide import Rule
 from nerve_jax.system.errors import InputError, RunError
+from tests.samples import sweep, write_clip
 
 SIZE = (24, 32)
 
@@ -162,3 +163,178 @@ def test_of_two_frames_that_would_share_a_mask_file_the_first_is_done(tmp_path, 
     with pytest.raises(RunError, match="2.png: would share one mask file with 2.bmp"):
         run(folder, tmp_path / "out")
     assert len(list((tmp_path / "out" / "masks").iterdir())) == 3
+
+
+def add_clip(folder, name="clip.mp4", count=5):
+    return write_clip(folder / name, sweep(count), codec="mpeg4")
+
+
+def read_rows(output, name="predictions.csv"):
+    with (output / name).open() as file:
+        return list(csv.DictReader(file))
+
+
+def list_files(folder):
+    return {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
+
+
+def test_pictures_and_clips_are_predicted_together(tmp_path, folder):
+    add_clip(folder)
+    add_clip(folder, "other.avi", 3)
+    for number in (3, 5):
+        values = sweep(1, (24, 32))[0]
+        (folder / "numbered").mkdir(exist_ok=True)
+        Image.fromarray(values).save(folder / "numbered" / f"f{number}.png")
+    output = tmp_path / "out"
+    assert run(folder, output, submission=True) == 3 + 5 + 3 + 2
+    clips = [f"clip/{n:05d}.png" for n in range(5)]
+    clips += [f"other/{n:05d}.png" for n in range(3)]
+    clips += ["numbered/00003.png", "numbered/00005.png"]
+    masks = {"1.png", "2.png", "10.png", *clips}
+    for part in ("masks", "overlays"):
+        assert list_files(output / part) == masks
+    rows = read_rows(output)
+    assert list(rows[0]) == list(predict.COLUMNS)
+    assert [row["frame"] for row in rows][:4] == ["1", "2", "10", "clip#0"]
+    assert {(row["file"], row["frame_number"]) for row in rows} == {
+        *((f"{n}.png", "") for n in (1, 2, 10)),
+        *(("clip.mp4", str(n)) for n in range(5)),
+        *(("other.avi", str(n)) for n in range(3)),
+        *(("numbered", str(n)) for n in (3, 5)),
+    }
+    assert {row["scanner"] for row in rows} == {""}
+    runs = {row["img"]: row["pixels"] for row in read_rows(output, "submission.csv")}
+    assert list(runs) == [row["frame"] for row in rows]
+    for row in rows:
+        name, _, number = row["frame"].partition("#")
+        path = f"{name}/{int(number):05d}.png" if number else f"{name}.png"
+        mask = np.asarray(Image.open(output / "masks" / path))
+        decoded = rle.decode(runs[row["frame"]], *mask.shape)
+        np.testing.assert_array_equal(decoded, mask > 0)
+        assert int(row["area"]) == (mask > 0).sum()
+
+
+def test_masks_of_a_clip_are_those_of_its_frames_in_order(tmp_path, folder):
+    frames = sweep(7)
+    frames[frames != 230] //= 4
+    write_clip(folder / "clip.avi", frames, codec="rawvideo", pixels="gray")
+    run(folder, tmp_path / "out")
+    for number, frame in enumerate(frames):
+        path = tmp_path / "out" / "masks" / "clip" / f"{number:05d}.png"
+        mask = np.asarray(Image.open(path)) > 0
+        assert mask.shape == frame.shape
+        truth = frame == 230
+        assert 2 * (mask & truth).sum() / (mask.sum() + truth.sum()) > 0.6
+
+
+def make_bad(path, kind):
+    if kind == "empty":
+        path.write_bytes(b"")
+    elif kind == "another":
+        path.write_bytes(b"no clip at all, but called so")
+    elif kind == "uneven":
+        write_clip(path, sweep(9), rate=[70 * n + 60 * (n % 2) for n in range(9)])
+    else:
+        add_clip(path.parent, path.name, 20)
+        content = path.read_bytes()
+        path.write_bytes(content[: len(content) * 3 // 4])
+
+
+@pytest.mark.parametrize("kind", ["empty", "another", "uneven", "cut"])
+@pytest.mark.parametrize("ending", ["mp4", "mkv", "avi"])
+def test_a_bad_clip_keeps_no_other_from_being_done(tmp_path, folder, kind, ending):
+    if (kind, ending) == ("uneven", "avi"):
+        pytest.skip("an avi file holds no times")
+    add_clip(folder, "after.mp4")
+    make_bad(folder / f"aa.{ending}", kind)
+    with pytest.raises(RunError, match=rf"1 of 5 files [\s\S]*aa.{ending}: "):
+        run(folder, tmp_path / "out")
+    assert [row["file"] for row in read_rows(tmp_path / "out", "errors.csv")] == [
+        f"aa.{ending}"
+    ]
+    assert len(read_rows(tmp_path / "out")) == 3 + 5
+    assert not (tmp_path / "out" / "masks" / "aa").exists()
+
+
+def test_a_clip_that_is_damaged_inside_keeps_no_other_from_being_done(tmp_path, folder):
+    path = add_clip(folder, "aa.mp4", 20)
+    content = bytearray(path.read_bytes())
+    start = content.index(b"mdat") + 600
+    content[start : start + 200] = bytes(200)
+    path.write_bytes(content)
+    add_clip(folder, "after.mp4")
+    with pytest.raises(RunError, match="aa.mp4: "):
+        run(folder, tmp_path / "out")
+    rows = read_rows(tmp_path / "out")
+    assert len([row for row in rows if row["file"] != "aa.mp4"]) == 3 + 5
+    listed = {row["frame"] for row in rows}
+    masks = list_files(tmp_path / "out" / "masks")
+    assert {m for m in masks if m.startswith("aa/")} == {
+        f"aa/{int(f[3:]):05d}.png" for f in listed if f.startswith("aa#")
+    }
+
+
+def test_a_second_command_removes_clips_that_the_first_has_left(tmp_path, folder):
+    path, output = add_clip(folder), tmp_path / "out"
+    run(folder, output, submission=True)
+    add_clip(folder, "clip.mp4", 2)
+    run(folder, output)
+    assert {m for m in list_files(output / "masks") if "/" in m} == {
+        "clip/00000.png",
+        "clip/00001.png",
+    }
+    assert not (output / "submission.csv").exists()
+    path.unlink()
+    run(folder, output)
+    for part in ("masks", "overlays"):
+        assert list_files(output / part) == {"1.png", "2.png", "10.png"}
+        assert not (output / part / "clip").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["masks/clip/notes.txt", "masks/clip/00001.png", "overlays/clip/mine.png"]
+)
+@pytest.mark.parametrize("before", [False, True])
+def test_files_of_others_in_the_folder_of_a_clip_are_refused(
+    tmp_path, folder, name, before
+):
+    add_clip(folder)
+    output = tmp_path / "out"
+    if before:
+        run(folder, output)
+    else:
+        run(folder, output)
+        (folder / "clip.mp4").unlink()
+        run(folder, output)
+        add_clip(folder)
+    (output / name).parent.mkdir(exist_ok=True)
+    (output / name).write_text("mine")
+    kept = {path: (output / path).read_bytes() for path in list_files(output)}
+    with pytest.raises(InputError, match=f"would overwrite {name}"):
+        run(folder, output)
+    assert {p: (output / p).read_bytes() for p in list_files(output)} == kept
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "00001.png"])
+def test_what_was_changed_in_the_folder_of_a_clip_that_is_gone_stays(
+    tmp_path, folder, name
+):
+    path, output = add_clip(folder), tmp_path / "out"
+    run(folder, output)
+    path.unlink()
+    (output / "masks" / "clip" / name).write_text("mine")  # a mask corrected by hand
+    with pytest.raises(InputError, match=f"masks/clip/{name}, which no command"):
+        run(folder, output)
+    assert (output / "masks" / "clip" / name).read_text() == "mine"
+
+
+def test_frames_of_a_clip_are_not_all_held_at_once(tmp_path, folder):
+    add_clip(folder, count=9)
+    held = []
+
+    def count(images):
+        held.append(len(images))
+        return bright(images)
+
+    run(folder, tmp_path / "out", count)
+    assert max(held) == 2

@@ -10,6 +10,9 @@ from typing import BinaryIO
 
 from nerve_jax.system.errors import InputError
 
+BOXES = frozenset(  # of which an mp4 or mov file consists
+    b"ftyp moov mdat free skip wide uuid moof mfra sidx ssix styp meta pdin prft".split()
+)
 SEGMENT = 0x18538067  # of Matroska: all after the head of a file
 EXTENSION, PICTURE, TRAILER = b"!,;"  # first bytes of the blocks of a GIF
 
@@ -40,8 +43,8 @@ def _list_boxes(file: BinaryIO) -> Iterator[int]:
         size = int.from_bytes(head[:4], "big")
         if size == 1:  # the size follows in 64 bits
             size = int.from_bytes(head[8:], "big")
-        if size < 8 or not head[4:8].isascii():
-            return  # reaches to the end of the file, or is no box
+        if size < 8 or head[4:8] not in BOXES:
+            return  # reaches to the end of the file, or was appended to it
         start += size
         yield start
 

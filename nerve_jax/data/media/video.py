@@ -23,7 +23,6 @@ DROPPED = 1.5  # frames that a recorder may drop in a clip however short
 MISSING = 0.75  # of an interval, from which a clip's end is missing
 
 
-
 def find_format(head: bytes) -> str:
     """The format of a file that begins so, as FFmpeg calls it; "" for others."""
     for place, letters, name in HEADS:

@@ -20,7 +20,6 @@ from nerve_jax.data.media.numbered import list_numbered, read_number
 from nerve_jax.data.ultrasound_nerve.sources import Listing, SourceFile, SourceFrame
 from nerve_jax.system.files import show
 
-
 NAMING = "name a mask by the number of its frame, as 00012.png"
 
 
