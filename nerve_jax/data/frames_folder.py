@@ -182,7 +182,7 @@ def read_frames(
     """
     done: dict[str, str] = {}
     for medium in found:
-        name = media.name_of(medium.path)
+        name = name_mask(medium, 0)
         try:
             if name in done:
                 raise ValueError(f"would share one mask file with {done[name]}")

@@ -169,6 +169,19 @@ def add_clip(folder, name="clip.mp4", count=5):
     return write_clip(folder / name, sweep(count), codec="mpeg4")
 
 
+def test_a_clip_may_have_the_name_of_a_picture_and_not_of_another_clip(
+    tmp_path, folder
+):
+    add_clip(folder, "1.mp4", 3)  # beside 1.png
+    assert run(folder, tmp_path / "out") == 3 + 3
+    masks = tmp_path / "out" / "masks"
+    assert (masks / "1.png").exists()
+    assert len(list((masks / "1").iterdir())) == 3
+    add_clip(folder, "1.avi", 3)
+    with pytest.raises(RunError, match="1.mp4: would share one mask file with 1.avi"):
+        run(folder, tmp_path / "out")
+
+
 def read_rows(output, name="predictions.csv"):
     with (output / name).open() as file:
         return list(csv.DictReader(file))

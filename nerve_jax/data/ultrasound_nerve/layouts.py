@@ -21,7 +21,8 @@ from nerve_jax.data.pseudonyms import (
     load_or_create_key,
 )
 from nerve_jax.data.ultrasound_nerve.checking import compute_file_digest
-from nerve_jax.data.ultrasound_nerve.clips import check_masks, take_every
+from nerve_jax.data.ultrasound_nerve.clip_masks import check_masks
+from nerve_jax.data.ultrasound_nerve.clips import take_every
 from nerve_jax.data.ultrasound_nerve.kaggle import list_kaggle
 from nerve_jax.data.ultrasound_nerve.pairing import (
     find_near,

@@ -20,7 +20,8 @@ from nerve_jax.data.listing import (
 )
 from nerve_jax.data.media import name_of
 from nerve_jax.data.media.numbered import list_numbered
-from nerve_jax.data.ultrasound_nerve.clips import add_masks, take_media
+from nerve_jax.data.ultrasound_nerve.clip_masks import add_masks
+from nerve_jax.data.ultrasound_nerve.clips import take_media
 from nerve_jax.data.ultrasound_nerve.sources import Listing, SourceFile, SourceFrame
 from nerve_jax.system.files import show
 
