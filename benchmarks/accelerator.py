@@ -97,10 +97,10 @@ def list_stages(output: Path) -> list[Stage]:
 
 def check_packages() -> None:
     """End with what is missing here, and the command that installs it."""
-    if importlib.util.find_spec("nerve_jax") is None:
-        sys.exit(f"the project is missing here\npip install --no-deps -e {ROOT}")
     missing = [n for n, m in MODULES.items() if importlib.util.find_spec(m) is None]
     if not missing:
+        if importlib.util.find_spec("nerve_jax") is None:
+            sys.exit(f"the project is missing here\npip install --no-deps -e {ROOT}")
         return
     pins = dict(
         re.findall(

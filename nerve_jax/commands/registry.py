@@ -36,12 +36,6 @@ def _compile(request: Request) -> None:
 
 
 COMMANDS = {
-    "import": Command(
-        "Make a data set without names of what a scanner exports: DICOM, clips, screens.",
-        ("input", "output", "keep_marked"),
-        ("input", "output"),
-        importing.run,
-    ),
     "train": Command(
         "Train folds, score them out of fold, and report on all that are finished.",
         ("config", "workdir", "force", *PROCESSES),
@@ -80,6 +74,12 @@ COMMANDS = {
         ("workdir",),
         evaluate.run,
         together=True,
+    ),
+    "import": Command(
+        "Make a data set without names of what a scanner exports: DICOM, clips, screens.",
+        ("input", "output", "keep_marked"),
+        ("input", "output"),
+        importing.run,
     ),
     "predict": Command(
         "Segment a folder of frames with a trained run.",

@@ -17,9 +17,10 @@ CONFIGS = sorted(
     path.stem for path in (Path(__file__).parents[2] / "configs").glob("[!_]*.py")
 )
 NAMES_SCRIPTS_RELY_ON = {
-    *("seed", "num_folds", "folds", "folds_together", "batch_size"),
+    *("seed", "num_folds", "split_by", "folds", "folds_together", "batch_size"),
     *("accumulate_steps", "num_train_steps", "eval_every_steps", "steps_per_call"),
     *("data.name", "data.manual_dir", "data.records_dir", "data.image_size"),
+    "data.frame_stride",
     *("data.phantom.num_subjects", "data.phantom.frames_per_subject"),
     *("data.phantom.seed", "model.widths", "optimizer.learning_rate"),
     "decision.threshold",

@@ -174,8 +174,10 @@ def test_gradients_are_finite_however_the_compiler_rounds():
 @pytest.mark.parametrize(
     "options",
     [
-        # A level in cells above one of pixels.
-        {"widths": (4, 40, 48), "block": "residual", "deep_supervision": True},
+        pytest.param(  # a level in cells above one of pixels
+            {"widths": (4, 40, 48), "block": "residual", "deep_supervision": True},
+            marks=pytest.mark.slow,
+        ),
         {"widths": (4, 8), "stem_stride": 2, "num_groups": 4},
     ],
 )

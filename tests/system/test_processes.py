@@ -240,6 +240,7 @@ def as_number(text):
         return text
 
 
+@pytest.mark.slow
 def test_an_error_of_the_first_process_ends_all_with_its_word(alone, tmp_path):
     _, records = alone
     codes, said = finish(start(tmp_path / "w", records, num_folds=99))
