@@ -11,6 +11,7 @@ from nerve_jax.data.listing import compose, is_litter
 from nerve_jax.data.media import Medium
 from nerve_jax.data.media.numbered import list_numbered
 from nerve_jax.system.errors import InputError
+from nerve_jax.system.extras import MissingExtraError
 from nerve_jax.system.files import show
 
 LONG_WORD = 4
@@ -44,7 +45,7 @@ def list_exports(input_dir: Path) -> list[Source]:
     file shows are its exports, and are not imported. What is no frame is not listed.
 
     Raises:
-      InputError: no such folder, or no frames there.
+      InputError: no such folder, no frames there, or files that need an extra.
     """
     if not input_dir.is_dir():
         mend = "name the folder it lies in" if input_dir.exists() else "no such folder"
@@ -53,6 +54,8 @@ def list_exports(input_dir: Path) -> list[Source]:
     for path in _list_files(input_dir):
         try:
             found[path] = media.describe(path)
+        except MissingExtraError:
+            raise  # what is not read may be what other files are copies of
         except (OSError, ValueError) as error:
             reasons[path] = getattr(error, "strerror", None) or str(error)
     if not found and not reasons:

@@ -6,6 +6,22 @@ from types import ModuleType
 from nerve_jax.system.errors import InputError
 
 
+class MissingExtraError(InputError):
+    """A package is not installed that an extra of the project brings."""
+
+    def __init__(self, extra: str, what: str):
+        """Say so.
+
+        Args:
+          extra: of pyproject.toml.
+          what: needs it, in words: "DICOM files".
+        """
+        super().__init__(
+            f'{what} need the extra {extra}: pip install "nerve_jax[{extra}]", or in a '
+            f'clone pip install ".[{extra}]"'
+        )
+
+
 def require(module: str, extra: str, what: str) -> ModuleType:
     """Import a module of an extra.
 
@@ -15,14 +31,9 @@ def require(module: str, extra: str, what: str) -> ModuleType:
       what: needs it, in words: "DICOM files".
 
     Raises:
-      InputError: it is not installed; names the extra.
+      MissingExtraError: it is not installed.
     """
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise InputError(explain_missing(extra, what)) from error
-
-
-def explain_missing(extra: str, what: str) -> str:
-    """What to say where the package of an extra is missing."""
-    return f"{what} need the extra {extra}: pip install 'nerve_jax[{extra}]'"
+        raise MissingExtraError(extra, what) from error

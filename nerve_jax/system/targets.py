@@ -14,6 +14,7 @@ import jax
 from jax.experimental import topologies
 
 from nerve_jax.system.errors import InputError
+from nerve_jax.system.extras import MissingExtraError
 
 GPUS_PER_HOST = 8
 
@@ -186,11 +187,7 @@ def _check_installed(name: str, platform: str) -> None:
     except ModuleNotFoundError:
         found = False
     if not found:
-        raise InputError(
-            f"--target={name}: what compiles for it is not installed: "
-            f'pip install "nerve_jax[{EXTRAS[platform]}]", or in a clone '
-            f'pip install ".[{EXTRAS[platform]}]"'
-        )
+        raise MissingExtraError(EXTRAS[platform], f"compilers for --target={name}")
 
 
 def read_shortfall(message: str) -> float | None:

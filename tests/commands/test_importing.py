@@ -5,6 +5,7 @@ import csv
 import hashlib
 import io
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -239,6 +240,16 @@ def test_a_bad_source_keeps_no_other_from_being_imported(tmp_path, exports):
     (exports / "IM_0009").unlink()
     (exports / "IM_0000").unlink()
     importing.import_folder(exports, output)  # into the folder of the first
+
+
+def test_nothing_is_imported_while_an_extra_is_missing(
+    tmp_path, exports, sweep, monkeypatch
+):
+    Image.fromarray(put_on_screen(sweep[0])).save(exports / "Doelle_Janina.png")
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    with pytest.raises(InputError, match=r"DICOM files need the extra dicom: pip"):
+        importing.import_folder(exports, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_of_somebody_else_is_refused(tmp_path, exports):

@@ -5,7 +5,7 @@ import re
 from nerve_jax.data.frames import MAX_PIXELS
 from nerve_jax.data.media.header import get
 from nerve_jax.system.errors import InputError
-from nerve_jax.system.extras import explain_missing
+from nerve_jax.system.extras import MissingExtraError
 from nerve_jax.system.files import show
 
 # Images that a scanner exports: ultrasound, its retired classes, and copies of a screen.
@@ -120,7 +120,7 @@ def choose_decoder(meta) -> str:
     installed = get_decoder(syntax).available_plugins
     if found := [plugin for plugin in plugins if plugin in installed]:
         return found[0]
-    raise InputError(explain_missing(extra, f"DICOM files in {syntax.name}"))
+    raise MissingExtraError(extra, f"DICOM files in {syntax.name}")
 
 
 def _explain_unread(syntax) -> str:

@@ -137,7 +137,7 @@ def test_pictures_need_none_of_the_extras(tmp_path, monkeypatch, name):
     assert load(folder, tmp_path).frames == ("p_1",)
     if name == "pydicom":
         path = write_dicom(folder / "images" / "IM_0001", speckle())
-        with pytest.raises(InputError, match=r"pip install 'nerve_jax\[dicom\]'"):
+        with pytest.raises(InputError, match=r"pip install .nerve_jax\[dicom\]"):
             media.describe(path)
 
 
