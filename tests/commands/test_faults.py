@@ -112,15 +112,9 @@ def wait_until(process, condition):
         time.sleep(0.005)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "number",
-    [
-        signal.SIGTERM,
-        *(
-            pytest.param(number, marks=pytest.mark.slow)
-            for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
-        ),
-    ],
+    "number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1]
 )
 def test_a_stopped_run_saves_and_goes_on_bit_for_bit(root, whole, tmp_path, number):
     process = start(root, tmp_path / "w")

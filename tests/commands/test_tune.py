@@ -75,6 +75,7 @@ def trials_of(workdir):
     return tune.open_study("", workdir).trials
 
 
+@pytest.mark.slow
 def test_a_study_is_trained_scored_shown_and_its_best_is_a_configuration(
     tune_config, tmp_path
 ):

@@ -195,6 +195,7 @@ def test_a_run_without_a_finished_fold_has_nothing_to_give(tmp_path):
         transfer.choose_fold(tmp_path, *scored_on("a"))
 
 
+@pytest.mark.slow
 def test_a_run_begins_with_the_weights_of_another_and_says_so(
     small_config, write_folder, blob_frames, tmp_path, capsys
 ):
