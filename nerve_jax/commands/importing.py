@@ -1,77 +1,27 @@
 """--mode=import: files off a scanner to a data set without names."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from nerve_jax.commands.request import Request
 from nerve_jax.data.cleaning import Sector, find_clean_part, read_cleaned
-from nerve_jax.data.exports import Source, list_exports
+from nerve_jax.data.exports import Source, list_exports, name_frames
 from nerve_jax.data.frames_folder import name_problem
 from nerve_jax.data.listing import count_of
-from nerve_jax.data.marks import is_marked
-from nerve_jax.data.media import Medium
 from nerve_jax.data.pseudonyms import (
     choose_key_folder,
     create_pseudonym,
     load_or_create_key,
 )
-from nerve_jax.data.sector import mosaic
-from nerve_jax.reports.html import picture_uri, render
+from nerve_jax.reports.imported import Result, draw_source, write_imported
 from nerve_jax.system import claims, clusters
 from nerve_jax.system.console import say, track
 from nerve_jax.system.errors import RunError, list_problems, sum_up
-from nerve_jax.system.files import write_png, write_table, write_whole
+from nerve_jax.system.files import write_png
 
-CELL_PX, CELLS = 24, 16  # of what is made illegible: at least so large, so many a side
-SUBJECTS = ("frame", "subject", "scanner", "clip", "spacing_y_mm", "spacing_x_mm")
-IMPORTED = (
-    "source",
-    "kind",
-    "clip",
-    "subject",
-    "scanner",
-    "spacing_y_mm",
-    "spacing_x_mm",
-    "frames",
-    "written",
-    "top",
-    "left",
-    "bottom",
-    "right",
-    "removed",
-    "marked",
-    "reason",
-)
 TABLES = ("subjects.csv", "imported.csv", "imported.html")
-
-
-class Result(NamedTuple):
-    """What became of a source.
-
-    Attributes:
-      source: that it is of.
-      reason: why frames are missing; "" where none is.
-      is_broken: whether it could not be read.
-      subject: the person's pseudonym.
-      box: of the sector: top, left, bottom, right; () where it was not found.
-      share: of a frame, that lies outside the sector.
-      written: numbers of the frames that were written.
-      marked: numbers of those in which text remains.
-      pictures: of a frame before and one after, for the page.
-    """
-
-    source: Source
-    reason: str = ""
-    is_broken: bool = False
-    subject: str = ""
-    box: tuple[int, ...] = ()
-    share: float = 0.0
-    written: tuple[int, ...] = ()
-    marked: tuple[int, ...] = ()
-    pictures: tuple[str, ...] = ()
 
 
 def run(request: Request) -> None:
@@ -103,7 +53,7 @@ def import_folder(
     """
     claims.check_apart(output_dir, input_dir)
     sources = list_exports(input_dir)
-    names = {f"images/{name}.png" for s in sources for _, name in _name_frames(s)}
+    names = {f"images/{name}.png" for s in sources for _, name in name_frames(s)}
     claims.check_alone(output_dir, "import", {*names, *TABLES}, flag="--output")
     claims.remove_own(output_dir, "import")
     claims.claim(output_dir, "import", {*names, *TABLES}, flag="--output")
@@ -113,26 +63,17 @@ def import_folder(
         _import_source(source, output_dir, key, keep_marked)
         for source in track(sources, "importing", len(sources))
     ]
-    _write_tables(output_dir, results)
+    write_imported(output_dir, results)
     claims.seal(output_dir, "import")
     _summarise(results, output_dir)
     return results
-
-
-def _name_frames(source: Source) -> list[tuple[int, str]]:
-    """Number and id of each frame; none of a source that is not imported."""
-    if source.reason or not source.medium:
-        return []
-    if not source.medium.is_clip:
-        return [(0, source.name)]
-    return [(n, f"{source.name}#{n}") for n in source.medium.frame_numbers]
 
 
 def _import_source(
     source: Source, output_dir: Path, key: bytes, keep_marked: bool
 ) -> Result:
     """Clean a source and write its frames; those of one that is damaged are removed."""
-    names = dict(_name_frames(source))
+    names = dict(name_frames(source))
     if not names:
         return Result(source, source.reason, source.is_broken)
     try:
@@ -148,7 +89,7 @@ def _import_source(
         subject=_name_subject(source, key),
         box=sector.box,
         share=1 - float(sector.inside.mean()),
-        pictures=_draw(sector, after),
+        pictures=draw_source(sector, after),
     )
 
 
@@ -156,7 +97,7 @@ def _write_frames(
     source: Source, sector: Sector, output_dir: Path, keep_marked: bool
 ) -> tuple[Result, np.ndarray | None]:
     """Write frames; return what became of them, and the first that was written."""
-    names, after = dict(_name_frames(source)), None
+    names, after = dict(name_frames(source)), None
     written, marked = [], []
     for number, image, has_text in read_cleaned(source.medium, sector):
         if has_text:
@@ -173,20 +114,6 @@ def _write_frames(
     return result, after
 
 
-def _draw(sector: Sector, after: np.ndarray | None) -> tuple[str, ...]:
-    """A frame as it came, what is removed made illegible, and one as it was written.
-
-    Where text remains inside the sector, all of the first is illegible.
-    """
-    legible = sector.inside.copy()
-    if is_marked(sector.sample, sector.inside, sector.standing):
-        legible[:] = False
-    cell = max(CELL_PX, sector.sample.shape[0] // CELLS)
-    before = mosaic(sector.sample, legible, cell)
-    pictures = (picture_uri(before, prediction=sector.inside),)
-    return pictures if after is None else (*pictures, picture_uri(after))
-
-
 def _name_subject(source: Source, key: bytes) -> str:
     """A pseudonym of what the header or else the folder says; else the name says it."""
     if source.medium.person:
@@ -194,67 +121,6 @@ def _name_subject(source: Source, key: bytes) -> str:
     if source.place:
         return create_pseudonym(f"folder {source.place}", key)
     return source.name.split("_")[0]
-
-
-def _write_tables(output_dir: Path, results: Sequence[Result]) -> None:
-    write_table(
-        output_dir / "subjects.csv",
-        SUBJECTS,
-        [row for result in results for row in _list_frames(result)],
-    )
-    rows = [_describe(result) for result in results]
-    write_table(output_dir / "imported.csv", IMPORTED, rows)
-    entries = [
-        dict(zip(IMPORTED, row, strict=True)) | {"pictures": result.pictures}
-        for row, result in zip(rows, results, strict=True)
-    ]
-    write_whole(
-        output_dir / "imported.html",
-        render("import.html", title="Import", entries=entries),
-    )
-
-
-def _list_frames(result: Result) -> Iterator[tuple]:
-    """Rows of subjects.csv."""
-    medium, names = result.source.medium, dict(_name_frames(result.source))
-    for number in result.written:
-        clip = result.source.name if medium.is_clip else ""
-        yield (
-            names[number],
-            result.subject,
-            medium.scanner,
-            clip,
-            *_show_spacing(medium),
-        )
-
-
-def _show_spacing(medium: Medium) -> list[str]:
-    """Height and width of a pixel as the tables have them, empty where unknown."""
-    return ["" if np.isnan(mm) else f"{mm:.5f}" for mm in medium.spacing_mm]
-
-
-def _describe(result: Result) -> tuple:
-    """A row of imported.csv."""
-    source, medium = result.source, result.source.medium
-    removed = []
-    if result.box:
-        removed.append(f"{result.share:.0%} of each frame, outside the sector")
-    if medium is not None and medium.kind == "dicom":
-        removed.insert(0, "the header")
-    return (
-        source.shown,
-        medium.kind if medium else "",
-        source.name if result.written else "",
-        result.subject,
-        medium.scanner if medium else "",
-        *(_show_spacing(medium) if medium else ("", "")),
-        medium.num_frames if medium else "",
-        len(result.written),
-        *(result.box or ("", "", "", "")),
-        " and ".join(removed),
-        _show_ranges(result.marked),
-        "; ".join(filter(None, (result.reason, *(medium.remarks if medium else ())))),
-    )
 
 
 def _summarise(results: Sequence[Result], output_dir: Path) -> None:
@@ -277,14 +143,3 @@ def _summarise(results: Sequence[Result], output_dir: Path) -> None:
             f"{len(broken)} of {count_of(len(results), 'source')} could not be read; the "
             f"others are imported. All are listed in {output_dir / 'imported.csv'}"
         )
-
-
-def _show_ranges(numbers: Sequence[int]) -> str:
-    """Numbers in rising order, those that follow each other as "3-17"."""
-    parts: list[list[int]] = []
-    for number in numbers:
-        if parts and number == parts[-1][1] + 1:
-            parts[-1][1] = number
-        else:
-            parts.append([number, number])
-    return " ".join(str(a) if a == b else f"{a}-{b}" for a, b in parts)

@@ -84,6 +84,15 @@ def list_exports(input_dir: Path) -> list[Source]:
     ]
 
 
+def name_frames(source: Source) -> list[tuple[int, str]]:
+    """Number and id of each frame; none of a source that is not imported."""
+    if source.reason or not source.medium:
+        return []
+    if not source.medium.is_clip:
+        return [(0, source.name)]
+    return [(n, f"{source.name}#{n}") for n in source.medium.frame_numbers]
+
+
 def _name_all(paths: Sequence[Path], words: Collection[str]) -> Iterator[str]:
     """A name for each file, its own but for what names somebody, unlike all others."""
     taken: set[str] = set()
