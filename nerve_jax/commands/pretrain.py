@@ -31,8 +31,9 @@ def pretrain(config: ConfigDict, workdir: Path, *, force: bool = False) -> None:
     """Train the folds of `config.folds` to guess what is under hidden patches.
 
     Frames of split "train" and unlabelled ones of other splits are learnt from. Folds are
-    those of --mode=train with the same `num_folds`, `split_by` and `seed`; a fold's validation people
-    are left out, and how much of their hidden patches it explains is its score.
+    those of --mode=train with the same `num_folds`, `split_by` and `seed`; a fold's
+    validation people are left out, and how much of their hidden patches it explains is
+    its score.
 
     Args:
       config: of the run.

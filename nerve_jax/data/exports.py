@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from nerve_jax.data import media
 from nerve_jax.data.copies import find_copies
+from nerve_jax.data.frames_folder import name_problem
 from nerve_jax.data.listing import compose, is_litter
 from nerve_jax.data.media import Medium
 from nerve_jax.data.media.numbered import list_numbered
@@ -57,7 +58,7 @@ def list_exports(input_dir: Path) -> list[Source]:
         except MissingExtraError:
             raise  # what is not read may be what other files are copies of
         except (OSError, ValueError) as error:
-            reasons[path] = getattr(error, "strerror", None) or str(error)
+            reasons[path] = name_problem(error), True
     if not found and not reasons:
         raise InputError(f"{input_dir}: no picture, DICOM file or clip there (--input)")
     copies = find_copies(list(found.values()))
@@ -68,7 +69,6 @@ def list_exports(input_dir: Path) -> list[Source]:
         parts = path.relative_to(input_dir).parts
         return "/".join(_hide(part, words) for part in parts)
 
-    reasons = {path: (show(reason), True) for path, reason in reasons.items()}
     for path, other in copies.items():
         reasons[path] = f"shows what {hide(other)} shows", False
     paths = sorted(found.keys() | reasons.keys())

@@ -97,11 +97,12 @@ def list_media(input_dir: Path) -> Listed:
     deeper = [folder / name for name in contents.deeper_images]
     numbered = [path for path in deeper if list_numbered(path)]
     contents = contents.without({path.name for path in numbered})
-    wanted = [path for path in contents.others if media.find_kind(path)]
-    indices = [path for path in wanted if media.find_kind(path) == "dicomdir"]
+    kinds = {path: media.find_kind(path) for path in contents.others}
+    wanted = [path for path, kind in kinds.items() if kind]
+    indices = [path for path in wanted if kinds[path] == "dicomdir"]
     paths = [*contents.images, *(p for p in wanted if p not in indices), *numbered]
     left_out = contents.left_out - Counter(map(name_kind, wanted))
-    left_out += Counter({"DICOMDIR": len(indices)} if indices else {})
+    left_out += Counter(DICOMDIR=len(indices))
     if folder != input_dir:
         beside = Counter(map(name_kind, scan(input_dir).images))
         left_out += Counter(

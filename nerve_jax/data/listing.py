@@ -14,6 +14,9 @@ from pathlib import Path, PurePath
 from nerve_jax.data.frames import IMAGE_SUFFIXES
 from nerve_jax.data.pseudonyms import KEY_NAME
 
+SPACING_COLUMNS = ("spacing_y_mm", "spacing_x_mm")
+# Of subjects.csv, as it is read and as --mode=import writes it.
+SUBJECT_COLUMNS = ("frame", "subject", "scanner", "clip", *SPACING_COLUMNS)
 KINDS_SHOWN = 8
 # What systems, repositories and this project leave beside data: never worth a word.
 LITTER = {"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir"}

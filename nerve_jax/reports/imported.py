@@ -8,6 +8,7 @@ import numpy as np
 
 from nerve_jax.data.cleaning import Sector
 from nerve_jax.data.exports import Source, name_frames
+from nerve_jax.data.listing import SUBJECT_COLUMNS
 from nerve_jax.data.marks import is_marked
 from nerve_jax.data.media import Medium
 from nerve_jax.data.sector import mosaic
@@ -15,7 +16,6 @@ from nerve_jax.reports.html import picture_uri, render
 from nerve_jax.system.files import write_table, write_whole
 
 CELL_PX, CELLS = 24, 16  # of what is made illegible: at least so large, so many a side
-SUBJECTS = ("frame", "subject", "scanner", "clip", "spacing_y_mm", "spacing_x_mm")
 IMPORTED = (
     "source",
     "kind",
@@ -81,7 +81,7 @@ def write_imported(output_dir: Path, results: Sequence[Result]) -> None:
     """Write subjects.csv, imported.csv and imported.html."""
     write_table(
         output_dir / "subjects.csv",
-        SUBJECTS,
+        SUBJECT_COLUMNS,
         [row for result in results for row in _list_frames(result)],
     )
     rows = [_describe(result) for result in results]

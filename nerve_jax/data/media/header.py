@@ -10,12 +10,16 @@ from collections.abc import Iterator, Sequence
 from numbers import Real
 from typing import NamedTuple
 
-from nerve_jax.data.media.medium import UNKNOWN_SPACING, Box
+from nerve_jax.data.media.medium import (
+    LARGEST_MM,
+    SMALLEST_MM,
+    UNKNOWN_SPACING,
+    Box,
+)
 from nerve_jax.system.errors import InputError
 from nerve_jax.system.files import show
 
 TISSUE, COLOUR_FLOW, TWO_DIMENSIONAL, CENTIMETRES = 1, 2, 1, 3
-SMALLEST_MM, LARGEST_MM = 0.005, 2.0  # height or width of a pixel of any scanner
 SIDES = ("MinY0", "MinX0", "MaxY1", "MaxX1")
 NAMING = {  # beside all names of people
     "PatientID",

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 Box = tuple[int, int, int, int]
 UNKNOWN_SPACING = (math.nan, math.nan)
+SMALLEST_MM, LARGEST_MM = 0.005, 2.0  # height or width of a pixel of any scanner
 
 
 class Medium(NamedTuple):

@@ -12,7 +12,14 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 
-from nerve_jax.data.listing import compose, list_some, loosen
+from nerve_jax.data.listing import (
+    SPACING_COLUMNS,
+    SUBJECT_COLUMNS,
+    compose,
+    list_some,
+    loosen,
+)
+from nerve_jax.data.media.medium import LARGEST_MM, SMALLEST_MM
 from nerve_jax.data.media.numbered import read_number
 from nerve_jax.data.ultrasound_nerve.sources import (
     UNREADABLE,
@@ -22,9 +29,6 @@ from nerve_jax.data.ultrasound_nerve.sources import (
 from nerve_jax.system.errors import InputError
 from nerve_jax.system.files import show
 
-SPACING_COLUMNS = ("spacing_y_mm", "spacing_x_mm")
-SUBJECT_COLUMNS = ("frame", "subject", "scanner", "clip", *SPACING_COLUMNS)
-SMALLEST_MM, LARGEST_MM = 0.005, 2.0  # height or width of a pixel of any scanner
 DELIMITERS = ",;\t|"
 
 
