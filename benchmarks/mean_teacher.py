@@ -61,9 +61,10 @@ class MeanTeacher(Segmentation):
         compute_loss = make_loss(**sections["loss"])
         teacher = self.apply(state.ema_params, batch.images[1::2]).logits
         masks = batch.masks.at[1::2].set(jax.nn.sigmoid(teacher))
-        images, masks = augment(batch.images, masks, keys)
-        outputs = self.apply(params, images)
-        labelled = compute_loss(jax.tree.map(lambda x: x[::2], outputs), masks[::2])
+        batch = augment(batch._replace(masks=masks), keys)
+        outputs, masks = self.apply(params, batch.images), batch.masks
+        own = jax.tree.map(lambda x: x[::2], (outputs, masks, batch.labelled))
+        labelled = compute_loss(*own)
         error = jnp.square(jax.nn.sigmoid(outputs.logits[1::2]) - masks[1::2])
         weight = self.weight * jnp.minimum(state.step / RISE_STEPS, 1.0)
         # Errors lie where the nerve is, about a twentieth of a frame.

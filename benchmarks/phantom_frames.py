@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nerve_jax.data.columns import fill, read_row
+from nerve_jax.data.columns import fill, gather_labels, read_row
 from nerve_jax.data.examples import Examples
 from nerve_jax.data.phantom.anatomy import SPACING_MM
 from nerve_jax.data.phantom.people import simulate_frames
@@ -45,7 +45,7 @@ def simulate_examples(
         read_row(record, image_size) | {"records": np.int64(place)}
         for place, record in enumerate(source)
     )
-    columns = fill(rows, len(source))
+    columns = gather_labels(fill(rows, len(source)))
     return Examples(**columns, fingerprint="phantom in memory", source=source)
 
 

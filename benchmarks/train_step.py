@@ -53,7 +53,9 @@ def make_ours(images: np.ndarray, masks: np.ndarray, dtype: str):
 
     mesh = devices.create_mesh()
     step = make_train_step(loss, update, axis_name="batch")
-    frames = put_frames(Frames(images, masks), mesh)
+    frames = put_frames(
+        Frames(images, masks[:, None], np.ones((len(images), 1), bool)), mesh
+    )
     feed = ResidentFeed(frames, images.shape[1:], mesh, BATCH, seed=0)
     engine = Engine(init, step, feed, predict=None, mesh=mesh, steps_per_call=1)
     stream = open_stream(engine, np.arange(BATCH))

@@ -38,6 +38,8 @@ def get_config() -> ConfigDict:
     config.data.name = "ultrasound_nerve/phantom"  # or /kaggle, /usgra, /folder
     config.data.records_dir = ""  # prepared records; "" for tfds's own folder
     config.data.manual_dir = ""  # the raw files; the phantom has none
+    config.data.structures = ("nerve",)  # that are outlined; headlines are of the first
+    config.data.reader = "mean"  # whose outlines are the truth: of all, or one by name
     config.data.frame_stride = 1  # every so many frames of each clip are trained on
     config.data.image_size = (96, 128)  # height and width in px while training
     config.data.max_resident_gb = 4.0  # frames larger than this are streamed from disk
@@ -69,6 +71,7 @@ def get_config() -> ConfigDict:
     config.loss.name = "bce_dice"  # or focal_tversky
     config.loss.presence_weight = 0.1
     config.loss.coarse_weight = 0.5  # with deep supervision
+    config.loss.structure_weights = (1.0,)  # one for all, or one for each structure
 
     config.optimizer = ConfigDict()  # of training.optimizer.create_optimizer
     config.optimizer.learning_rate = 2e-3  # at its peak

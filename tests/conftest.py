@@ -160,7 +160,8 @@ def make_plain_step():
     def make(apply, optimizer, *, accumulate_steps=1):
         def compute_loss(params, state, batch, keys):
             del state
-            return loss(apply(params, batch.images, keys), batch.masks)
+            outputs = apply(params, batch.images, keys)
+            return loss(outputs, batch.masks, batch.labelled)
 
         return make_train_step(
             compute_loss,

@@ -1,5 +1,6 @@
 """Made-up frames and tables of scores that several tests share."""
 
+import dataclasses
 import importlib.util
 from fractions import Fraction
 
@@ -11,7 +12,7 @@ from jax.sharding import Mesh
 from scipy import ndimage
 
 from nerve_jax.data import rle
-from nerve_jax.data.examples import Examples
+from nerve_jax.data.examples import Examples, Labels
 from nerve_jax.scoring.scores import Scored
 from nerve_jax.system import targets
 from nerve_jax.system.devices import arrange
@@ -25,20 +26,33 @@ def mesh_of(num_devices, num_folds=1) -> Mesh:
     return arrange(jax.devices()[:num_devices], num_folds)
 
 
+def labels_of(masks, labelled=None, readers=None):
+    """Labels whose masks at training size are their truths."""
+    labelled = np.ones(len(masks), bool) if labelled is None else np.asarray(labelled)
+    truths = tuple(rle.encode(mask >= 128) for mask in masks)
+    return Labels(masks, truths, labelled, readers or {})
+
+
+def relabel(examples, masks=None, labelled=None):
+    """Frames with other masks, or with others of them labelled."""
+    masks = examples.masks if masks is None else masks
+    labelled = examples.labelled if labelled is None else labelled
+    labels = {examples.structures[0]: labels_of(masks, labelled)}
+    return dataclasses.replace(examples, labels=labels)
+
+
 def make_examples(images, masks):
     """Frames at training size that are their own originals, four of each person."""
     count, size = len(images), images.shape[1:]
     return Examples(
         images=images,
         thumbnails=np.zeros((count, 48, 64), np.uint8),
-        masks=masks,
         sizes=np.full((count, 2), size),
-        truths=tuple(rle.encode(mask >= 128) for mask in masks),
         frames=tuple(f"f{i:02d}" for i in range(count)),
         subjects=tuple(f"s{i // 4}" for i in range(count)),
         scanners=("",) * count,
         clips=("",) * count,
-        labelled=np.ones(count, bool),
+        labels={"nerve": labels_of(masks)},
         spacing_mm=np.full((count, 2), np.nan, np.float32),
         saturated_share=np.zeros(count, np.float32),
         digests=tuple(map(str, range(count))),
@@ -61,7 +75,7 @@ def bright_feed(mesh, *, batch_size, seed):
     """The feed of `bright_boxes`, which lie on the devices of a mesh."""
     frames = bright_boxes()
     return ResidentFeed(
-        put_frames(frames, mesh),
+        put_frames(frames.training_frames, mesh),
         frames.images.shape[1:],
         mesh,
         batch_size=batch_size,

@@ -76,8 +76,9 @@ def compile_for(config: ConfigDict, workdir: Path, target_name: str) -> list[dic
     check_folder(workdir, FILES, flag="--workdir")
     mesh = devices.create_mesh(config.folds_together, target.devices)
     setup.check_config(config, mesh)
-    shape = (count_frames(config), *config.data.image_size)
-    say(f"compiles for {target.name}, {shape[0]} frames of {shape[1]}x{shape[2]} px")
+    height, width = config.data.image_size
+    shape = (count_frames(config), len(config.data.structures), height, width)
+    say(f"compiles for {target.name}, {shape[0]} frames of {height}x{width} px")
     content = [
         measure(program, target, config.model.compute_dtype)
         for program in list_programs(config, mesh, shape)
@@ -102,7 +103,7 @@ def count_frames(config: ConfigDict) -> int:
 
 
 def list_programs(
-    config: ConfigDict, mesh: Mesh, shape: tuple[int, int, int]
+    config: ConfigDict, mesh: Mesh, shape: tuple[int, int, int, int]
 ) -> Iterator[Program]:
     """Training, step by step and many at once; prediction, of a fold and of one frame.
 
@@ -118,13 +119,13 @@ def list_programs(
     own = [d for d in mesh.devices.flat if d.process_index == hosts[0]]
     local = devices.arrange(own, 1)
     size = setup.choose_validation_size(config, local, shape[0], len(set(hosts)))
-    trace = trace_prediction(config, local, size, shape[1:])
+    trace = trace_prediction(config, local, size, shape[2:])
     yield Program("predict", trace, size // local.size, shares=local.size)
-    trace = trace_prediction(config, devices.arrange(own[:1], 1), 1, shape[1:])
+    trace = trace_prediction(config, devices.arrange(own[:1], 1), 1, shape[2:])
     yield Program("predict_one", trace, 1)
 
 
-def create_engine(config: ConfigDict, mesh: Mesh, shape: tuple[int, int, int]):
+def create_engine(config: ConfigDict, mesh: Mesh, shape: tuple[int, int, int, int]):
     """The engine of training, on shapes alone."""
     feed = describe_feed(
         shape,
@@ -225,7 +226,7 @@ def bound(
 
 
 def find_largest_batch(
-    config: ConfigDict, target: Target, shape: tuple[int, int, int]
+    config: ConfigDict, target: Target, shape: tuple[int, int, int, int]
 ) -> int:
     """The largest batch, halved and halved again, whose training step fits; 0 if none."""
     mesh = devices.create_mesh(config.folds_together, target.devices)

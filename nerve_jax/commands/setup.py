@@ -7,6 +7,7 @@ import jax
 from ml_collections import ConfigDict
 
 from nerve_jax.data.examples import Examples
+from nerve_jax.data.outlines import Wanted
 from nerve_jax.data.population import Population
 from nerve_jax.data.resize import check_image_size
 from nerve_jax.model.unet import create_model
@@ -36,28 +37,33 @@ def load_frames(config: ConfigDict, split: str) -> Examples:
     """The frames of a split of the configuration's data set, at its training size."""
     from nerve_jax.data.loading import load_split  # tfds, for those who read records
 
-    return load_split(split, **_name_source(config))
+    return load_split(split, **_name_labels(config), **_name_source(config))
 
 
 def load_frames_of_all_splits(config: ConfigDict) -> tuple[Examples, Examples]:
     """See `load_all_frames`."""
     from nerve_jax.data.loading import load_all_frames  # as above
 
-    return load_all_frames(**_name_source(config))
+    return load_all_frames(**_name_labels(config), **_name_source(config))
 
 
 def list_splits(config: ConfigDict) -> list[str]:
     """Names of the splits of the configuration's data set, once it is prepared."""
     from nerve_jax.data import records  # as above
 
-    source = _name_source(config)
-    del source["image_size"]
-    return records.list_splits(records.open_records(**source)[0])
+    return records.list_splits(records.open_records(**_name_source(config))[0])
+
+
+def _name_labels(config: ConfigDict) -> dict:
+    """How frames are loaded, of whatever data set."""
+    return {
+        "image_size": tuple(config.data.image_size),
+        "wanted": Wanted(tuple(config.data.structures), config.data.reader),
+    }
 
 
 def _name_source(config: ConfigDict) -> dict:
     return {
-        "image_size": tuple(config.data.image_size),
         "name": config.data.name,
         "records_dir": config.data.records_dir,
         "manual_dir": config.data.manual_dir,
@@ -74,12 +80,13 @@ def create_model_of(config: ConfigDict, platform: str = ""):
       platform: of the devices that it is for; "" for those that are here.
     """
     for_tpu = (platform or jax.default_backend()) == "tpu"
-    return _create_model(tuple(config.model.items()), for_tpu)
+    structures = len(config.data.structures)
+    return _create_model(tuple(config.model.items()), structures, for_tpu)
 
 
 @functools.cache
-def _create_model(options: tuple, for_tpu: bool):
-    return create_model(**dict(options), for_tpu=for_tpu)
+def _create_model(options: tuple, num_structures: int, for_tpu: bool):
+    return create_model(**dict(options), num_structures=num_structures, for_tpu=for_tpu)
 
 
 def create_predictor_of(config: ConfigDict, reduce: Callable = average):
@@ -251,6 +258,12 @@ def _check_sections(config: ConfigDict) -> None:
     """Build what sections describe: each function checks its own arguments."""
     create_model_of(config)
     make_loss(**config.loss)
+    weights, structures = config.loss.structure_weights, config.data.structures
+    if len(weights) not in (1, len(structures)):
+        raise InputError(
+            f"loss.structure_weights={tuple(weights)}: one for all of "
+            f"data.structures={tuple(structures)}, or one for each"
+        )
     make_augment(**config.augment)
     _prepare_optimizer(config)(**config.optimizer)
 

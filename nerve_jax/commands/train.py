@@ -87,7 +87,7 @@ def train_and_report(training: Training, *, force: bool = False) -> dict:
     config, workdir = training.config, training.workdir
     population = training.population
     examples = population.examples
-    folds = prepare(training, examples.labelled, force=force)
+    folds = prepare(training, examples.structures_labelled.any(1), force=force)
     if config.data.clean_train:
         folds = [_leave_out_doubtful(fold, population) for fold in folds]
     train_all(training, folds)

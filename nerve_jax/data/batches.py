@@ -9,10 +9,17 @@ from jaxtyping import Array, Bool, Int, UInt8
 
 
 class Frames(NamedTuple):
-    """Frames and masks, grey values 0 to 255: those of a data set, or of a batch."""
+    """Frames of a data set, or of a batch.
+
+    Attributes:
+      images: grey values, 0 to 255.
+      masks: share of each pixel that is a structure, 0 to 255.
+      labelled: for which structures each frame is labelled.
+    """
 
     images: UInt8[Array, "frames height width"]
-    masks: UInt8[Array, "frames height width"]
+    masks: UInt8[Array, "frames structures height width"]
+    labelled: Bool[Array, "frames structures"]
 
 
 def batch_positions(

@@ -8,6 +8,7 @@ may be deleted at any time.
 """
 
 import contextlib
+import functools
 import json
 import os
 import shutil
@@ -19,35 +20,42 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from nerve_jax.data import records
-from nerve_jax.data.columns import fill, read_row
+from nerve_jax.data.columns import fill, gather_labels, read_row
 from nerve_jax.data.examples import Examples, join_examples
 from nerve_jax.data.frames import Storage
 from nerve_jax.data.listing import count_of
+from nerve_jax.data.outlines import NERVE, ONLY_READER, ONLY_STRUCTURE, Wanted
 from nerve_jax.data.records import prepare, quiet_tfds
 from nerve_jax.data.resize import check_image_size
 from nerve_jax.system.console import is_first, say
 from nerve_jax.system.errors import InputError
 from nerve_jax.system.files import create_beside
 
-CACHE_VERSION = 3  # of what is kept and how it is made; another one is not read
+CACHE_VERSION = 4  # of what is kept and how it is made; another one is not read
 
 
-def load_split(split: str, image_size: tuple[int, int], **source) -> Examples:
+def load_split(
+    split: str, image_size: tuple[int, int], wanted: Wanted = NERVE, **source
+) -> Examples:
     """Load the frames of a split.
 
     Args:
       split: "train" or, where the data set has one, "test".
       image_size: training height and width in px.
+      wanted: structures of the data set, and whose outlines are their truth.
       **source: of `records.open_records`.
 
     Raises:
-      InputError: no such data set, split or size, or raw files that cannot be used.
+      InputError: no such data set, split, size or structure, or raw files that cannot
+        be used.
       RunError: the records cannot be written.
     """
-    return _load(*records.open_records(**source), split, image_size, source)
+    return _load(*records.open_records(**source), split, image_size, wanted, source)
 
 
-def load_all_frames(image_size: tuple[int, int], **source) -> tuple[Examples, Examples]:
+def load_all_frames(
+    image_size: tuple[int, int], wanted: Wanted = NERVE, **source
+) -> tuple[Examples, Examples]:
     """Load split "train", and the same joined by all unlabelled frames of other splits.
 
     Frames of other splits that have a mask are for scoring, and stay unseen. Unlike
@@ -55,18 +63,21 @@ def load_all_frames(image_size: tuple[int, int], **source) -> tuple[Examples, Ex
     arguments and errors.
     """
     builder, folder = records.open_records(**source)
-    train = _load(builder, folder, "train", image_size, source)
+    train = _load(builder, folder, "train", image_size, wanted, source)
     more = []
     for split in records.list_splits(builder):
         if split != "train":
-            part = _load(builder, folder, split, image_size, source)
-            more.append(part.choose(np.flatnonzero(~part.labelled)))
+            part = _load(builder, folder, split, image_size, wanted, source)
+            bare = ~part.structures_labelled.any(1)
+            more.append(part.choose(np.flatnonzero(bare)))
     more = [part for part in more if len(part)]
     return train, join_examples([train, *more]) if more else train
 
 
-def _load(builder, folder: Path, split: str, image_size, source: dict) -> Examples:
-    examples = load_examples(builder, split, tuple(image_size))
+def _load(
+    builder, folder: Path, split: str, image_size, wanted: Wanted, source: dict
+) -> Examples:
+    examples = load_examples(builder, split, tuple(image_size), wanted)
     remarks = records.read_metadata(builder).get("remarks", [])
     say(*describe_load(examples, split, remarks))
     if is_first():
@@ -78,8 +89,12 @@ def describe_load(
     examples: Examples, split: str, remarks: Sequence[str] = ()
 ) -> list[str]:
     """Lines that say what was loaded: frames, labelled ones, people, files left out."""
-    people, labelled = len(set(examples.subjects)), int(examples.labelled.sum())
-    counts = f"{count_of(len(examples), 'frame')} ({labelled} labelled)"
+    people = len(set(examples.subjects))
+    labelled = [f"{own.labelled.sum()} labelled" for own in examples.labels.values()]
+    if len(labelled) > 1:
+        named = zip(labelled, examples.structures, strict=True)
+        labelled = [f"{count} for {structure}" for count, structure in named]
+    counts = f"{count_of(len(examples), 'frame')} ({', '.join(labelled)})"
     found = (
         f"split {split}: {counts} of {people} {'people' if people != 1 else 'person'}"
     )
@@ -87,7 +102,10 @@ def describe_load(
 
 
 def load_examples(
-    builder: tfds.core.DatasetBuilder, split: str, image_size: tuple[int, int]
+    builder: tfds.core.DatasetBuilder,
+    split: str,
+    image_size: tuple[int, int],
+    wanted: Wanted = NERVE,
 ) -> Examples:
     """Prepare the records if need be, decode every frame of a split and resize it.
 
@@ -98,12 +116,14 @@ def load_examples(
       builder: of `records`.
       split: "train" or, where the data set has one, "test".
       image_size: training height and width in px.
+      wanted: structures of the data set, and whose outlines are their truth.
 
     Raises:
-      InputError: no such split or size, or raw files that cannot be used.
+      InputError: no such split, size or structure, or raw files that cannot be used.
       RunError: the records cannot be written.
     """
     check_image_size(image_size)
+    readers = _check_labels(builder, wanted)
     prepare(builder)
     with quiet_tfds():
         if split not in builder.info.splits:
@@ -112,19 +132,30 @@ def load_examples(
                 f"{builder.info.full_name} has no split {split!r}; it has {names}"
             )
         source = builder.as_data_source(split=split)
-    height, width = image_size
-    folder = Path(builder.data_path) / "resized" / f"{split}_{height}x{width}"
+    name, size = builder.info.full_name, "{}x{}".format(*image_size)
+    folder = "_".join(filter(None, [split, size, wanted.name]))
+    folder = Path(builder.data_path) / "resized" / folder
     columns = read_cache(folder)
     if columns is None:
         order = _read_order(builder, split)
-        write_cache(folder, _decode(source, order, image_size), len(order))
-        columns = read_cache(folder)
-    if columns is None:
-        columns = fill(_decode(source, order, image_size), len(order))
+        rows = functools.partial(_decode, source, order, image_size, wanted, readers)
+        write_cache(folder, rows(), len(order))
+        columns = read_cache(folder) or fill(rows(), len(order))
     kept = records.read_metadata(builder)
     storage = Storage(kept.get("bits", 0), bool(kept.get("is_cut", False)))
-    name = builder.info.full_name
-    return Examples(**columns, fingerprint=name, source=source, storage=storage)
+    columns = gather_labels(columns, wanted, readers)
+    return Examples(
+        **columns, fingerprint=name, source=source, storage=storage, wanted=wanted
+    )
+
+
+def _check_labels(builder: tfds.core.DatasetBuilder, wanted: Wanted) -> list[str]:
+    """Check that a data set has what is wanted; its readers where there are several."""
+    kept = records.read_metadata(builder)
+    structures = kept.get("structures", [ONLY_STRUCTURE])
+    readers = kept.get("readers", [ONLY_READER])
+    wanted.check(structures, readers, builder.info.full_name)
+    return readers if len(readers) > 1 else []
 
 
 def _read_order(builder: tfds.core.DatasetBuilder, split: str) -> list[int]:
@@ -137,13 +168,18 @@ def _read_order(builder: tfds.core.DatasetBuilder, split: str) -> list[int]:
 
 
 def _decode(
-    source: Sequence[dict], order: Sequence[int], image_size: tuple[int, int]
+    source: Sequence[dict],
+    order: Sequence[int],
+    image_size: tuple[int, int],
+    wanted: Wanted,
+    readers: Sequence[str],
 ) -> Iterator[dict]:
     """Decode and resize frames one by one: a row of the columns of `Examples` of each."""
     for place in order:
         with quiet_tfds():
             record = source[place]
-        yield read_row(record, image_size) | {"records": np.int64(place)}
+        row = read_row(record, image_size, wanted, readers)
+        yield row | {"records": np.int64(place)}
 
 
 def read_cache(folder: Path) -> dict | None:
@@ -187,12 +223,12 @@ def write_cache(folder: Path, rows: Iterable[dict], count: int) -> None:
 
 def _write_columns(folder: Path, rows: Iterable[dict], count: int) -> dict:
     """Write an npy file of each array row by row; return their names, and the texts."""
-    texts: dict[str, list[str]] = {}
+    texts: dict[str, list[str | None]] = {}
     with contextlib.ExitStack() as stack:
         files: dict[str, BinaryIO] = {}
         for row in rows:
             for name, value in row.items():
-                if isinstance(value, str):
+                if value is None or isinstance(value, str):
                     texts.setdefault(name, []).append(value)
                     continue
                 if name not in files:

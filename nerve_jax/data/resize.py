@@ -25,17 +25,6 @@ def resize_image(
     return np.asarray(resized)
 
 
-def resize_pair(
-    record: dict, image_size: tuple[int, int]
-) -> tuple[UInt8[np.ndarray, "height width"], UInt8[np.ndarray, "height width"]]:
-    """Image and mask of a record at training size, 0 to 255."""
-    mask = record["mask"][..., 0] * np.uint8(255)
-    return (
-        resize_image(record["image"][..., 0], image_size),
-        resize_image(mask, image_size),
-    )
-
-
 class Patch(NamedTuple):
     """A mask that is empty but for a rectangle.
 

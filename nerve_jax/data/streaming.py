@@ -14,7 +14,8 @@ from absl import logging
 
 from nerve_jax.data.batches import Frames, batch_positions
 from nerve_jax.data.examples import Examples
-from nerve_jax.data.resize import resize_pair
+from nerve_jax.data.outlines import Wanted, average, draw_outlines
+from nerve_jax.data.resize import resize_image
 from nerve_jax.system import backend, devices, workers
 
 FEWEST_WORKERS, MOST_WORKERS = 2, 16  # per fold, where their number is not given
@@ -30,6 +31,7 @@ class BatchLoader(NamedTuple):
       source: the records.
       records: where in it each training frame is.
       image_size: training height and width in px.
+      wanted: structures, and whose outlines are their truth.
       batch_size: frames per step, over all processes.
       own: places in the batch that this process reads.
       seed: of the run.
@@ -39,6 +41,7 @@ class BatchLoader(NamedTuple):
     source: Any
     records: np.ndarray
     image_size: tuple[int, int]
+    wanted: Wanted
     batch_size: int
     own: list[int]
     seed: int
@@ -52,11 +55,22 @@ class BatchLoader(NamedTuple):
             seed=self.seed,
             fold=self.fold,
         )
-        pairs = [
-            resize_pair(self.source[int(record)], self.image_size)
+        rows = [
+            self._read(self.source[int(record)])
             for record in self.records[positions[self.own]]
         ]
-        return Frames(*map(np.stack, zip(*pairs, strict=True)))
+        return Frames(*map(np.stack, zip(*rows, strict=True)))
+
+    def _read(self, record: dict) -> Frames:
+        """Image, masks and labelled structures of a record, without an axis of frames."""
+        drawn = draw_outlines(record)
+        names = self.wanted.structures
+        chosen = [self.wanted.choose(drawn, name) for name in names]
+        return Frames(
+            resize_image(record["image"][..., 0], self.image_size),
+            np.stack([average(own, self.image_size) for own in chosen]),
+            np.array([bool(own) for own in chosen]),
+        )
 
 
 def open_streams(
@@ -82,8 +96,8 @@ def open_streams(
         batches are the same, however many read them.
 
     Returns:
-      `next_rows(step)`, uint8 [folds batch height width] as far as this process needs
-      them; fast where steps follow one another, for workers read ahead. It raises
+      `next_rows(step)`, `Frames` with an axis of folds in front, as far as this process
+      needs them; fast where steps follow one another, for workers read ahead. It raises
       `RunError` where a worker was killed.
     """
     own_folds, own_frames = devices.find_own_rows(mesh, batch_size)
@@ -92,6 +106,7 @@ def open_streams(
             examples.source,
             examples.records[trains[place]],
             examples.images.shape[1:],
+            examples.wanted,
             batch_size,
             own_frames,
             seed,

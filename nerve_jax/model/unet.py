@@ -35,15 +35,17 @@ class Outputs(NamedTuple):
     """What the model says of a batch, all float32.
 
     Attributes:
-      logits: of nerve against not, [batch height width 1], the size of the input.
-      presence_logits: of a nerve anywhere in the frame, [batch]; None without the head.
+      logits: of each structure against what is not, for it alone: structures may
+        overlap. [batch height width structures], the size of the input.
+      presence_logits: of each structure anywhere in the frame, [batch structures]; None
+        without the head.
       coarse_logits: of coarser decoder levels for deep supervision, coarsest first, each
-        repeated to [batch height width 1]; () without.
+        repeated to [batch height width structures]; () without.
     """
 
-    logits: Float[Array, "batch height width 1"]
-    presence_logits: Float[Array, " batch"] | None
-    coarse_logits: tuple[Float[Array, "batch height width 1"], ...]
+    logits: Float[Array, "batch height width structures"]
+    presence_logits: Float[Array, "batch structures"] | None
+    coarse_logits: tuple[Float[Array, "batch height width structures"], ...]
 
 
 BLOCKS = {"classic": False, "residual": True}  # name -> with a shortcut
@@ -55,6 +57,7 @@ class UNet(nnx.Module):
     def __init__(
         self,
         *,
+        num_structures: int,
         widths: tuple[int, ...],
         blocks_per_level: int,
         residual: bool,
@@ -76,7 +79,8 @@ class UNet(nnx.Module):
                 for c in inputs
             )
 
-        def head(channels, features=1):
+        def head(channels, pixels=1):
+            features = pixels * num_structures
             return nnx.Linear(channels, features, rngs=rngs, bias_init=_initial_logit)
 
         upwards = list(itertools.pairwise(widths))[::-1]
@@ -90,7 +94,9 @@ class UNet(nnx.Module):
             self.coarse_heads.extend(head(w) for w in widths[-2:0:-1])
         self.dropout_rate = dropout_rate
         self.presence = (
-            nnx.Linear(2 * widths[-1], 1, rngs=rngs) if presence_head else None
+            nnx.Linear(2 * widths[-1], num_structures, rngs=rngs)
+            if presence_head
+            else None
         )
         self.dtype, self.stem_stride = dtype, stem_stride
         # Pixels of a cell, downwards and across, of each level; the deepest has pixels.
@@ -155,17 +161,18 @@ class UNet(nnx.Module):
             tuple(crop(ops.repeat_pixels(c, padded[0] // c.shape[1])) for c in coarse),
         )
 
-    def _presence_logits(self, x) -> Float[Array, " batch"] | None:
+    def _presence_logits(self, x) -> Float[Array, "batch structures"] | None:
         if self.presence is None:
             return None
         x = x.astype(jnp.float32)
         pooled = jnp.concatenate([x.mean((1, 2)), ops.max_of_frame(x)], axis=-1)
-        return self.presence(pooled)[:, 0]
+        return self.presence(pooled)
 
 
 def create_model(
     *,
     widths: tuple[int, ...],
+    num_structures: int = 1,
     blocks_per_level: int = 1,
     block: str = "classic",
     num_groups: int = 8,
@@ -180,12 +187,13 @@ def create_model(
 
     Args:
       widths: channels of each level, finest first; at least one.
+      num_structures: how many structures are outlined, at least 1.
       blocks_per_level: blocks (of two convolutions) in each level, at least 1.
       block: "classic" or "residual".
       num_groups: groups of every group norm, at most one a channel.
       dropout_rate: share of deepest features dropped while training, in [0, 1).
       deep_supervision: give logits at coarser decoder levels too.
-      presence_head: give a logit for "a nerve is in the frame".
+      presence_head: give a logit for "the structure is in the frame".
       stem_stride: 2 folds every 2x2 pixels into channels first and unfolds logits last,
         so that the costly finest level is left out; 1 does not.
       compute_dtype: "float32" or "bfloat16"; parameters are float32 either way.
@@ -206,11 +214,12 @@ def create_model(
     if compute_dtype not in COMPUTE_DTYPES:
         names = ", ".join(COMPUTE_DTYPES)
         raise InputError(f"compute_dtype={compute_dtype!r} is not one of: {names}")
-    if not widths or min(*widths, blocks_per_level, num_groups, stem_stride) < 1:
+    counts = (blocks_per_level, num_groups, stem_stride, num_structures)
+    if not widths or min(*widths, *counts) < 1:
         raise InputError(
             f"widths={tuple(widths)}, blocks_per_level={blocks_per_level}, num_groups="
-            f"{num_groups}, stem_stride={stem_stride}: one level at least, and no "
-            "number below 1"
+            f"{num_groups}, stem_stride={stem_stride}, num_structures={num_structures}: "
+            "one level at least, and no number below 1"
         )
 
     if not 0 <= dropout_rate < 1:
@@ -219,6 +228,7 @@ def create_model(
     def build(key):
         return nnx.split(
             UNet(
+                num_structures=num_structures,
                 widths=tuple(widths),
                 blocks_per_level=blocks_per_level,
                 residual=BLOCKS[block],

@@ -5,6 +5,7 @@ number or a tuple of numbers, or its choices, if it is one of a few names.
 """
 
 import difflib
+import re
 from collections.abc import Collection
 from numbers import Integral, Real
 from typing import Any, NamedTuple
@@ -76,6 +77,7 @@ RANGES = {
     "start.encoder_rate_factor": Range(0, 1_000),
     "loss.presence_weight": Range(0, 1_000),
     "loss.coarse_weight": Range(0, 1_000),
+    "loss.structure_weights": Range(0, 1_000),
     "optimizer.learning_rate": Range(0, 10, without_low=True),
     "optimizer.warmup_steps": SOME_STEPS,
     "optimizer.weight_decay": Range(0, 1_000),
@@ -109,6 +111,9 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "loss.name": ("bce_dice", "focal_tversky"),  # of training.losses
     "decision.rule": KINDS,
 }
+
+# Names that become those of folders.
+PATTERNS = {"data.structures": r"[a-z][a-z0-9_]*"}
 
 # Names of before there were sections that look like no name of today, or like a wrong one.
 OLD_NAMES = {
@@ -151,6 +156,8 @@ def find_problem(name: str, value: Any, reference: Any) -> str:
             return f"must {each}be {RANGES[name]}"
         if name in CHOICES and item not in CHOICES[name]:
             return f"is not one of: {', '.join(CHOICES[name])}"
+        if name in PATTERNS and not re.fullmatch(PATTERNS[name], item):
+            return "must each be small letters, digits and _, a letter first"
     return ""
 
 

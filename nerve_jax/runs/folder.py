@@ -16,6 +16,8 @@ fold_k/        lock (while a run trains it), split.json (its frames), checkpoint
                val_probs.npy, val_presence.npy,
                summary.json (it is finished); and, written again with every report,
                decision.json (fitted on the other folds), scores.csv, examples.png
+structures/    a folder for each structure but the first, with its decision.json; and in
+               fold_k/ with its val_*.npy, decision.json, scores.csv, examples.png
 report.json    scores pooled over all finished folds
 report.html    the same for people
 
@@ -36,7 +38,7 @@ from nerve_jax.system.files import Path, read_json, write_json
 # What a run writes there; splits.json may be the user's own, which is kept.
 FILES = (
     *("config.json", "code.json", "dataset.json", "frames.csv", "metrics.*"),
-    *("decision.json", "report.*", "fold_*", "tensorboard"),
+    *("decision.json", "report.*", "fold_*", "structures", "tensorboard"),
 )
 SUMMARY = "summary.json"  # a fold that has it is finished
 SEGMENTATION, PRETRAINING = "segmentation", "pretraining"  # what a run learns
@@ -73,6 +75,19 @@ class Fold(NamedTuple):
     def lock(self) -> Path:
         """What the run that trains it holds."""
         return self.directory / "lock"
+
+
+def find_part(structures: Sequence[str], structure: str) -> str:
+    """Where in the folder of a run, or of a fold, the files of one structure lie.
+
+    Args:
+      structures: of the run.
+      structure: one of them.
+
+    Returns:
+      "" for the first one, else "structures/NAME/".
+    """
+    return "" if structure == structures[0] else f"structures/{structure}/"
 
 
 def check_folder(workdir: Path) -> None:

@@ -16,8 +16,8 @@ from nerve_jax.data.batches import padded_batches
 from nerve_jax.model.unet import Params
 from nerve_jax.system import devices, processes
 
-Probs = Float[np.ndarray, "frames height width"]
-PresenceProbs = Float[np.ndarray, " frames"]
+Probs = Float[np.ndarray, "frames structures height width"]
+PresenceProbs = Float[np.ndarray, "frames structures"]
 
 BATCHES_AHEAD = 2  # handed to the devices before the oldest one is fetched
 # Training holds the activations of all layers, prediction those of a few.
@@ -27,15 +27,16 @@ BATCHES_IN_ONE = 4  # of training, on accelerators; larger ones are no faster on
 def make_predict_batch(apply: Callable, dtype=jnp.float32) -> Callable:
     """Return `predict_batch(params, images uint8 [b h w]) -> (probs, presence_probs)`.
 
-    Of shapes [batch height width], in `dtype`, and [batch], float32. Without a presence
-    head the largest probability of a pixel, in float32, stands for presence.
+    Of shapes [batch structures height width], in `dtype`, and [batch structures],
+    float32. Without a presence head the largest probability of a pixel, in float32,
+    stands for presence.
     """
 
     def predict_batch(params: Params, images: UInt8[Array, "batch height width"]):
         outputs = apply(params, images.astype(jnp.float32)[..., None] / 255.0)
-        probs = jax.nn.sigmoid(outputs.logits[..., 0])
+        probs = jax.nn.sigmoid(jnp.moveaxis(outputs.logits, -1, 1))
         if outputs.presence_logits is None:
-            return probs.astype(dtype), probs.max((1, 2))
+            return probs.astype(dtype), probs.max((2, 3))
         return probs.astype(dtype), jax.nn.sigmoid(outputs.presence_logits)
 
     return predict_batch
@@ -55,13 +56,13 @@ class Views(NamedTuple):
     """What members say of frames and of their mirror images, before they are averaged.
 
     Attributes:
-      probs: of nerve at training size; of each member in turn, the frame's and, if asked
-        for, its mirror image's, mirrored back.
-      presence_probs: that there is a nerve.
+      probs: of each structure at training size; of each member in turn, the frame's and,
+        if asked for, its mirror image's, mirrored back.
+      presence_probs: that it is in the frame.
     """
 
-    probs: Float[np.ndarray, "frames views height width"]
-    presence_probs: Float[np.ndarray, "frames views"]
+    probs: Float[np.ndarray, "frames views structures height width"]
+    presence_probs: Float[np.ndarray, "frames views structures"]
 
     def choose(self, views: Sequence[int]) -> "Views":
         """Some of the views, by number."""
@@ -69,7 +70,7 @@ class Views(NamedTuple):
 
 
 def average(views: Views) -> tuple[Probs, PresenceProbs]:
-    """Average views: probabilities of nerve, float16, and of presence, float32.
+    """Average views: probabilities of pixels, float16, and of presence, float32.
 
     Folds keep their predictions in float16, so every probability is rounded to it here,
     whatever then becomes of it: a decision is the same while training, evaluating and
@@ -121,7 +122,7 @@ def predict_probs(
     def collect() -> None:
         rows, seen = pending.popleft()
         count, seen = len(rows), jax.device_get(seen)
-        probs = [p[:count, :, ::way] for (_, way), (p, _) in zip(views, seen)]
+        probs = [p[:count, ..., ::way] for (_, way), (p, _) in zip(views, seen)]
         reduced = reduce(
             Views(np.stack(probs, 1), np.stack([p[:count] for _, p in seen], 1))
         )

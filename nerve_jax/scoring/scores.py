@@ -17,12 +17,12 @@ from nerve_jax.system.console import track
 
 
 class Predicted(NamedTuple):
-    """What a model says of some frames of a data set.
+    """What a model says of one structure in some frames of a data set.
 
     Attributes:
       positions: which frames.
-      probs: of nerve, at training size, float16 or float32.
-      presence_probs: that each holds a nerve, float32.
+      probs: of the structure, at training size, float16 or float32.
+      presence_probs: that it is in each of them, float32.
     """
 
     positions: Int[np.ndarray, " chosen"]

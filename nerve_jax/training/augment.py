@@ -14,9 +14,10 @@ from jaxtyping import Array, Float
 
 from nerve_jax.system.errors import InputError
 from nerve_jax.training.scalars import Scalar, is_on
+from nerve_jax.training.step import Batch
 
 Picture = Float[Array, "height width"]
-Pixels = Float[Array, "batch height width 1"]  # images or masks, in [0, 1]
+Pictures = Float[Array, "height width structures"]
 
 
 def make_augment(
@@ -36,11 +37,10 @@ def make_augment(
     attenuation_fraction: Scalar,
     cutmix_prob: Scalar = 0.0,
 ):
-    """Return `augment(images, masks, keys) -> (images, masks)`.
+    """Return `augment(batch, keys) -> batch`.
 
-    Images and masks are float32 [batch height width 1] in [0, 1], keys [batch]; results
-    are in [0, 1] too. What a resampling brings in from outside the frame is black and
-    not nerve.
+    Images and masks stay in [0, 1]; keys are [batch]. What a resampling brings in from
+    outside the frame is black and no structure.
 
     Args:
       flip_prob: chance of mirroring left to right.
@@ -66,7 +66,7 @@ def make_augment(
     if not isinstance(cutmix_prob, jax.Array) and not 0 <= cutmix_prob <= 1:
         raise InputError(f"cutmix_prob={cutmix_prob} is no probability")
 
-    def augment_one(image: Picture, mask: Picture, key) -> tuple[Picture, Picture]:
+    def augment_one(image: Picture, masks: Pictures, key):
         draw, elastic_key, speckle_key = _draw(key)
         points = locate_pixels(
             draw,
@@ -80,7 +80,7 @@ def make_augment(
             elastic_cells=elastic_cells,
         )
         if points is not None:
-            image, mask = resample(image, mask, points)
+            image, masks = resample(image, masks, points)
         image = _change_tone(
             image, draw, gain_fraction, gamma_fraction, contrast_fraction
         )
@@ -94,15 +94,15 @@ def make_augment(
         if is_on(attenuation_fraction):
             depth = jnp.linspace(0.0, 1.0, image.shape[0]).reshape(-1, 1)
             image = image * (1.0 + attenuation_fraction * draw["attenuation"] * depth)
-        return jnp.clip(image, 0.0, 1.0), mask
+        return jnp.clip(image, 0.0, 1.0), masks
 
-    def augment(images: Pixels, masks: Pixels, keys) -> tuple[Pixels, Pixels]:
-        moved = jax.vmap(augment_one)(images[..., 0], masks[..., 0], keys)
-        images, masks = moved[0][..., None], moved[1][..., None]
+    def augment(batch: Batch, keys) -> Batch:
+        images, masks = jax.vmap(augment_one)(batch.images[..., 0], batch.masks, keys)
+        batch = batch._replace(images=images[..., None], masks=masks)
         if is_on(cutmix_prob):
             mix_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, 1)
-            images, masks = mix_frames(images, masks, mix_keys, cutmix_prob)
-        return images, masks
+            batch = mix_frames(batch, mix_keys, cutmix_prob)
+        return batch
 
     return augment
 
@@ -166,16 +166,16 @@ def locate_pixels(
 
 
 def resample(
-    image: Picture, mask: Picture, points: Float[Array, "2 height width"]
-) -> tuple[Picture, Picture]:
-    """Read an image and its mask, in [0, 1], at `points` bilinearly; 0 outside them.
+    image: Picture, masks: Pictures, points: Float[Array, "2 height width"]
+) -> tuple[Picture, Pictures]:
+    """Read an image and its masks, in [0, 1], at `points` bilinearly; 0 outside them.
 
-    One word holds a pixel of both, in 1 / 65535, so that each of the four pixels around a
-    point is gathered once; grey values of 8 bits come out exactly.
+    One word holds a pixel of two of them, in 1 / 65535, so that each of the four pixels
+    around a point is gathered once for both; grey values of 8 bits come out exactly.
     """
     height, width = image.shape
-    levels = [jnp.round(p * 65535.0).astype(jnp.uint32) for p in (image, mask)]
-    words = jnp.pad(levels[0] | levels[1] << 16, 1).reshape(-1)
+    parts = [image, *(masks[..., place] for place in range(masks.shape[-1]))]
+    levels = [jnp.round(p * 65535.0).astype(jnp.uint32) for p in parts]
     # Points as far out as the black border, and further, read nothing but black.
     y = jnp.clip(points[0] + 1.0, 0.0, height + 1.0)
     x = jnp.clip(points[1] + 1.0, 0.0, width + 1.0)
@@ -183,16 +183,21 @@ def resample(
     left = jnp.minimum(jnp.floor(x), float(width))
     place = (top * (width + 2) + left).astype(jnp.int32)
     below, right = y - top, x - left
-    words = [words[place + step] for step in (0, 1, width + 2, width + 3)]
 
     def blend(corners):
         a, b, c, d = [corner.astype(jnp.float32) / 65535.0 for corner in corners]
         upper, lower = a + (b - a) * right, c + (d - c) * right
         return upper + (lower - upper) * below
 
-    return blend([word & 65535 for word in words]), blend(
-        [word >> 16 for word in words]
-    )
+    read = []
+    for first in range(0, len(levels), 2):
+        low, *high = levels[first : first + 2]
+        words = jnp.pad(low | high[0] << 16 if high else low, 1).reshape(-1)
+        words = [words[place + step] for step in (0, 1, width + 2, width + 3)]
+        read.append(blend([word & 65535 for word in words]))
+        if high:
+            read.append(blend([word >> 16 for word in words]))
+    return read[0], jnp.stack(read[1:], -1)
 
 
 def _change_tone(image: Picture, draw: dict, gain, gamma, contrast) -> Picture:
@@ -228,33 +233,30 @@ def _with_prob(prob: Scalar, number):
     return number < 2.0 * prob - 1.0
 
 
-def mix_frames(
-    images: Pixels, masks: Pixels, keys, prob: Scalar
-) -> tuple[Pixels, Pixels]:
+def mix_frames(batch: Batch, keys, prob: Scalar) -> Batch:
     """Paste into each frame, with some probability, a rectangle of its neighbour.
 
     Neighbours are the frames at places 2 i and 2 i + 1, so that the same frames meet
-    however many devices share out a batch.
+    however many devices share out a batch. A frame with a rectangle is labelled for what
+    both are labelled for.
 
     Args:
-      images: at least two, an even number.
-      masks: of the same frames.
+      batch: of at least two frames, an even number.
       keys: one per frame.
       prob: chance of a rectangle; its share of the frame is uniform in [0, 1), its
         centre anywhere, and what sticks out is cut off.
-
-    Returns:
-      Images and masks.
     """
-    inside = jax.vmap(lambda key: _draw_rectangle(key, images.shape[1:3], prob))(keys)
-    inside = inside[..., None]
-    return (
-        jnp.where(inside, _swap(images), images),
-        jnp.where(inside, _swap(masks), masks),
+    shape = batch.images.shape[1:3]
+    inside = jax.vmap(lambda key: _draw_rectangle(key, shape, prob))(keys)[..., None]
+    mixed = inside.any((1, 2))
+    return Batch(
+        jnp.where(inside, _swap(batch.images), batch.images),
+        jnp.where(inside, _swap(batch.masks), batch.masks),
+        batch.labelled & (_swap(batch.labelled) | ~mixed),
     )
 
 
-def _swap(frames: Pixels) -> Pixels:
+def _swap(frames: Array) -> Array:
     """The neighbour of each frame."""
     pairs = frames.reshape(-1, 2, *frames.shape[1:])
     return pairs[:, ::-1].reshape(frames.shape)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, Int, UInt8
+from jaxtyping import Array, Bool, Int, UInt8
 
 from nerve_jax.data import streaming
 from nerve_jax.data.batches import Frames, batch_positions
@@ -19,14 +19,15 @@ from nerve_jax.system.console import say
 
 
 class Packed(NamedTuple):
-    """Frames and masks of a data set, each frame's pixels side by side: see `pack`.
+    """Frames of a data set, the pixels of each side by side: see `pack` and `Frames`.
 
     A TPU lays out an array so that little of it is padding. Frames of 208x288 px would lie
     with one pixel of all frames side by side, and be copied whole to pick a batch.
     """
 
     images: UInt8[Array, "frames rows lanes"]
-    masks: UInt8[Array, "frames rows lanes"]
+    masks: UInt8[Array, "frames structures rows lanes"]
+    labelled: Bool[Array, "frames structures"]
 
 
 class Stream(NamedTuple):
@@ -67,7 +68,8 @@ class ResidentFeed:
 
     def pick(self, frames: Packed, row: Int[Array, " batch"]) -> Frames:
         """The batch of a step; runs inside the compiled program."""
-        return Frames(*(unpack(part[row], self.image_size) for part in frames))
+        images, masks = (unpack(part[row], self.image_size) for part in frames[:2])
+        return Frames(images, masks, frames.labelled[row])
 
     def shape(self, count: int) -> jax.ShapeDtypeStruct:
         """Shape of the rows of `count` steps for all folds that train together."""
@@ -101,7 +103,7 @@ class StreamedFeed:
 
     Args:
       examples: the data set; None will do to compile for it.
-      image_size: height and width of its frames at training size.
+      shape: structures, height and width of its masks at training size.
       mesh, batch_size, seed: as for `ResidentFeed`.
       num_workers: as of `open_streams`.
     """
@@ -111,13 +113,13 @@ class StreamedFeed:
     def __init__(
         self,
         examples: Examples | None,
-        image_size: tuple[int, int],
+        shape: tuple[int, int, int],
         mesh: Mesh,
         batch_size: int,
         seed: int,
         num_workers: int = 0,
     ):
-        self.examples, self.image_size, self.mesh = examples, image_size, mesh
+        self.examples, self.mask_shape, self.mesh = examples, shape, mesh
         self.num_workers = num_workers
         self.batch_size, self.seed = batch_size, seed
 
@@ -129,12 +131,16 @@ class StreamedFeed:
 
     def shape(self, count: int) -> Frames:
         """Shapes of the rows of `count` steps for all folds that train together."""
-        folds = self.mesh.shape["fold"]
-        shape = (folds, count, self.batch_size, *self.image_size)
-        return Frames(*[jax.ShapeDtypeStruct(shape, np.uint8)] * 2)
+        rows = (self.mesh.shape["fold"], count, self.batch_size)
+        structures, *image_size = self.mask_shape
+        return Frames(
+            jax.ShapeDtypeStruct((*rows, *image_size), np.uint8),
+            jax.ShapeDtypeStruct((*rows, *self.mask_shape), np.uint8),
+            jax.ShapeDtypeStruct((*rows, structures), np.bool_),
+        )
 
     def open(self, folds: Sequence[Fold]) -> Stream:
-        """The batches of folds; rows are `Frames`, uint8 [folds batch height width]."""
+        """The batches of folds; rows are `Frames` with an axis of folds in front."""
         next_rows = streaming.open_streams(
             [fold.number for fold in folds],
             [fold.train for fold in folds],
@@ -160,7 +166,8 @@ def create_feed(
     num_workers: int = 0,
 ) -> Feed:
     """Put the frames on the devices or, if they are too large, stream them."""
-    shape = examples.images.shape
+    frames = examples.training_frames
+    shape = frames.masks.shape
     size_gb, streamed = is_streamed(shape, max_resident_gb)
     how = "streamed from the records" if streamed else "held on every device"
     say(
@@ -169,54 +176,72 @@ def create_feed(
     )
     if streamed:
         return StreamedFeed(examples, shape[1:], mesh, batch_size, seed, num_workers)
-    return ResidentFeed(put_frames(examples, mesh), shape[1:], mesh, batch_size, seed)
+    return ResidentFeed(put_frames(frames, mesh), shape[2:], mesh, batch_size, seed)
 
 
 def describe_feed(
-    shape: tuple[int, int, int],
+    shape: tuple[int, int, int, int],
     mesh: Mesh,
     *,
     batch_size: int,
     max_resident_gb: float,
 ) -> Feed:
-    """The feed that `create_feed` gives for [frames height width]: to compile, not to open."""
+    """The feed that `create_feed` gives: to compile, not to open.
+
+    Args:
+      shape: of masks, [frames structures height width].
+      mesh, batch_size, max_resident_gb: as for `create_feed`.
+    """
     if is_streamed(shape, max_resident_gb)[1]:
         return StreamedFeed(None, shape[1:], mesh, batch_size, seed=0)
-    packed = (shape[0], -(-shape[1] * shape[2] // LANES), LANES)
-    frames = Packed(*[jax.ShapeDtypeStruct(packed, np.uint8)] * 2)
-    return ResidentFeed(frames, shape[1:], mesh, batch_size, seed=0)
+    (frames, structures), image_size = shape[:2], shape[2:]
+    packed = (-(-image_size[0] * image_size[1] // LANES), LANES)
+    described = Packed(
+        jax.ShapeDtypeStruct((frames, *packed), np.uint8),
+        jax.ShapeDtypeStruct((frames, structures, *packed), np.uint8),
+        jax.ShapeDtypeStruct((frames, structures), np.bool_),
+    )
+    return ResidentFeed(described, image_size, mesh, batch_size, seed=0)
 
 
 def is_streamed(
-    shape: tuple[int, int, int], max_resident_gb: float
+    shape: tuple[int, int, int, int], max_resident_gb: float
 ) -> tuple[float, bool]:
-    """What frames and masks of [frames height width] take in GB, and whether that is too much."""
-    size_gb = 2 * float(np.prod(shape, dtype=float)) / 1e9
+    """What frames and masks take in GB, and whether that is too much.
+
+    Args:
+      shape: of masks, [frames structures height width].
+      max_resident_gb: that may be held.
+    """
+    frames, structures, *image_size = map(float, shape)
+    size_gb = frames * (1 + structures) * float(np.prod(image_size)) / 1e9
     return size_gb, size_gb > max_resident_gb
 
 
-def put_frames(examples: Examples | Frames, mesh: Mesh) -> Packed:
-    """Frames and masks on every device of a mesh."""
-    resident = Packed(pack(examples.images), pack(examples.masks))
+def put_frames(frames: Frames, mesh: Mesh) -> Packed:
+    """The frames of a data set on every device of a mesh."""
+    resident = Packed(pack(frames.images), pack(frames.masks), frames.labelled)
     return devices.put(resident, devices.replicated(mesh))
 
 
 def pack(
-    frames: UInt8[np.ndarray, "frames height width"],
-) -> UInt8[np.ndarray, "frames rows lanes"]:
+    frames: UInt8[np.ndarray, "*frames height width"],
+) -> UInt8[np.ndarray, "*frames rows lanes"]:
     """Fold the pixels of each frame into rows of `LANES`, the last one filled with 0."""
-    flat = np.reshape(frames, (len(frames), -1))
-    missing = -flat.shape[1] % LANES
-    flat = np.pad(flat, ((0, 0), (0, missing))) if missing else flat
-    return flat.reshape(len(frames), -1, LANES)
+    *counts, height, width = frames.shape
+    flat = np.reshape(frames, (*counts, height * width))
+    missing = -flat.shape[-1] % LANES
+    if missing:
+        flat = np.pad(flat, [(0, 0)] * len(counts) + [(0, missing)])
+    return flat.reshape(*counts, -1, LANES)
 
 
 def unpack(
-    packed: UInt8[Array, "frames rows lanes"], image_size: tuple[int, int]
-) -> UInt8[Array, "frames height width"]:
+    packed: UInt8[Array, "*frames rows lanes"], image_size: tuple[int, int]
+) -> UInt8[Array, "*frames height width"]:
     """Undo `pack`."""
-    count = image_size[0] * image_size[1]
-    return packed.reshape(len(packed), -1)[:, :count].reshape(-1, *image_size)
+    counts, size = packed.shape[:-2], image_size[0] * image_size[1]
+    return packed.reshape(*counts, -1)[..., :size].reshape(*counts, *image_size)
 
 
 def make_keys(folds: Sequence[Fold], mesh: Mesh, seed: int) -> Array:

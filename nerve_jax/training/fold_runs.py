@@ -145,7 +145,9 @@ def finish(
     if not is_first():
         return
     for name, array in arrays.items():
-        write_array(fold.directory / name, array)
+        path = fold.directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_array(path, array)
     best_step, best_score = checkpoints.best_step(fold_run.checkpointer)
     summary = {
         "num_frames_left_out_of_training": len(fold.given) - len(fold.train),

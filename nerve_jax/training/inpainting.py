@@ -67,7 +67,7 @@ class Inpainting:
         strengths = fill_in(self.sections, state.scalars)["augment"]
         augment = make_augment(**strengths | {"cutmix_prob": 0.0})
         augment_keys, hide_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
-        images, _ = augment(batch.images, batch.masks, augment_keys)
+        images = augment(batch, augment_keys).images
         visible = draw_visible(
             hide_keys, images.shape[1:3], self.patch_px, self.hidden_share
         )
@@ -131,7 +131,7 @@ class Inpainting:
 
 def guess(apply: Callable, params: Params, images: Pixels, visible: Pixels) -> Pixels:
     """What the net takes hidden pixels for; its head begins at 0 here, not at 5 %."""
-    return apply(params, images, visible=visible).logits - INITIAL_LOGIT
+    return apply(params, images, visible=visible).logits[..., :1] - INITIAL_LOGIT
 
 
 def check_patches(

@@ -1,4 +1,4 @@
-"""Losses of segmentation, one value per frame, in float32.
+"""Losses of segmentation, one value per frame and structure, in float32.
 
 Overlap losses are smoothed by a share of the frame's pixels: with the usual smoothing of
 one pixel a frame without nerve costs nearly 1 whatever is predicted and so teaches
@@ -10,7 +10,7 @@ s is smaller than n, frames without nerve win, and a net may stay with predictin
 so they are smoothed by `EMPTY_SMOOTHING`, which is more than a nerve's share of a frame.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -22,14 +22,15 @@ from nerve_jax.system.errors import InputError
 from nerve_jax.training.scalars import Scalar, is_on
 
 SMOOTHING, EMPTY_SMOOTHING = 0.003, 0.1  # of frames with and without nerve
-Logits = Float[Array, "batch height width 1"]
-Masks = Float[Array, "batch height width 1"]
+Logits = Float[Array, "batch height width structures"]
+Masks = Float[Array, "batch height width structures"]
+PerStructure = Float[Array, "batch structures"]
 PerFrame = Float[Array, " batch"]
 
 
-def compute_binary_cross_entropy(logits: Logits, masks: Masks) -> PerFrame:
+def compute_binary_cross_entropy(logits: Logits, masks: Masks) -> PerStructure:
     """Mean over pixels of -y log p - (1 - y) log(1 - p); y may lie between 0 and 1."""
-    return optax.losses.sigmoid_binary_cross_entropy(logits, masks).mean((1, 2, 3))
+    return optax.losses.sigmoid_binary_cross_entropy(logits, masks).mean((1, 2))
 
 
 def compute_soft_dice_loss(
@@ -37,7 +38,7 @@ def compute_soft_dice_loss(
     masks: Masks,
     smoothing: float = SMOOTHING,
     empty_smoothing: float = EMPTY_SMOOTHING,
-) -> PerFrame:
+) -> PerStructure:
     """One minus the soft Dice of probabilities p and truth y (Milletari et al. 2016).
 
     1 - (2 sum(p y) + s) / (sum(p) + sum(y) + s), where s is `smoothing` times the
@@ -46,8 +47,8 @@ def compute_soft_dice_loss(
     """
     probs = jax.nn.sigmoid(logits)
     smooth_px = _count_smooth_px(masks, smoothing, empty_smoothing)
-    overlap = (probs * masks).sum((1, 2, 3))
-    total = probs.sum((1, 2, 3)) + masks.sum((1, 2, 3))
+    overlap = (probs * masks).sum((1, 2))
+    total = probs.sum((1, 2)) + masks.sum((1, 2))
     return 1.0 - (2.0 * overlap + smooth_px) / (total + smooth_px)
 
 
@@ -58,7 +59,7 @@ def compute_focal_tversky_loss(
     empty_smoothing: float = EMPTY_SMOOTHING,
     miss_weight: float = 0.7,
     gamma: float = 0.75,
-) -> PerFrame:
+) -> PerStructure:
     """(1 - T)^gamma with the Tversky index T (Abraham & Khan 2018, arXiv:1810.07842).
 
     T = (TP + s) / (TP + a FN + (1 - a) FP + s) from soft counts, a = `miss_weight`, s as
@@ -67,62 +68,78 @@ def compute_focal_tversky_loss(
     """
     probs = jax.nn.sigmoid(logits)
     smooth_px = _count_smooth_px(masks, smoothing, empty_smoothing)
-    hit = (probs * masks).sum((1, 2, 3))
-    missed = ((1.0 - probs) * masks).sum((1, 2, 3))
-    false = (probs * (1.0 - masks)).sum((1, 2, 3))
+    hit = (probs * masks).sum((1, 2))
+    missed = ((1.0 - probs) * masks).sum((1, 2))
+    false = (probs * (1.0 - masks)).sum((1, 2))
     wrong = miss_weight * missed + (1.0 - miss_weight) * false
     return jnp.maximum(wrong / (hit + wrong + smooth_px), 1e-6) ** gamma
 
 
-def has_nerve(masks: Masks) -> Bool[Array, " batch"]:
-    """Whether at least half a pixel of each frame's mask is nerve."""
-    return masks.max((1, 2, 3)) >= 0.5
+def is_present(masks: Masks) -> Bool[Array, "batch structures"]:
+    """Whether at least half a pixel of each frame is the structure."""
+    return masks.max((1, 2)) >= 0.5
 
 
 def _count_smooth_px(masks: Masks, smoothing: float, empty_smoothing: float):
-    share = jnp.where(has_nerve(masks), smoothing, empty_smoothing)
+    share = jnp.where(is_present(masks), smoothing, empty_smoothing)
     return share * (masks.shape[1] * masks.shape[2])
 
 
-def _bce_dice(logits: Logits, masks: Masks) -> PerFrame:
+def _bce_dice(logits: Logits, masks: Masks) -> PerStructure:
     bce = compute_binary_cross_entropy(logits, masks)
     return bce + compute_soft_dice_loss(logits, masks)
 
 
-LOSSES: dict[str, Callable[[Logits, Masks], PerFrame]] = {
+LOSSES: dict[str, Callable[[Logits, Masks], PerStructure]] = {
     "bce_dice": _bce_dice,
     "focal_tversky": compute_focal_tversky_loss,
 }
 
 
 def make_loss(
-    name: str, *, presence_weight: Scalar, coarse_weight: Scalar
-) -> Callable[[Outputs, Masks], PerFrame]:
+    name: str,
+    *,
+    presence_weight: Scalar,
+    coarse_weight: Scalar,
+    structure_weights: Sequence[float] = (1.0,),
+) -> Callable[[Outputs, Masks, Bool[Array, "batch structures"]], PerFrame]:
     """Return the loss of a model's whole output, one value per frame.
+
+    That is the mean over structures, where one that a frame is not labelled for counts 0.
 
     Args:
       name: of the pixel loss, a key of `LOSSES`.
       presence_weight: of the presence head's cross-entropy, if there is a head. A frame
-        counts as holding a nerve as `has_nerve` says.
+        counts as holding a structure as `is_present` says.
       coarse_weight: of all coarser levels together, if there are any.
+      structure_weights: of each structure in the mean, of any scale; one for all of them
+        weighs them alike.
 
     Raises:
-      InputError: a name that is not there.
+      InputError: a name that is not there, or weights that are negative or all 0.
     """
     if name not in LOSSES:
         raise InputError(f"loss.name={name!r} is not one of: {', '.join(LOSSES)}")
+    weights = tuple(structure_weights)
+    if not any(weights) or min(weights) < 0:
+        raise InputError(
+            f"loss.structure_weights={weights}: none may be below 0, and not all 0"
+        )
     pixel_loss = LOSSES[name]
 
-    def loss(outputs: Outputs, masks: Masks) -> PerFrame:
+    def loss(
+        outputs: Outputs, masks: Masks, labelled: Bool[Array, "batch structures"]
+    ) -> PerFrame:
         total = pixel_loss(outputs.logits, masks)
         if outputs.presence_logits is not None and is_on(presence_weight):
-            present = has_nerve(masks).astype(jnp.float32)
+            present = is_present(masks).astype(jnp.float32)
             total += presence_weight * optax.losses.sigmoid_binary_cross_entropy(
                 outputs.presence_logits, present
             )
         for logits in outputs.coarse_logits if is_on(coarse_weight) else ():
             share = coarse_weight / len(outputs.coarse_logits)
             total += share * pixel_loss(logits, masks)
-        return total
+        own = jnp.broadcast_to(jnp.array([weights], jnp.float32), (1, masks.shape[-1]))
+        return (total * labelled.astype(jnp.float32) * (own / own.sum())).sum(1)
 
     return loss

@@ -1,14 +1,15 @@
-"""Learning to outline the nerve."""
+"""Learning to outline structures."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 import jax
+import numpy as np
 
 from nerve_jax.data.examples import Examples
 from nerve_jax.model.unet import Params
-from nerve_jax.runs.folder import Fold
+from nerve_jax.runs.folder import Fold, find_part
 from nerve_jax.scoring import metrics
 from nerve_jax.scoring.decide import Rule
 from nerve_jax.scoring.scores import Predicted, count_frames
@@ -31,8 +32,9 @@ def make_augmented_loss(apply: Callable, sections: Sections) -> Callable:
         filled = fill_in(sections, state.scalars)
         augment, loss = make_augment(**filled["augment"]), make_loss(**filled["loss"])
         augment_keys, dropout_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
-        images, masks = augment(batch.images, batch.masks, augment_keys)
-        return loss(apply(params, images, dropout_keys), masks)
+        batch = augment(batch, augment_keys)
+        outputs = apply(params, batch.images, dropout_keys)
+        return loss(outputs, batch.masks, batch.labelled)
 
     return compute_loss
 
@@ -65,20 +67,38 @@ class Segmentation:
     def score(self, predict: Callable, fold: Fold, step: int, params: Params):
         """Mean scores of validation masks, cut at the plain threshold.
 
-        Frames are counted while the devices predict the next ones; each of several
+        Those of the first structure by their names, of others as "vessel/dice". Frames are counted while the devices predict the next ones; each of several
         processes counts those that it predicts.
         """
         del step
-        rule = Rule(self.threshold)
+        rule, named = Rule(self.threshold), self.examples.structures
+        own = [self.examples.of(name) for name in named]
 
         def count(rows, probs, presence):
-            predicted = Predicted(fold.val[rows], probs, presence)
-            return count_frames(self.examples, predicted, [rule] * len(rows))
+            each = [
+                Predicted(fold.val[rows], probs[:, place], presence[:, place])
+                for place in range(len(own))
+            ]
+            rules = [rule] * len(rows)
+            counts = [
+                count_frames(*pair, rules) for pair in zip(own, each, strict=True)
+            ]
+            return np.stack(counts, 1)
 
         counts = predict([params], self.examples.images[fold.val], count)
-        return metrics.compute_scores(counts)
+        scores = {}
+        for place, (name, labels) in enumerate(zip(named, own, strict=True)):
+            known = labels.labelled[fold.val]
+            found = metrics.compute_scores(counts[known, place])
+            scores |= {f"{name}/{k}" if place else k: v for k, v in found.items()}
+        return scores
 
     def export(self, predict: Callable, fold: Fold, params: Params):
         """Probabilities of validation frames at training size, float16; of presence."""
         probs, presence = predict([params], self.examples.images[fold.val])
-        return {"val_probs.npy": probs, "val_presence.npy": presence}
+        named, arrays = self.examples.structures, {}
+        for place, name in enumerate(named):
+            part = find_part(named, name)
+            arrays[f"{part}val_probs.npy"] = probs[:, place]
+            arrays[f"{part}val_presence.npy"] = presence[:, place]
+        return arrays

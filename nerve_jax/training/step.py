@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Bool, Float
 
 from nerve_jax.data.batches import Frames
 from nerve_jax.model.unet import Params
@@ -14,10 +14,17 @@ from nerve_jax.training.optimizer import TrainState
 
 
 class Batch(NamedTuple):
-    """Frames as a loss sees them: float32 in [0, 1]."""
+    """Frames as a loss sees them: float32 in [0, 1].
+
+    Attributes:
+      images: grey values.
+      masks: share of each pixel that is a structure.
+      labelled: for which structures each frame is labelled.
+    """
 
     images: Float[Array, "batch height width 1"]
-    masks: Float[Array, "batch height width 1"]
+    masks: Float[Array, "batch height width structures"]
+    labelled: Bool[Array, "batch structures"]
 
 
 def make_train_step(
@@ -55,7 +62,7 @@ def make_train_step(
         value, gradient = _accumulate(
             jax.value_and_grad(compute_loss),
             state.params,
-            (Batch(*map(_to_unit, frames)), keys),
+            (_to_batch(frames), keys),
             accumulate_steps,
         )
         if axis_name:
@@ -66,8 +73,9 @@ def make_train_step(
     return train_step
 
 
-def _to_unit(grey: UInt8[Array, "batch height width"]):
-    return grey.astype(jnp.float32)[..., None] / 255.0
+def _to_batch(frames: Frames) -> Batch:
+    images, masks = (x.astype(jnp.float32) / 255.0 for x in frames[:2])
+    return Batch(images[..., None], jnp.moveaxis(masks, 1, -1), frames.labelled)
 
 
 def _accumulate(value_and_grad: Callable, params: Params, batch, parts: int):

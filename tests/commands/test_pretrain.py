@@ -11,7 +11,7 @@ from nerve_jax.data import loading
 from nerve_jax.data.population import find_people
 from nerve_jax.runs.log import MetricsLog
 from nerve_jax.system.errors import InputError
-from tests.samples import bright_boxes
+from tests.samples import bright_boxes, relabel
 
 
 @pytest.fixture
@@ -59,8 +59,7 @@ def test_frames_without_masks_of_a_scanner_left_out_are_not_learnt_from():
     """Nor those of an unknown one, nor labelled ones that are in no part of the fold."""
     frames = bright_boxes(16)  # four of each of s0 to s3
     frames = dataclasses.replace(
-        frames,
-        labelled=np.arange(16) % 4 < 2,
+        relabel(frames, labelled=np.arange(16) % 4 < 2),
         scanners=(*"AAAA", *"BBBC", "C", "C", "A", "", *"BBBB"),
     )
     population = find_people(frames)._replace(groups=list(frames.subjects))
@@ -134,7 +133,7 @@ def test_labelled_frames_of_other_splits_stay_unseen(small_config, monkeypatch):
     config = small_config()
     train = setup.load_frames(config, "train")
     other = train.choose(np.arange(4))
-    bare = dataclasses.replace(other, labelled=np.array([True, False, True, False]))
+    bare = relabel(other, labelled=np.array([True, False, True, False]))
     splits = {"train": train, "test": other, "more": bare}
     monkeypatch.setattr(loading.records, "list_splits", lambda builder: list(splits))
     monkeypatch.setattr(loading, "_load", lambda *arguments: splits[arguments[2]])

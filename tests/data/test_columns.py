@@ -1,6 +1,12 @@
 import numpy as np
 
-from nerve_jax.data.columns import THUMBNAIL_SIZE, compute_digest, fill, read_row
+from nerve_jax.data.columns import (
+    THUMBNAIL_SIZE,
+    compute_digest,
+    fill,
+    gather_labels,
+    read_row,
+)
 from nerve_jax.data.examples import Examples
 
 
@@ -27,7 +33,8 @@ def test_records_in_memory_become_examples():
         read_row(record, (12, 18)) | {"records": np.int64(place)}
         for place, record in enumerate(records)
     )
-    examples = Examples(**fill(rows, 3), fingerprint="made here", source=records)
+    columns = gather_labels(fill(rows, 3))
+    examples = Examples(**columns, fingerprint="made here", source=records)
     assert examples.frames == ("f0", "f1", "f2")
     assert examples.scanners == ("Ü 7",) * 3
     assert examples.clips == ("sweep",) * 3

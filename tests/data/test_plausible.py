@@ -3,10 +3,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from nerve_jax.data import rle
 from nerve_jax.data.plausible import find_implausible, measure_fit
 from nerve_jax.data.resize import resize_image
-from tests.samples import make_examples, texture
+from tests.samples import make_examples, relabel, texture
 
 
 def people(count=12, each=2, size=(48, 64)):
@@ -29,11 +28,6 @@ def people(count=12, each=2, size=(48, 64)):
     )
 
 
-def with_masks(examples, masks):
-    truths = tuple(rle.encode(mask >= 128) for mask in masks)
-    return dataclasses.replace(examples, masks=masks, truths=truths)
-
-
 def test_nothing_is_said_of_frames_with_their_own_masks():
     examples = people()
     assert find_implausible(examples) == []
@@ -43,7 +37,7 @@ def test_nothing_is_said_of_frames_with_their_own_masks():
 def test_masks_of_other_frames_are_found():
     examples = people(16)
     order = np.random.default_rng(1).permutation(len(examples))
-    found = find_implausible(with_masks(examples, examples.masks[order]))
+    found = find_implausible(relabel(examples, examples.masks[order]))
     assert len(found) == 1
     assert "outlines lie along nothing" in found[0]
     assert "16 people" in found[0]
@@ -51,7 +45,7 @@ def test_masks_of_other_frames_are_found():
 
 def test_masks_the_wrong_way_round_are_found():
     examples = people()
-    found = find_implausible(with_masks(examples, 255 - examples.masks))
+    found = find_implausible(relabel(examples, 255 - examples.masks))
     assert any("more than half of the frame in 24 of 24 masks" in f for f in found)
 
 
@@ -69,8 +63,8 @@ def test_the_fit_of_few_people_is_not_judged():
 
 def test_a_set_without_labels_has_nothing_to_judge():
     examples = people(2)
-    bare = with_masks(examples, np.zeros_like(examples.masks))
-    bare = dataclasses.replace(bare, labelled=np.zeros(len(bare), bool))
+    nothing = np.zeros(len(examples), bool)
+    bare = relabel(examples, np.zeros_like(examples.masks), nothing)
     assert find_implausible(bare) == []
 
 
@@ -86,5 +80,5 @@ def test_real_frames_are_believed_and_their_shuffled_masks_are_not(usgra_dir, tm
     )
     assert find_implausible(examples) == []
     order = np.random.default_rng(0).permutation(len(examples))
-    shuffled = dataclasses.replace(examples, masks=examples.masks[order])
+    shuffled = relabel(examples, examples.masks[order])
     assert "outlines lie along nothing" in find_implausible(shuffled)[0]

@@ -25,7 +25,7 @@ def run(options, x):
 def test_any_size_goes_in_and_comes_out(size):
     outputs = run({"widths": (8, 8, 16)}, images(2, *size))
     assert outputs.logits.shape == (2, *size, 1)
-    assert outputs.presence_logits.shape == (2,)
+    assert outputs.presence_logits.shape == (2, 1)
     assert outputs.coarse_logits == ()
     assert np.isfinite(outputs.logits).all()
 

@@ -17,8 +17,8 @@ def test_members_are_averaged_and_the_last_batch_is_filled_up():
 
     def predict_batch(params, images):
         seen.append(len(images))
-        value = jnp.full(images.shape, params["level"])
-        return value, value.max((1, 2))
+        value = jnp.full(images.shape, params["level"])[:, None]
+        return value, value.max((2, 3))
 
     images = np.zeros((5, *SIZE), np.uint8)
     members = [{"level": jnp.float32(0.2)}, {"level": jnp.float32(0.6)}]
@@ -37,7 +37,7 @@ def test_without_a_presence_head_the_surest_pixel_decides():
 
     images = jnp.zeros((2, 4, 4), jnp.uint8).at[1, 2, 2].set(255)
     probs, presence = predictor.make_predict_batch(apply)({}, images)
-    np.testing.assert_allclose(presence, probs.max((1, 2)))
+    np.testing.assert_allclose(presence, probs.max((2, 3)))
     assert presence[0] < 0.02
     assert presence[1] > 0.98
 
@@ -48,13 +48,13 @@ def test_mirror_images_are_mirrored_back_and_averaged():
     def predict_batch(params, images):
         seen = np.asarray(images, np.float32) / 255
         seen[..., SIZE[1] // 2 :] = 0
-        return seen, seen.max((1, 2))
+        return seen[:, None], seen.max((1, 2))[:, None]
 
     images = np.zeros((3, *SIZE), np.uint8)
     images[0, 5, 3] = images[1, 5, -3] = 255
     predicted = functools.partial(predictor.predict_probs, predict_batch, [{}], images)
-    once, _ = predicted(batch_size=2, flips=False)
-    both, presence = predicted(batch_size=2, flips=True)
+    once = predicted(batch_size=2, flips=False)[0][:, 0]
+    both, presence = (part[:, 0] for part in predicted(batch_size=2, flips=True))
     assert (once[0, 5, 3], once[1, 5, -3]) == (1, 0)
     assert (both[0, 5, 3], both[1, 5, -3]) == (0.5, 0.5)
     assert both.sum() == 1
@@ -67,7 +67,7 @@ def test_views_are_kept_in_order_and_any_of_them_average():
     def predict_batch(params, images):
         seen = np.asarray(images, np.float32) / 255 * float(params["level"])
         seen[..., SIZE[1] // 2 :] = 0
-        return seen, seen.max((1, 2))
+        return seen[:, None], seen.max((1, 2))[:, None]
 
     images = np.zeros((3, *SIZE), np.uint8)
     images[:, 5, 3] = 255
@@ -77,7 +77,7 @@ def test_views_are_kept_in_order_and_any_of_them_average():
     )
     views = predicted(flips=True, reduce=predictor.keep)
     assert views.probs.dtype == np.float32
-    np.testing.assert_allclose(views.probs[:, :, 5, 3], [[0.25, 0, 1, 0]] * 3)
+    np.testing.assert_allclose(views.probs[:, :, 0, 5, 3], [[0.25, 0, 1, 0]] * 3)
     for chosen, flips in (([0, 1, 2, 3], True), ([0, 2], False)):
         for ours, theirs in zip(
             predictor.average(views.choose(chosen)), predicted(flips=flips), strict=True
@@ -102,13 +102,13 @@ def test_next_batches_are_on_their_way_while_one_is_used():
     def predict_batch(params, images):
         number = len(events)
         events.append("sent")
-        probs = np.full(images.shape, number, np.float32)
+        probs = np.full((len(images), 1, *SIZE), number, np.float32)
         fetched = functools.partial(events.append, "fetched")
-        return Later(probs, fetched), probs[:, 0, 0]
+        return Later(probs, fetched), probs[:, :, 0, 0]
 
     def use(rows, probs, presence):
         events.append("used")
-        return rows, probs[:, 0, 0]
+        return rows, probs[:, :, 0, 0]
 
     rows, _ = predictor.predict_probs(
         predict_batch,
@@ -129,7 +129,7 @@ def apply_wide(params, images):
     """Logits from -20 to 20: probabilities that float16 holds, barely holds, and not."""
     grey = images[..., 0] * 40 - 20
     logits = grey + jnp.sin(grey * 1e3) / 10
-    return Outputs(logits[..., None], logits[:, 0, 0], ())
+    return Outputs(logits[..., None], logits[:, :1, 0], ())
 
 
 @pytest.mark.parametrize(("members", "flips"), [(1, False), (1, True), (2, False)])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from nerve_jax.data import rle
-from nerve_jax.data.examples import Examples
+from nerve_jax.data.examples import Examples, Labels
 from nerve_jax.data.resize import Patch, resize_image
 from nerve_jax.scoring import scores
 from nerve_jax.scoring.decide import Outline, Rule
@@ -27,14 +27,19 @@ def examples():
     return Examples(
         images=np.zeros((3, *TRAINING_SIZE), np.uint8),
         thumbnails=np.zeros((3, 48, 64), np.uint8),
-        masks=np.stack(masks),
+        labels={
+            "nerve": Labels(
+                np.stack(masks),
+                tuple(rle.encode(t) for t in truths),
+                np.array([True] * 3),
+                {},
+            )
+        },
         sizes=np.array(sizes),
-        truths=tuple(rle.encode(t) for t in truths),
         frames=("a", "b", "c"),
         subjects=("p", "p", "q"),
         scanners=("",) * 3,
         clips=("",) * 3,
-        labelled=np.array([True] * 3),
         spacing_mm=np.full((3, 2), np.nan, np.float32),
         saturated_share=np.zeros(3, np.float32),
         digests=("1", "2", "3"),

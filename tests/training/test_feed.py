@@ -39,7 +39,8 @@ def test_rows_of_resident_frames_are_positions_by_seed_fold_and_step(folds):
         np.testing.assert_array_equal(row, fold.train[wanted])
         batch = feed.pick(feed.frames, jnp.asarray(row))
         np.testing.assert_array_equal(batch.images, examples.images[row])
-        np.testing.assert_array_equal(batch.masks, examples.masks[row])
+        np.testing.assert_array_equal(batch.masks[:, 0], examples.masks[row])
+        assert batch.labelled.all()
     assert len(stream.keys) == 2
     alone = bright_feed(mesh_of(1), batch_size=4, seed=3)
     again = alone.open(folds[1:]).keys[0]
@@ -56,7 +57,9 @@ def test_what_is_too_large_is_streamed_and_that_is_printed(capsys):
     feed = create_feed(bright_boxes(), mesh_of(1), max_resident_gb=0.0, **options)
     assert isinstance(feed, StreamedFeed)
     assert "are streamed from the records" in capsys.readouterr().out
-    assert [x.shape for x in feed.shape(3)] == [(1, 3, 4, 16, 24)] * 2
+    images, masks, labelled = (x.shape for x in feed.shape(3))
+    assert images == (1, 3, 4, 16, 24)
+    assert (masks, labelled) == ((1, 3, 4, 1, 16, 24), (1, 3, 4, 1))
 
 
 @pytest.mark.parametrize("size", [(16, 24), (5, 7), (8, 16), (1, 1)])
@@ -72,7 +75,8 @@ def test_a_described_feed_has_the_shapes_of_the_real_one(max_resident_gb):
     examples, mesh = bright_boxes(), mesh_of(2, 2)
     options = {"batch_size": 4, "max_resident_gb": max_resident_gb}
     real = create_feed(examples, mesh, seed=0, **options)
-    described = describe_feed(examples.images.shape, mesh, **options)
+    shape = examples.training_frames.masks.shape
+    described = describe_feed(shape, mesh, **options)
     assert type(described) is type(real)
     assert described.shape(3) == real.shape(3)
     shapes = [[(x.shape, x.dtype) for x in feed.frames] for feed in (described, real)]

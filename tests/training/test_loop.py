@@ -56,8 +56,9 @@ class Learning:
     def loss(self, params, state, batch, keys):
         loss = make_loss("bce_dice", presence_weight=0.1, coarse_weight=0.0)
         augment_keys, dropout_keys = jax.vmap(jax.random.split, out_axes=1)(keys)
-        images, masks = make_augment(**STRONG)(batch.images, batch.masks, augment_keys)
-        return loss(self.apply(params, images, dropout_keys), masks)
+        batch = make_augment(**STRONG)(batch, augment_keys)
+        outputs = self.apply(params, batch.images, dropout_keys)
+        return loss(outputs, batch.masks, batch.labelled)
 
     def begin(self, fold, params):
         return params

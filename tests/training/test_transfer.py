@@ -10,7 +10,7 @@ from nerve_jax.commands import evaluate
 from nerve_jax.commands.setup import check_config, create_model_of
 from nerve_jax.commands.train import cross_validate
 from nerve_jax.data.duplicates import Duplicates
-from nerve_jax.data.examples import Examples
+from nerve_jax.data.examples import Examples, Labels
 from nerve_jax.data.population import Population
 from nerve_jax.model.unet import create_model
 from nerve_jax.runs import checkpoints
@@ -136,14 +136,12 @@ def scored_on(people, fingerprint="set-1", digests=None):
     examples = Examples(
         images=grey,
         thumbnails=grey,
-        masks=grey,
+        labels={"nerve": Labels(grey, ("",) * count, np.ones(count, bool), {})},
         sizes=np.full((count, 2), 4),
-        truths=("",) * count,
         frames=tuple(f"{person}_7" for person in people),
         subjects=tuple(people),
         scanners=("",) * count,
         clips=("",) * count,
-        labelled=np.ones(count, bool),
         spacing_mm=np.full((count, 2), np.nan),
         saturated_share=np.zeros(count),
         digests=tuple(digests or [f"new-{person}" for person in people]),

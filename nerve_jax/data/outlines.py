@@ -1,0 +1,124 @@
+"""What a record says of each structure: outlines of its readers, and their one truth."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+
+from nerve_jax.data import rle
+from nerve_jax.data.resize import resize_image
+from nerve_jax.system.errors import InputError
+
+ONLY_STRUCTURE, ONLY_READER = "nerve", "reader1"  # where a data set names none
+OF_ALL = "mean"  # for `Wanted.reader`
+
+Mask = Bool[np.ndarray, "height width"]
+Drawn = Mapping[str, Mapping[str, Mask]]  # by structure and reader
+
+
+class Wanted(NamedTuple):
+    """Which labels of a data set are used.
+
+    Attributes:
+      structures: names, the one that headlines speak of first.
+      reader: whose outlines are the truth, or `OF_ALL`.
+    """
+
+    structures: tuple[str, ...] = (ONLY_STRUCTURE,)
+    reader: str = OF_ALL
+
+    @property
+    def name(self) -> str:
+        """For a folder; "" for what was there before others could be asked for."""
+        parts = [] if self.structures == (ONLY_STRUCTURE,) else [*self.structures]
+        parts += [] if self.reader == OF_ALL else [self.reader]
+        return "+".join(parts)
+
+    def check(self, structures: Sequence[str], readers: Sequence[str], where: str):
+        """Raise `InputError` where a data set does not have them.
+
+        Args:
+          structures: of the data set.
+          readers: of it.
+          where: its name.
+        """
+        twice = len(set(self.structures)) < len(self.structures)
+        if twice or not self.structures or not set(self.structures) <= set(structures):
+            asked, there = (
+                _show_tuple(names) for names in (self.structures, structures)
+            )
+            raise InputError(
+                f"data.structures={asked}: {where} has {there}. Name each of those that "
+                f"you want once, --config.data.structures='{there}', or say what its "
+                "masks show in structures.csv (value,name)"
+            )
+        if self.reader not in (OF_ALL, *readers):
+            raise InputError(
+                f"data.reader={self.reader!r} is not one of: "
+                f"{', '.join((OF_ALL, *readers))}"
+            )
+
+    def choose(self, drawn: Drawn, structure: str) -> dict[str, Mask]:
+        """The outlines that make the truth of a structure, of `draw_outlines`."""
+        own = drawn.get(structure, {})
+        return {n: m for n, m in own.items() if self.reader in (OF_ALL, n)}
+
+
+NERVE = Wanted()
+
+
+def _show_tuple(names: Sequence[str]) -> str:
+    """As it is typed on a command line: ("nerve","vessel") or ("nerve",)."""
+    quoted = ",".join(f'"{name}"' for name in names)
+    return f"({quoted}{',' * (len(names) == 1)})"
+
+
+def draw_outlines(record: dict) -> dict[str, dict[str, Mask]]:
+    """The masks of a record at its original size, by structure and reader.
+
+    Args:
+      record: of the prepared records. Where `outlines` is missing (before version 1.2.0)
+        or "", its `mask` is that of the only structure by the only reader.
+
+    Returns:
+      Those that were drawn; nothing of a structure that nobody looked for.
+    """
+    mask = record["mask"][..., 0]
+    if text := record.get("outlines", b""):
+        return {
+            structure: {
+                reader: rle.decode(runs, *mask.shape) for reader, runs in own.items()
+            }
+            for structure, own in json.loads(text).items()
+        }
+    if not record["labelled"]:
+        return {}
+    return {ONLY_STRUCTURE: {ONLY_READER: mask.astype(bool)}}
+
+
+def vote(outlines: Mapping[str, Mask], size: tuple[int, ...]) -> Mask:
+    """Pixels that most readers outlined, or half of them, the first being one.
+
+    Args:
+      outlines: of one structure, the first reader's first.
+      size: height and width; without outlines, nothing is in the frame.
+    """
+    masks = list(outlines.values())
+    if len(masks) < 2:
+        return masks[0] if masks else np.zeros(size, bool)
+    votes = 2 * np.sum(masks, axis=0)
+    return (votes > len(masks)) | ((votes == len(masks)) & masks[0])
+
+
+def average(
+    outlines: Mapping[str, Mask], image_size: tuple[int, int]
+) -> UInt8[np.ndarray, "_ _"]:
+    """The mean of the readers' masks at training size, 0 to 255; 0 without any."""
+    small = [
+        resize_image(m.astype(np.uint8) * 255, image_size) for m in outlines.values()
+    ]
+    if len(small) < 2:
+        return small[0] if small else np.zeros(image_size, np.uint8)
+    return np.rint(np.mean(small, axis=0)).astype(np.uint8)
