@@ -18,12 +18,13 @@ from nerve_jax.data.frames import (
     find_bits,
     open_file,
 )
-from nerve_jax.data.labels import FULL, show_value
+from nerve_jax.data.labels import FULL, Label, show_value
 from nerve_jax.data.listing import count_of, list_some
 from nerve_jax.data.structures import NERVE, READER
 from nerve_jax.data.ultrasound_nerve.reading import part_by_file, read_frames
 from nerve_jax.data.ultrasound_nerve.sources import (
     UNREADABLE,
+    MaskFile,
     SourceFile,
     SourceFrame,
     Splits,
@@ -69,6 +70,11 @@ def check_frames(splits: Splits, problems: Sequence[str] = ()) -> Checked:
     if num_cut := sum(mask.is_cut for mask in seen):
         counted = count_of(num_cut, "mask")
         remarks.append(f"cut at half, for values near 0 and one other: {counted}")
+    if partial := sum(mask.is_partial for mask in seen):
+        counted = count_of(partial, "mask")
+        remarks.append(
+            f"show structures that structures_labelled leaves out: {counted}"
+        )
     remarks += _find_never_shown(splits, seen)
     return Checked(bits, remarks)
 
@@ -80,12 +86,14 @@ class SeenMask(NamedTuple):
       file: its path, as it is shown.
       group: the reader and the names of the structures that it may show.
       shown: the structures that it shows.
+      is_partial: whether one of these is not among those that were looked for.
       mark, is_cut: see `Label`.
     """
 
     file: str
     group: tuple[str, ...]
     shown: list[str]
+    is_partial: bool
     mark: str
     is_cut: bool
 
@@ -109,20 +117,24 @@ def _look_at(of_file: list[SourceFrame]) -> list[Look]:
     found = []
     try:
         for frame, (grey, labels, _) in read_frames(of_file):
-            masks = [
-                SeenMask(
-                    str(mask.file),
-                    (mask.reader, *mask.values),
-                    [name for name, where in label.masks.items() if where.any()],
-                    label.mark,
-                    label.is_cut,
-                )
-                for mask, label in zip(frame.masks, labels, strict=True)
-            ]
+            pairs = zip(frame.masks, labels, strict=True)
+            masks = [_describe(frame, mask, label) for mask, label in pairs]
             found.append(Look("", grey.brightest, masks))
     except InputError as error:
         found.append(Look(problem=str(error)))
     return found
+
+
+def _describe(frame: SourceFrame, mask: MaskFile, label: Label) -> SeenMask:
+    shown = [name for name, where in label.masks.items() if where.any()]
+    return SeenMask(
+        str(mask.file),
+        (mask.reader, *mask.values),
+        shown,
+        not set(shown) <= set(frame.structures),
+        label.mark,
+        label.is_cut,
+    )
 
 
 def _compare_marks(seen: Sequence[SeenMask]) -> list[str]:
