@@ -41,6 +41,7 @@ def get_config() -> ConfigDict:
     config.data.structures = ("nerve",)  # that are outlined; headlines are of the first
     config.data.reader = "mean"  # whose outlines are the truth: of all, or one by name
     config.data.frame_stride = 1  # every so many frames of each clip are trained on
+    config.data.readers = False  # folders of masks/ are readers
     config.data.image_size = (96, 128)  # height and width in px while training
     config.data.max_resident_gb = 4.0  # frames larger than this are streamed from disk
     config.data.num_workers = 0  # processes per fold that stream; 0: by the cores
@@ -49,6 +50,7 @@ def get_config() -> ConfigDict:
     config.data.phantom.num_subjects = 47
     config.data.phantom.frames_per_subject = 18
     config.data.phantom.seed = 0
+    config.data.phantom.num_readers = 1
 
     config.model = ConfigDict()  # of model.unet.create_model
     config.model.widths = (16, 32, 64, 128, 256)  # channels of each level, finest first

@@ -68,6 +68,7 @@ def _name_source(config: ConfigDict) -> dict:
         "records_dir": config.data.records_dir,
         "manual_dir": config.data.manual_dir,
         "frame_stride": config.data.frame_stride,
+        "readers": config.data.readers,
         "phantom": config.data.phantom.to_dict(),
     }
 

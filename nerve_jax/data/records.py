@@ -134,6 +134,7 @@ def open_records(
     records_dir: str = "",
     manual_dir: str = "",
     frame_stride: int = 1,
+    readers: bool = False,
     phantom: Mapping[str, int] | None = None,
 ) -> tuple[tfds.core.DatasetBuilder, Path]:
     """Open the records of a data set, prepared or still to be prepared.
@@ -155,6 +156,7 @@ def open_records(
         records_dir=choose_local(records_dir),
         manual_dir=manual_dir,
         frame_stride=frame_stride,
+        readers=readers,
         phantom=phantom,
     )
     folder = Path(builder.data_path)
@@ -168,6 +170,7 @@ def create_builder(
     records_dir: str = "",
     manual_dir: str = "",
     frame_stride: int = 1,
+    readers: bool = False,
     phantom: Mapping[str, int] | None = None,
 ) -> Builder:
     """Create the tfds builder of a data set.
@@ -177,7 +180,8 @@ def create_builder(
       records_dir: folder of prepared records, "" for tfds's own.
       manual_dir: folder of the raw files; the phantom has none.
       frame_stride: every so many frames of each clip are taken.
-      phantom: `num_subjects`, `frames_per_subject` and `seed` of the phantom.
+      readers: whether the folders in masks/ are readers.
+      phantom: fields of `PhantomConfig`.
 
     Raises:
       InputError: an unknown data set, or raw files that cannot be used.
@@ -189,7 +193,10 @@ def create_builder(
         config = PhantomConfig(name=kind, **(phantom or {}))
     elif kind in {c.name for c in Builder.BUILDER_CONFIGS}:
         config = SourceConfig(
-            name=kind, manual_dir=manual_dir, frame_stride=frame_stride
+            name=kind,
+            manual_dir=manual_dir,
+            frame_stride=frame_stride,
+            readers=readers,
         )
     else:
         config = kind  # the builder's error lists the right names

@@ -68,6 +68,7 @@ RANGES = {
     "data.phantom.num_subjects": COUNT,
     "data.phantom.frames_per_subject": COUNT,
     "data.phantom.seed": SEEDS,
+    "data.phantom.num_readers": Range(1, 100),
     "model.widths": CHANNELS,
     "model.blocks_per_level": Range(1, 100),
     "model.num_groups": CHANNELS,

@@ -55,6 +55,7 @@ def test_features_are_those_of_the_data_set(tmp_path):
         "spacing_mm",
         "scanner",
         "clip",
+        "outlines",
     }
     assert builder.name == "ultrasound_nerve"
     builder.download_and_prepare()

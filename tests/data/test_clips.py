@@ -108,7 +108,7 @@ def test_a_stride_takes_images_and_masks_of_the_same_frames(tmp_path, folder, st
 def test_masks_may_be_of_the_frames_that_a_stride_takes(folder):
     folder.add_clip()
     folder.add_masks(numbers=(0, 3))
-    assert all(f.mask for f in folder.frames(3))
+    assert all(f.masks for f in folder.frames(3))
     assert "masks of 2 of 6 frames; none of 1, 2, 4, and 1 more" in folder.problem()
     assert "frame_stride=N" in folder.problem()
 
@@ -334,7 +334,7 @@ def test_the_open_clips_as_they_stand():
     assert listing.problems == []
     frames = listing.splits["train"]
     assert 700 < len(frames) < 760
-    assert all(f.mask and f.clip and f.subject for f in frames)
+    assert all(f.masks and f.clip and f.subject for f in frames)
     assert len({f.clip for f in frames}) == 40
     seen = [frame.frame for frame, _ in reading.read_frames(frames[:40])]
     assert seen == [f.frame for f in frames[:40]]

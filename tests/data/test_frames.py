@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from nerve_jax.data.frames import read_image
-from nerve_jax.data.labels import read_mask
+from nerve_jax.data.labels import read_label, read_mask
 
 NOISE = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
 GREY = np.arange(256, dtype=np.uint8).reshape(16, 16)
@@ -78,8 +78,11 @@ def test_a_coloured_mask_is_refused():
         read_mask(encode(np.stack([GREY, GREY * 0, GREY], -1)))
 
 
-def test_the_first_class_is_the_nerve():
+def test_a_label_map_shows_each_structure_that_has_a_value():
     classes = (GREY % 3).astype(np.uint8)
-    np.testing.assert_array_equal(read_mask(encode(classes), (1, 2)), classes == 1)
-    with pytest.raises(ValueError, match="mask values 0, 1, 2, 3"):
-        read_mask(encode((GREY % 4).astype(np.uint8)), (1, 2))
+    values = {"nerve": 1, "vessel": 2}
+    label = read_label(encode(classes), values)
+    np.testing.assert_array_equal(label.masks["nerve"], classes == 1)
+    np.testing.assert_array_equal(label.masks["vessel"], classes == 2)
+    with pytest.raises(ValueError, match="values without a name: 3; named are 1, 2"):
+        read_label(encode((GREY % 4).astype(np.uint8)), values)

@@ -263,7 +263,7 @@ def test_names_of_a_mac_pair_with_those_of_others(folder):
         f"u\u0308{i // 2}_{i % 2}.png,J\u00fcrgen u\u0308{i // 2}" for i in range(6)
     ]
     listed = list_plainly(folder).splits["train"]
-    assert all(f.mask for f in listed)
+    assert all(f.masks for f in listed)
     assert {f.subject for f in listed} == {"\u00fc0", "\u00fc1", "\u00fc2"}
     (folder / "subjects.csv").write_text("\n".join(rows))
     named = {f.subject for f in list_plainly(folder).splits["train"]}

@@ -15,11 +15,13 @@ from nerve_jax.data.frames import (
     read_image,
 )
 from nerve_jax.data.labels import TURNS, Label, read_label, read_mask, turn_with_frame
+from nerve_jax.data.structures import NERVE
 
 Y, X = np.mgrid[:24, :32]
 GREY = (Y * 4 + X * 5 % 256).astype(np.uint8)
 MASK = np.hypot(Y - 10, X - 20) < 6
 WHITE = MASK * np.uint8(255)
+ONE = {NERVE: None}  # any mark of one structure
 DEEP = GREY.astype(np.uint16) * 257
 
 
@@ -206,8 +208,8 @@ MASKS = {
 
 @pytest.mark.parametrize("form", MASKS)
 def test_a_mask_is_the_same_in_every_form(form):
-    label = read_label(MASKS[form])
-    np.testing.assert_array_equal(label.mask, MASK)
+    label = read_label(MASKS[form], ONE)
+    np.testing.assert_array_equal(label.masks[NERVE], MASK)
     assert label.is_cut == form.startswith("JPEG")
 
 
@@ -223,9 +225,9 @@ EMPTY = {
 
 @pytest.mark.parametrize("form", EMPTY)
 def test_an_empty_mask_is_empty_in_every_form(form):
-    label = read_label(EMPTY[form])
-    assert not label.mask.any()
-    assert label.nerve == ""
+    label = read_label(EMPTY[form], ONE)
+    assert not label.masks[NERVE].any()
+    assert label.mark == ""
 
 
 def levels(*values):
@@ -240,7 +242,7 @@ NO_MASKS = {
     "38": (levels(0, 38), "mask values 0, 38; not .*: save the nerve's value as 255"),
     "three structures": (levels(0, 1, 2), "mask values 0, 1, 2;"),
     "one to ignore": (levels(0, 1, 2, 255), "mask values 0, 1, 2, 255;"),
-    "half": (levels(0, 128), "mask values 0, 128;"),
+    "grey": (levels(128), "mask values 128;"),
     "ramp": (RAMP, "softened by resizing .* nearest neighbour"),
     "soft": (encode(SOFT), "softened by resizing"),
     "dark JPEG": (encode(MASK * np.uint8(60), "JPEG"), "softened by resizing"),
@@ -269,8 +271,8 @@ def test_a_turned_file_is_read_upright(orientation, kind):
     upright = np.asarray(
         ImageOps.exif_transpose(Image.open(io.BytesIO(encode(stored, exif=exif))))
     )
-    label, grey = read_label(content), read_grey(content)
-    np.testing.assert_array_equal(label.mask, upright > 127)
+    label, grey = read_label(content, ONE), read_grey(content)
+    np.testing.assert_array_equal(label.masks[NERVE], upright > 127)
     assert label.orientation == grey.orientation == orientation
     assert grey.values.shape == upright.shape
 
@@ -279,17 +281,19 @@ def test_a_turned_file_is_read_upright(orientation, kind):
 def test_a_mask_without_the_tag_is_turned_with_its_frame_or_refused(orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    upright = read_label(encode(WHITE, exif=exif)).mask
-    stored = Label(MASK, "255", False, 0)
+    upright = read_mask(encode(WHITE, exif=exif))
+    stored = Label({NERVE: MASK, "vessel": ~MASK}, "", False, 0)
     if orientation < 5:
         with pytest.raises(ValueError, match=f"EXIF orientation {orientation}"):
             turn_with_frame(stored, orientation, upright.shape)
     else:
         for mask in (MASK, upright):
-            label = stored._replace(mask=mask)
+            label = stored._replace(masks={NERVE: mask, "vessel": ~mask})
             found = turn_with_frame(label, orientation, upright.shape)
-            np.testing.assert_array_equal(found, upright)
-    empty = stored._replace(mask=np.zeros_like(MASK))
-    assert not turn_with_frame(empty, orientation, upright.shape).any()
-    tagged = Label(upright, "255", False, orientation)
-    assert turn_with_frame(tagged, orientation, upright.shape) is upright
+            np.testing.assert_array_equal(found[NERVE], upright)
+            np.testing.assert_array_equal(found["vessel"], ~upright)
+    empty = stored._replace(masks={NERVE: np.zeros_like(MASK)})
+    assert not turn_with_frame(empty, orientation, upright.shape)[NERVE].any()
+    tagged = Label({NERVE: upright}, "255", False, orientation)
+    found = turn_with_frame(tagged, orientation, upright.shape)
+    assert found[NERVE] is upright

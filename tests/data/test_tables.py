@@ -24,7 +24,7 @@ def write(tmp_path, content) -> SourceFile:
 def apply(tmp_path, content, **of_files):
     """Frames with their people, and what is wrong."""
     frames = [
-        SourceFrame(name, "", SourceFile(tmp_path / f"{name}.png"), None, **of_files)
+        SourceFrame(name, "", SourceFile(tmp_path / f"{name}.png"), **of_files)
         for name in GOOD
     ]
     problems: list[str] = []

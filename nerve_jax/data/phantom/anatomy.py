@@ -5,13 +5,20 @@ that resemble it, each drawn with soft edges onto one float32 map [210, 290]. `m
 is a float32 [6] vector of displacements, about unit scale, that all parts share.
 """
 
+from numbers import Real
+from typing import NamedTuple
+
 import numpy as np
 from scipy import ndimage
 
 HEIGHT_PX, WIDTH_PX = 210, 290  # half of the Kaggle frames in each direction
 SPACING_MM = (0.19, 0.19)
+SHOWN_SHARE = 0.5  # of a vessel that is not covered, at least, for it to be outlined
 
 Y_PX, X_PX = np.mgrid[0:HEIGHT_PX, 0:WIDTH_PX].astype(np.float32)
+
+
+Vessel = tuple[Real, Real, Real, Real]  # x, y, radius in px, and flattening
 
 
 class Anatomy:
@@ -51,9 +58,25 @@ class Anatomy:
                 setattr(self, name, value.astype(np.float32))
 
 
+class Drawn(NamedTuple):
+    """The neck at one moment of a sweep.
+
+    Attributes:
+      echo_db: echogenicity in dB, float32 [210, 290].
+      pose: of the plexus (x, y, area, angle), for `nerve_radius`.
+      vessels: those that show, for `vessel_radius`.
+      cover: bool [210, 290], where the plexus or the shadow of a bone hides vessels.
+    """
+
+    echo_db: np.ndarray
+    pose: dict
+    vessels: list[Vessel]
+    cover: np.ndarray
+
+
 def draw_echogenicity(
     anatomy: Anatomy, motion: np.ndarray, place: float, visibility: float
-) -> tuple[np.ndarray, dict]:
+) -> Drawn:
     """Draw the whole neck at one moment of a sweep.
 
     Args:
@@ -61,27 +84,49 @@ def draw_echogenicity(
       motion: float32 [6], displacement of tissue and probe.
       place: time along the sweep, in [0, 1).
       visibility: how well the plexus shows, in [0, 1]; at 0 it is not there.
-
-    Returns:
-      Echogenicity in dB, float32 [210, 290], and the plexus's pose (x, y, area, angle)
-      for `nerve_radius`.
     """
     echo_db = _draw_tissue(anatomy, motion)
     for lookalike in anatomy.lookalikes:
         _draw_lookalike(echo_db, lookalike, motion, place)
-    for x, y, radius, flattening in anatomy.vessels:
-        squeeze = max(flattening * (1 + 0.08 * motion[3]), 0.2)
-        _draw_vessel(echo_db, x + 5 * motion[0], y + 3 * motion[1], radius, squeeze)
+    vessels = _locate_vessels(anatomy, motion)
+    for vessel in vessels:
+        _draw_vessel(echo_db, *vessel)
     pose = {
         "x": float(anatomy.nerve_xy[0] + 9 * motion[2]),
         "y": float(anatomy.nerve_xy[1] + 5 * motion[1]),
         "area": float(anatomy.nerve_area * np.exp(0.09 * motion[4])),
         "angle": float(anatomy.nerve_angle + 0.08 * motion[5]),
     }
-    _draw_nerve(echo_db, anatomy, pose, visibility)
+    cover = _draw_nerve(echo_db, anatomy, pose, visibility) > 0.5
     if anatomy.has_bone:
-        _draw_bone(echo_db, anatomy, motion)
-    return echo_db, pose
+        cover |= _draw_bone(echo_db, anatomy, motion) > 0.5
+    shown = [vessel for vessel in vessels if _is_shown(vessel, cover)]
+    return Drawn(echo_db, pose, shown, cover)
+
+
+def _locate_vessels(anatomy: Anatomy, motion: np.ndarray) -> list[Vessel]:
+    """Where the vessels are at one moment."""
+    return [
+        (
+            x + 5 * motion[0],
+            y + 3 * motion[1],
+            radius,
+            max(flattening * (1 + 0.08 * motion[3]), 0.2),
+        )
+        for x, y, radius, flattening in anatomy.vessels
+    ]
+
+
+def vessel_radius(x: Real, y: Real, radius: Real, flattening: Real) -> np.ndarray:
+    """Relative distance of every pixel from a vessel's centre: 1 on its wall."""
+    return np.hypot((X_PX - x) / radius, (Y_PX - y) / (radius * flattening))
+
+
+def _is_shown(vessel: Vessel, cover: np.ndarray) -> bool:
+    """Whether enough of a vessel is in the frame and not covered."""
+    _, _, radius, flattening = vessel
+    shown = (vessel_radius(*vessel) < 1) & ~cover
+    return bool(shown.sum() >= SHOWN_SHARE * np.pi * radius**2 * flattening)
 
 
 def nerve_radius(
@@ -186,8 +231,12 @@ def _draw_tissue(anatomy: Anatomy, motion: np.ndarray) -> np.ndarray:
     return echo_db
 
 
-def _draw_nerve(echo_db, anatomy, pose, visibility) -> None:
-    """Draw dark fascicles in bright connective tissue and sheath, in place."""
+def _draw_nerve(echo_db, anatomy, pose, visibility) -> np.ndarray:
+    """Draw dark fascicles in bright connective tissue and sheath, in place.
+
+    Returns:
+      How much of each pixel the plexus covers, 0 to 1.
+    """
     radius, u, v = nerve_radius(anatomy.nerve_aspect, anatomy.nerve_shape, pose)
     strength = np.sqrt(visibility) * anatomy.nerve_contrast
     inside = sigmoid((1 - radius) * 12) * strength
@@ -206,11 +255,12 @@ def _draw_nerve(echo_db, anatomy, pose, visibility) -> None:
     echo_db += inside * (bright - echo_db)
     sheath = np.exp(-(((radius - 1) * 11) ** 2)) * strength
     echo_db += sheath * np.maximum(-4.0 - echo_db, 0)
+    return inside
 
 
 def _draw_vessel(echo_db, x, y, radius, flattening) -> None:
     """Draw a vessel in place: no echo inside, bright wall, enhancement behind."""
-    relative = np.hypot((X_PX - x) / radius, (Y_PX - y) / (radius * flattening))
+    relative = vessel_radius(x, y, radius, flattening)
     behind = (Y_PX > y) & (np.abs(X_PX - x) < radius * 0.9)
     fade = np.exp(-np.maximum(Y_PX - y, 0) / 45)
     echo_db += ndimage.gaussian_filter1d(
@@ -244,8 +294,12 @@ def _draw_lookalike(echo_db, item, motion, place) -> None:
     echo_db += rim * np.maximum(-7 - echo_db, 0)
 
 
-def _draw_bone(echo_db, anatomy, motion) -> None:
-    """Draw the bright cortex of a transverse process and its shadow, in place."""
+def _draw_bone(echo_db, anatomy, motion) -> np.ndarray:
+    """Draw the bright cortex of a transverse process and its shadow, in place.
+
+    Returns:
+      How much of each pixel the shadow covers, 0 to 1.
+    """
     x = anatomy.bone[0] + 6 * motion[0]
     y = anatomy.bone[1] + 4 * motion[3]
     dx = (X_PX[0] - x) / anatomy.bone_radius
@@ -257,6 +311,7 @@ def _draw_bone(echo_db, anatomy, motion) -> None:
     shadow = sigmoid(below * 0.8) * across
     reverberation = -50 + 9 * np.exp(-(((below - 22) / 6) ** 2))
     echo_db += shadow * (reverberation - echo_db) * 0.9
+    return shadow
 
 
 def _smooth_noise(rng, shape, sigma) -> np.ndarray:

@@ -1,8 +1,8 @@
-"""Simulated ultrasound frames of the neck, with the brachial plexus outlined.
+"""Simulated ultrasound frames of the neck, with the brachial plexus and vessels outlined.
 
 `anatomy` says what a person is made of, `scanner` how a scanner shows
 it; this module decides who is scanned, how the probe moves, when the nerve is seen and
-how an expert outlines it. Position and pressure of the probe drift along a sweep and
+how an expert outlines it, `readers` how others do. Position and pressure of the probe drift along a sweep and
 speckle changes slowly, so that neighbouring frames are near-duplicates of each other,
 as in real recordings. Masks follow the Kaggle set in how often a nerve is seen, how
 that differs between subjects, and in area and place.
@@ -14,12 +14,19 @@ from collections.abc import Iterator
 import numpy as np
 from scipy import stats
 
-from nerve_jax.data.phantom.anatomy import Anatomy, draw_echogenicity, nerve_radius
+from nerve_jax.data.phantom.anatomy import (
+    Anatomy,
+    draw_echogenicity,
+    nerve_radius,
+)
+from nerve_jax.data.phantom.readers import Reader, Scene, outline_vessels
 from nerve_jax.data.phantom.scanner import Scanner, Sweep, insonify
+from nerve_jax.data.structures import READER, Outlines
 from nerve_jax.system.errors import InputError
 
 VERSION = 1  # of the simulation; raise it whenever the same seed gives other frames
 FRAMES_PER_SWEEP = 12
+STRUCTURES = ("nerve", "vessel")
 PRESENCE_BETA = (1.75, 2.5)  # over subjects: mean 0.41, nine in ten in 0.08 to 0.79
 
 
@@ -29,20 +36,30 @@ class PhantomFrame:
 
     Attributes:
       image: uint8 [210, 290].
-      mask: bool [210, 290], the annotator's outline of the plexus; all False where
-        no nerve is seen.
+      outlines: of the plexus, "nerve", and of all vessels together, "vessel", by reader;
+        each bool [210, 290], all False where a reader saw none.
       subject: index of the simulated person.
       index: index of the frame among the person's frames, in order of recording.
     """
 
     image: np.ndarray
-    mask: np.ndarray
+    outlines: Outlines
     subject: int
     index: int
 
+    @property
+    def mask(self) -> np.ndarray:
+        """The first reader's outline of the plexus."""
+        return self.outlines["nerve"][READER]
+
+
+def name_readers(num_readers: int) -> list[str]:
+    """Names of so many readers: reader1, reader2, ..."""
+    return [f"reader{number}" for number in range(1, num_readers + 1)]
+
 
 def simulate_frames(
-    num_subjects: int, frames_per_subject: int, seed: int
+    num_subjects: int, frames_per_subject: int, seed: int, num_readers: int = 1
 ) -> Iterator[PhantomFrame]:
     """Yield the frames of all subjects in order; the same seed gives the same bytes.
 
@@ -51,15 +68,19 @@ def simulate_frames(
       frames_per_subject: how many frames of each, at least 1, in sweeps of 12.
       seed: any non-negative integer. A subject's frames depend on it, on the
         subject's index and on both counts.
+      num_readers: how many people outline each frame. Those of the first do not depend
+        on how many there are.
 
     Raises:
       InputError: a count below 1 or a negative seed.
     """
-    if num_subjects < 1 or frames_per_subject < 1 or seed < 0:
+    if min(num_subjects, frames_per_subject, num_readers) < 1 or seed < 0:
         raise InputError(
-            f"num_subjects={num_subjects} and frames_per_subject={frames_per_subject} "
-            f"must be at least 1, seed={seed} at least 0"
+            f"num_subjects={num_subjects}, frames_per_subject={frames_per_subject} and "
+            f"num_readers={num_readers} must be at least 1, seed={seed} at least 0"
         )
+    names = name_readers(num_readers)
+    others = {n: Reader(seed, k) for k, n in enumerate(names[1:], 2)}
     presence = presence_rates(num_subjects, seed)
     for subject in range(num_subjects):
         rng = np.random.default_rng([seed, 1, subject])
@@ -71,12 +92,18 @@ def simulate_frames(
                 sweep = Sweep(np.random.default_rng([seed, 2, subject, number]))
             place = position / FRAMES_PER_SWEEP
             frame_rng = np.random.default_rng([seed, 3, subject, index])
-            echo_db, pose = draw_echogenicity(
-                anatomy, sweep.motion(place), place, float(visibility[index])
-            )
-            image = insonify(echo_db, scanner, sweep, place, frame_rng)
-            mask = _annotate(anatomy, pose, float(visibility[index]), frame_rng)
-            yield PhantomFrame(image, mask, subject, index)
+            seen = float(visibility[index])
+            drawn = draw_echogenicity(anatomy, sweep.motion(place), place, seen)
+            image = insonify(drawn.echo_db, scanner, sweep, place, frame_rng)
+            mask = _annotate(anatomy, drawn.pose, seen, frame_rng)
+            vessels = outline_vessels(drawn.vessels, drawn.cover)
+            outlines = {"nerve": {READER: mask}, "vessel": {READER: vessels}}
+            scene = Scene(anatomy, drawn, seen)
+            for name, reader in others.items():
+                given = reader.outline(scene, subject, index)
+                for structure in STRUCTURES:
+                    outlines[structure][name] = given[structure]
+            yield PhantomFrame(image, outlines, subject, index)
 
 
 def presence_rates(num_subjects: int, seed: int) -> np.ndarray:

@@ -7,20 +7,32 @@ from pathlib import Path
 
 from nerve_jax.data.listing import count_of, list_some, name_kind, scan
 from nerve_jax.data.media.numbered import read_number
-from nerve_jax.data.ultrasound_nerve.sources import Listing, SourceFile, SourceFrame
+from nerve_jax.data.ultrasound_nerve.mask_folders import MaskFolder
+from nerve_jax.data.ultrasound_nerve.sources import (
+    Listing,
+    MaskFile,
+    SourceFile,
+    SourceFrame,
+)
 from nerve_jax.system.files import show
 
 NAMING = "name a mask by the number of its frame, as 00012.png"
 
 
+def add_mask(frame: SourceFrame, file: SourceFile, masks: MaskFolder) -> SourceFrame:
+    """The frame with one mask more, of those of a folder."""
+    mask = MaskFile(file, masks.values, masks.reader)
+    return dataclasses.replace(frame, masks=(*frame.masks, mask))
+
+
 def add_masks(
-    frames: Sequence[SourceFrame], masks_dir: Path, listing: Listing
+    frames: Sequence[SourceFrame], masks: MaskFolder, listing: Listing
 ) -> list[SourceFrame]:
-    """Give the frames of clips their masks; those of a clip without any are unlabelled.
+    """Give the frames of clips the masks of a folder.
 
     Args:
       frames: of clips, all that are there.
-      masks_dir: masks/, with a folder for each clip that is labelled.
+      masks: has a folder for each clip that is labelled.
       listing: gains masks of frames that are not there.
     """
     of_clip: dict[str, list[SourceFrame]] = defaultdict(list)
@@ -28,11 +40,9 @@ def add_masks(
         of_clip[frame.clip].append(frame)
     masked = []
     for clip, own in of_clip.items():
-        files = _list_masks(masks_dir / clip, own, listing)
+        files = _list_masks(masks.path / clip, own, listing)
         masked += [
-            dataclasses.replace(f, mask=SourceFile(files[f.number]))
-            if f.number in files
-            else f
+            add_mask(f, SourceFile(files[f.number]), masks) if f.number in files else f
             for f in own
         ]
     return masked
@@ -72,25 +82,32 @@ def _list_masks(
     return {number: same[0] for number, same in paths.items()}
 
 
-def check_masks(frames: Sequence[SourceFrame], masks_dir: Path) -> list[str]:
-    """Problems of clips of which some frames have a mask and others none.
+def check_masks(frames: Sequence[SourceFrame]) -> list[str]:
+    """Problems of clips of which some frames have a mask in a folder and others none.
 
     Args:
       frames: of clips in files and folders, those that are taken (`take_every`).
-      masks_dir: masks/.
     """
-    missing: dict[str, list[int]] = defaultdict(list)
-    labelled: dict[str, int] = defaultdict(int)
-    for frame in frames:
-        clip = frame.frame.rpartition("#")[0]  # a table may call it otherwise
-        labelled[clip] += frame.mask is not None
-        if frame.mask is None:
-            missing[clip].append(frame.number)
+    of_clip: dict[str, list[SourceFrame]] = defaultdict(list)
+    for frame in frames:  # a table may call the clip otherwise
+        of_clip[frame.frame.rpartition("#")[0]].append(frame)
     return [
-        f"{show(str(masks_dir / clip))}: masks of {labelled[clip]} of "
-        f"{labelled[clip] + len(numbers)} frames; none of {list_some(map(str, numbers), 3)}. "
-        "Add them, all black where no nerve is seen; take only frames that have one, "
+        problem for own in of_clip.values() for problem in _find_unlabelled_parts(own)
+    ]
+
+
+def _find_unlabelled_parts(frames: Sequence[SourceFrame]) -> list[str]:
+    """Problems of one clip: see `check_masks`."""
+    labelled: dict[Path, set[int]] = defaultdict(set)
+    for frame in frames:
+        for mask in frame.masks:
+            labelled[mask.file.path.parent].add(frame.number)
+    numbers = [frame.number for frame in frames]
+    return [
+        f"{show(str(folder))}: masks of {len(own)} of {len(numbers)} frames; none of "
+        f"{list_some([str(n) for n in numbers if n not in own], 3)}. Add them, all black "
+        "where no nerve is seen; take only frames that have one, "
         "--config.data.frame_stride=N; or take the clip's folder of masks away"
-        for clip, numbers in missing.items()
-        if labelled[clip]
+        for folder, own in labelled.items()
+        if len(own) < len(numbers)
     ]

@@ -125,8 +125,7 @@ def list_frames_of(medium: media.Medium) -> list[SourceFrame]:
             f"{name}#{number}" if medium.is_clip else name,
             "",
             SourceFile(medium.path),
-            None,
-            medium.spacing_mm,
+            spacing_mm=medium.spacing_mm,
             scanner=medium.scanner,
             clip=name if medium.is_clip else "",
             medium=medium,
@@ -138,9 +137,7 @@ def list_frames_of(medium: media.Medium) -> list[SourceFrame]:
 
 def _list_numbered_frames(name: str, paths: dict[int, Path]) -> list[SourceFrame]:
     return [
-        SourceFrame(
-            f"{name}#{number}", "", SourceFile(path), None, clip=name, number=number
-        )
+        SourceFrame(f"{name}#{number}", "", SourceFile(path), clip=name, number=number)
         for number, path in paths.items()
     ]
 

@@ -8,6 +8,7 @@ from nerve_jax.data.ultrasound_nerve.pairing import find_duplicates, find_odd
 from nerve_jax.data.ultrasound_nerve.sources import (
     UNREADABLE,
     Listing,
+    MaskFile,
     SourceFile,
     SourceFrame,
     open_zip,
@@ -37,13 +38,11 @@ def list_kaggle(manual_dir: Path) -> Listing:
             "--config.data.manual_dir=FOLDER"
         )
     frames = _pair_kaggle(train, runs, listing)
-    unlabelled = [
-        SourceFrame(f.name.stem, f"test-{f.name.stem}", f, None) for f in test
-    ]
+    unlabelled = [SourceFrame(f.name.stem, f"test-{f.name.stem}", f) for f in test]
     splits = {"train": frames, "test": unlabelled}
     listing.splits = {split: listed for split, listed in splits.items() if listed}
     listing.notes += [f"no {s}/*.tif" for s in splits if s not in listing.splits]
-    if frames and not any(f.mask for f in frames):
+    if frames and not any(f.masks for f in frames):
         listing.notes.append("no *_mask files in train/: frames are unlabelled")
     return listing
 
@@ -103,7 +102,7 @@ def _pair_kaggle(
 ) -> list[SourceFrame]:
     images = [f for f in train if not f.name.stem.endswith("_mask")]
     masks = {
-        f.name.stem.removesuffix("_mask"): f
+        f.name.stem.removesuffix("_mask"): (MaskFile(f),)
         for f in train
         if f.name.stem.endswith("_mask")
     }
@@ -114,8 +113,8 @@ def _pair_kaggle(
         if "_" not in f.name.stem
     ]
     listing.problems += [
-        f"{f}: mask without an image; add its image, or take it away"
-        for stem, f in masks.items()
+        f"{mask.file}: mask without an image; add its image, or take it away"
+        for stem, (mask,) in masks.items()
         if stem not in stems
     ]
     listing.problems += [
@@ -135,7 +134,7 @@ def _pair_kaggle(
             frame=f.name.stem,
             subject=f.name.stem.split("_")[0],
             image=f,
-            mask=masks.get(f.name.stem),
+            masks=masks.get(f.name.stem, ()),
             runs=runs.get(f.name.stem),
         )
         for f in images

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from nerve_jax.data.labels import Values
 from nerve_jax.data.listing import (
     DOCUMENTS,
     count_of,
@@ -24,6 +25,7 @@ from nerve_jax.data.ultrasound_nerve.checking import compute_file_digest
 from nerve_jax.data.ultrasound_nerve.clip_masks import check_masks
 from nerve_jax.data.ultrasound_nerve.clips import take_every
 from nerve_jax.data.ultrasound_nerve.kaggle import list_kaggle
+from nerve_jax.data.ultrasound_nerve.mask_folders import OF_READER, find_people
 from nerve_jax.data.ultrasound_nerve.pairing import (
     find_near,
     pair_folders,
@@ -33,6 +35,7 @@ from nerve_jax.data.ultrasound_nerve.sources import (
     SourceFile,
     SourceFrame,
 )
+from nerve_jax.data.ultrasound_nerve.structures_table import read_structures
 from nerve_jax.data.ultrasound_nerve.tables import (
     apply_subjects,
     find_spellings,
@@ -40,12 +43,13 @@ from nerve_jax.data.ultrasound_nerve.tables import (
 from nerve_jax.system.errors import InputError
 from nerve_jax.system.files import show
 
-USGRA_CLASSES = (1, 2)  # nerve, vessel
+USGRA = {"nerve": 1, "vessel": 2}
 MANUAL_DIR = "--config.data.manual_dir=FOLDER"
 # Words in the name of a table of people, which is read as subjects.csv alone.
 PEOPLE = ("subject", "patient", "participant", "people", "person")
 FRAME_FOLDERS = ("images", "clips")
 TABLES = {"subjects.csv": "frame", "clips.csv": "clip"}  # and what a row is about
+STRUCTURES = "structures.csv"
 IMPORTED = "imported.csv"  # of --mode=import, which writes the sector alone
 OF_IMPORT = (IMPORTED, "imported.html")
 TABLE_KINDS = (".csv", ".tsv", ".txt", ".xlsx", ".xls", ".ods", ".numbers", "")
@@ -60,14 +64,23 @@ def list_usgra(manual_dir: Path) -> Listing:
         )
     listing = Listing()
     for split, folder in (("train", manual_dir), ("test", manual_dir / "test")):
-        frames = pair_folders(folder, listing, USGRA_CLASSES)
+        frames = pair_folders(folder, listing, USGRA)
         listing.splits[split] = name_subjects(frames, listing)
         _note_beside(folder, {"images", "masks", "test"}, listing)
     return listing
 
 
-def list_folder(manual_dir: Path, frame_stride: int = 1) -> Listing:
-    """List a user's own images/ or clips/, masks/ and subjects.csv or clips.csv."""
+def list_folder(
+    manual_dir: Path, frame_stride: int = 1, *, readers: bool = False
+) -> Listing:
+    """List a user's own images/ or clips/, masks and tables.
+
+    Args:
+      manual_dir: the folder.
+      frame_stride: every so many frames of each clip are taken.
+      readers: whether the folders in masks/ are readers, each with what masks/ holds else;
+        otherwise masks_reader2/, masks_reader3/, ... are, beside masks/.
+    """
     names = _list_names(manual_dir)
     frame_folders = [name for name in FRAME_FOLDERS if name in names]
     if not frame_folders:
@@ -78,9 +91,12 @@ def list_folder(manual_dir: Path, frame_stride: int = 1) -> Listing:
             f"{manual_dir}: both images/ and clips/; put clips and pictures into images/, "
             "and take clips/ away"
         )
-    frames = pair_folders(manual_dir, listing, where=frame_folders[0])
+    values = _read_structures(manual_dir, names, listing)
+    frames = pair_folders(manual_dir, listing, values, frame_folders[0], readers)
     in_clips = {f.frame for f in frames if f.clip}
-    _note_beside(manual_dir, {*FRAME_FOLDERS, "masks", *TABLES, *OF_IMPORT}, listing)
+    known = {*FRAME_FOLDERS, "masks", *TABLES, STRUCTURES, *OF_IMPORT}
+    known |= {name for name in names if OF_READER.fullmatch(name)}
+    _note_beside(manual_dir, known, listing)
     tables = [manual_dir / name for name in TABLES if name in names]
     if len(tables) > 1:
         listing.problems.append(
@@ -105,9 +121,26 @@ def list_folder(manual_dir: Path, frame_stride: int = 1) -> Listing:
         listing.problems += [f"{t}; rename, or write subjects.csv" for t in spelt]
     frames = take_every(frames, frame_stride)
     clips = [f for f in frames if f.frame in in_clips]
-    listing.problems += check_masks(clips, manual_dir / "masks")
+    listing.problems += check_masks(clips)
     listing.splits = {"train": frames}
+    listing.problems += find_people(listing)
     return listing
+
+
+def _read_structures(folder: Path, names: list[str], listing: Listing) -> Values:
+    """The values of structures.csv; empty without one."""
+    near = [
+        n for n in names if n.casefold().startswith("structure") and n != STRUCTURES
+    ]
+    listing.problems += [
+        f"{show(str(folder / name))}: is it the table of structures? Save it as CSV (UTF-8) "
+        f"under the name {folder / STRUCTURES}, or take it out of the folder"
+        for name in near
+        if Path(name).suffix.lower() in TABLE_KINDS and STRUCTURES not in names
+    ]
+    if STRUCTURES not in names:
+        return {}
+    return read_structures(SourceFile(folder / STRUCTURES), listing.problems)
 
 
 def _name_people(frames: list[SourceFrame], folder: Path) -> list[SourceFrame]:
@@ -123,23 +156,25 @@ def _name_people(frames: list[SourceFrame], folder: Path) -> list[SourceFrame]:
     ]
 
 
-LAYOUTS: dict[str, Callable[[Path], Listing]] = {
+LAYOUTS: dict[str, Callable[..., Listing]] = {
     "kaggle": list_kaggle,
     "usgra": list_usgra,
     "folder": list_folder,
 }
 
 
-def list_source(name: str, manual_dir: Path, frame_stride: int = 1) -> Listing:
+def list_source(
+    name: str, manual_dir: Path, frame_stride: int = 1, *, readers: bool = False
+) -> Listing:
     """List the frames of a data set.
 
     Args:
       name: of its layout.
       manual_dir: its folder.
-      frame_stride: every so many frames of each clip are taken.
+      frame_stride, readers: of `list_folder`; other layouts have neither.
     """
     if name == "folder":
-        return list_folder(manual_dir, frame_stride)
+        return list_folder(manual_dir, frame_stride, readers=readers)
     return LAYOUTS[name](manual_dir)
 
 

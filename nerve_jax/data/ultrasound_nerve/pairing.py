@@ -1,28 +1,39 @@
-"""Folders images/ and masks/: which mask is that of which frame, from names alone."""
+"""Folders of frames and of masks: which mask is that of which frame, from names alone."""
 
-import dataclasses
 import difflib
 import os
 import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path, PurePath
+from typing import NamedTuple
 
 from nerve_jax.data.frames import IMAGE_SUFFIXES
+from nerve_jax.data.labels import Values
 from nerve_jax.data.listing import (
     Contents,
     compose,
     count_of,
     describe_left_out,
+    is_image,
     list_some,
     loosen,
     scan,
 )
 from nerve_jax.data.media import name_of
 from nerve_jax.data.media.numbered import list_numbered
-from nerve_jax.data.ultrasound_nerve.clip_masks import add_masks
+from nerve_jax.data.ultrasound_nerve.clip_masks import add_mask, add_masks
 from nerve_jax.data.ultrasound_nerve.clips import take_media
-from nerve_jax.data.ultrasound_nerve.sources import Listing, SourceFile, SourceFrame
+from nerve_jax.data.ultrasound_nerve.mask_folders import (
+    MaskFolder,
+    list_mask_folders,
+    list_readers,
+)
+from nerve_jax.data.ultrasound_nerve.sources import (
+    Listing,
+    SourceFile,
+    SourceFrame,
+)
 from nerve_jax.system.files import show
 
 # What people call these folders elsewhere.
@@ -38,66 +49,113 @@ PATTERNS_SHOWN = 4
 SAMPLED = 20  # masks from which a pattern is guessed
 
 
+class Images(NamedTuple):
+    """A folder of frames.
+
+    Attributes:
+      path: of the folder.
+      contents: without what is a clip.
+      files: of the frames that are no frame of a clip, by name.
+      clips: names of the clips.
+    """
+
+    path: Path
+    contents: Contents
+    files: dict[str, SourceFile]
+    clips: set[str]
+
+
 def pair_folders(
     folder: Path,
     listing: Listing,
-    classes: tuple[int, ...] = (),
+    table: Values | None = None,
     where: str = "images",
+    readers: bool = False,
 ) -> list[SourceFrame]:
-    """List the frames of images/ with the masks of the same names in masks/.
+    """List the frames of images/ with the masks of the same names.
 
     Args:
       folder: holds images/ and, unless all frames are unlabelled, masks/.
-      listing: what is wrong, left out or worth saying is added to it.
-      classes: of `SourceFrame`.
+      listing: structures, readers, and what is wrong, left out or worth saying are added
+        to it.
+      table: the values of label maps, where there are such.
       where: what the folder of the frames is called.
+      readers: whether the folders in masks/ are readers.
 
     Returns:
       Frames without a subject, in order of name; then those of clips.
     """
-    masks_dir, all_masks = folder / "masks", scan(folder / "masks")
-    masked = {compose(p.stem) for p in all_masks.images} | all_masks.deeper.keys()
-    images, found = take_media(folder / where, scan(folder / where), masked, listing)
-    clips = {frame.clip for frame in found.clips}
-    lone = [n for n in all_masks.without(clips).deeper if list_numbered(masks_dir / n)]
-    masks = all_masks.without(clips | set(lone))
-    listing.problems += [
-        f"{show(str(masks_dir / name))}: masks of a clip that is not in {where}/; add it, "
-        "give the masks its name, or take them away"
-        for name in lone
-    ]
-    image_of, mask_of = _by_name(images, listing), _by_name(masks, listing)
-    if not all_masks.images and not all_masks.deeper:
-        _note_no_masks(folder, listing)
+    of_reader = list_readers(folder, listing, readers)
+    masked = {name for path in of_reader.values() for name in _list_masked(path)}
+    contents, found = take_media(folder / where, scan(folder / where), masked, listing)
+    files = _by_name(contents, listing)
+    images = Images(folder / where, contents, files, {f.clip for f in found.clips})
     if not found.clips:
-        _note_no_frames(folder / where, images, listing)
-    _note_contents(folder, images, masks, listing, where)
-    listing.problems += [
-        f"{mask_of[name]}: {name} is a clip; put its masks into {masks_dir / name}/, under "
-        "the numbers of their frames, as 00012.png"
-        for name in sorted(mask_of.keys() & clips)
-    ]
-    unpaired = sorted(mask_of.keys() - image_of.keys() - clips)
-    unread = _list_unread(images, unpaired) + _list_unread(
-        masks, image_of.keys() - mask_of.keys()
-    )
-    listing.problems += unread
-    if unpaired:
-        listing.problems += _explain_orphans(unpaired, mask_of, image_of, folder)
-    if strays := [n for n in image_of if MASK_ENDS.sub("", n) in image_of.keys() - {n}]:
+        _note_no_frames(images.path, contents, listing)
+    _note_contents(images.path, contents, listing)
+    if strays := [n for n in files if MASK_ENDS.sub("", n) in files.keys() - {n}]:
         listing.problems.append(
-            f"{folder / where}: {count_of(len(strays), 'file')} named as masks of "
+            f"{images.path}: {count_of(len(strays), 'file')} named as masks of "
             f"other frames there, e.g. {show(strays[0])}; put masks into masks/, under "
             "the names of their frames"
         )
-    stills = [
-        found.stills.get(name, SourceFrame(name, "", file, None, classes=classes))
-        for name, file in image_of.items()
+    frames = [
+        *(found.stills.get(n, SourceFrame(n, "", file)) for n, file in files.items()),
+        *found.clips,
     ]
+    if not masked:
+        _note_no_masks(folder, listing)
+    for masks in list_mask_folders(
+        of_reader, files.keys(), images.clips, table or {}, listing
+    ):
+        frames = _add_masks(frames, masks, images, listing)
+    return frames
+
+
+def _list_masked(folder: Path) -> set[str]:
+    """Names of frames and of clips that have masks in a folder, at any depth."""
+    paths = [p for p in folder.rglob("*") if is_image(p) or p.is_dir()]
+    return {compose(p.name if p.is_dir() else p.stem) for p in paths}
+
+
+def _add_masks(
+    frames: list[SourceFrame], masks: MaskFolder, images: Images, listing: Listing
+) -> list[SourceFrame]:
+    """Give frames the masks of a folder; what does not fit is added to the listing."""
+    contents = scan(masks.path)
+    lone = [
+        n for n in contents.without(images.clips).deeper if _is_clip(masks.path / n)
+    ]
+    listing.problems += [
+        f"{show(str(masks.path / name))}: masks of a clip that is not in "
+        f"{images.path.name}/; add it, give the masks its name, or take them away"
+        for name in lone
+    ]
+    contents = contents.without(images.clips | set(lone))
+    _note_contents(masks.path, contents, listing)
+    mask_of = _by_name(contents, listing)
+    listing.problems += [
+        f"{mask_of[name]}: {name} is a clip; put its masks into {masks.path / name}/, under "
+        "the numbers of their frames, as 00012.png"
+        for name in sorted(mask_of.keys() & images.clips)
+    ]
+    unpaired = sorted(mask_of.keys() - images.files.keys() - images.clips)
+    listing.problems += _list_unread(images.contents, unpaired)
+    listing.problems += _list_unread(contents, images.files.keys() - mask_of.keys())
+    if unpaired:
+        listing.problems += _explain_orphans(unpaired, mask_of, images, masks.path)
+    stills, of_clips = [f for f in frames if not f.clip], [f for f in frames if f.clip]
     return [
-        *(dataclasses.replace(f, mask=mask_of.get(f.frame)) for f in stills),
-        *add_masks(found.clips, masks_dir, listing),
+        *(
+            add_mask(f, mask_of[f.frame], masks) if f.frame in mask_of else f
+            for f in stills
+        ),
+        *add_masks(of_clips, masks, listing),
     ]
+
+
+def _is_clip(folder: Path) -> bool:
+    return bool(list_numbered(folder))
 
 
 def _by_name(contents: Contents, listing: Listing) -> dict[str, SourceFile]:
@@ -117,18 +175,15 @@ def _note_no_frames(folder: Path, images: Contents, listing: Listing) -> None:
         )
 
 
-def _note_contents(
-    folder: Path, images: Contents, masks: Contents, listing: Listing, where: str
-) -> None:
-    """Add what lies beside, below and in place of the frames."""
-    listing.left_out += images.left_out + masks.left_out
-    for name, contents in ((where, images), ("masks", masks)):
-        if deeper := contents.describe_deeper():
-            listing.problems.append(
-                f"{folder / name}: {show(deeper)}; put all into {name}/ itself, named "
-                "PERSON_FRAME where folders are people, number them from 0 on where a "
-                "folder is a clip, or take them away"
-            )
+def _note_contents(folder: Path, contents: Contents, listing: Listing) -> None:
+    """Add what lies beside and below the files of a folder."""
+    listing.left_out += contents.left_out
+    if deeper := contents.describe_deeper():
+        listing.problems.append(
+            f"{folder}: {show(deeper)}; put all into {folder.name}/ itself, named "
+            "PERSON_FRAME where folders are people, number them from 0 on where a "
+            "folder is a clip, or take them away"
+        )
 
 
 def _note_no_masks(folder: Path, listing: Listing) -> None:
@@ -184,8 +239,11 @@ def _list_unread(contents: Contents, wanted: Iterable[str]) -> list[str]:
     ]
 
 
-def _explain_orphans(orphans: list[str], mask_of, image_of, folder: Path) -> list[str]:
+def _explain_orphans(
+    orphans: list[str], mask_of: dict[str, SourceFile], images: Images, folder: Path
+) -> list[str]:
     """Masks without a frame: the patterns of their names, then those of none."""
+    image_of = images.files
     rest, explained = set(orphans), []
     loose = {loosen(name) for name in image_of}
     if spelt := sorted(name for name in rest if loosen(name) in loose):
@@ -200,14 +258,12 @@ def _explain_orphans(orphans: list[str], mask_of, image_of, folder: Path) -> lis
         rest -= set(matched)
         explained.append((matched, _describe_pattern(*pattern)))
     lines = [
-        f"{folder / 'masks'}: {count_of(len(names), 'mask')} without an image of the same "
+        f"{folder}: {count_of(len(names), 'mask')} without an image of the same "
         f"name, e.g. {show(names[0])}: {text}. Give a mask the name of its frame"
         for names, text in explained
     ]
     if len(explained) > 1:
-        lines.append(
-            f"{folder / 'masks'}: a frame has one mask; unite several of one structure"
-        )
+        lines.append(f"{folder}: a frame has one mask; unite several of one structure")
     return lines + [
         f"{mask_of[name]}: mask without an image; add its image, or take it away"
         for name in sorted(rest)

@@ -1,4 +1,4 @@
-"""Raw frames decoded: image and mask, upright, of one size, cut to what shows tissue."""
+"""Raw frames decoded: image and outlines, upright, of one size, cut to what shows tissue."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -10,8 +10,10 @@ from jaxtyping import Bool
 from nerve_jax.data import media, rle
 from nerve_jax.data.frames import Grey, read_grey
 from nerve_jax.data.labels import Label, read_label, turn_with_frame
+from nerve_jax.data.structures import Outlines
 from nerve_jax.data.ultrasound_nerve.sources import (
     UNREADABLE,
+    MaskFile,
     SourceFile,
     SourceFrame,
 )
@@ -23,13 +25,14 @@ class Stored(NamedTuple):
 
     Attributes:
       grey: of the image, cut to the box of its medium.
-      label: of the mask's file, None where the frame is unlabelled.
-      mask: the label turned as the frame is, of its size; None where unlabelled.
+      labels: of the files of masks, in their order.
+      outlines: where each structure is, by its name and by reader, turned as the frame is
+        and of its size; empty where the frame is unlabelled.
     """
 
     grey: Grey
-    label: Label | None
-    mask: Bool[np.ndarray, "height width"] | None
+    labels: list[Label]
+    outlines: Outlines
 
 
 def part_by_file(frames: Sequence[SourceFrame]) -> list[list[SourceFrame]]:
@@ -49,7 +52,7 @@ def read_frames(frames: Sequence[SourceFrame]) -> Iterator[tuple[SourceFrame, St
     for of_file in part_by_file(frames):
         if of_file[0].medium is None:
             grey, problem = _attempt(of_file[0].image, read_grey)
-            yield of_file[0], _add_mask(of_file[0], grey, problem)
+            yield of_file[0], _add_masks(of_file[0], grey, problem)
         else:
             yield from _read_medium(of_file)
 
@@ -59,7 +62,7 @@ def _read_medium(frames: list[SourceFrame]) -> Iterator[tuple[SourceFrame, Store
     wanted = {frame.number: frame for frame in frames}
     for number, grey in enumerate(_decode(frames[0])):
         if number in wanted:
-            yield wanted[number], _add_mask(wanted[number], grey, "")
+            yield wanted[number], _add_masks(wanted[number], grey, "")
 
 
 def _decode(frame: SourceFrame) -> Iterator[Grey]:
@@ -69,27 +72,44 @@ def _decode(frame: SourceFrame) -> Iterator[Grey]:
         raise InputError(f"{frame.image}: {error}") from error
 
 
-def _add_mask(frame: SourceFrame, grey: Grey | None, problem: str) -> Stored:
-    """Decode the mask of a frame that is decoded, and cut out what shows tissue.
+def _add_masks(frame: SourceFrame, grey: Grey | None, problem: str) -> Stored:
+    """Decode the masks of a frame that is decoded, and cut out what shows tissue.
 
     Args:
-      frame: is unlabelled, or has a mask of the size of the whole image or of the cut.
+      frame: its masks have the size of the whole image or of the cut.
       grey: of the whole frame, None where that has the problem.
       problem: of the frame.
     """
-    label, mask, mask_problem = None, None, ""
-    if frame.mask is not None:
-        label, mask_problem = _attempt(
-            frame.mask, lambda content: read_label(content, frame.classes)
-        )
-    problems = [p for p in (problem, mask_problem) if p]
-    if grey and label:
-        mask, problems = _fit(frame, grey, label)
+    problems = [problem] if problem else []
+    labels: list[Label] = []
+    outlines: Outlines = {name: {} for name in frame.structures}
+    for file in frame.masks:
+        label, masks, wrong = _read_masks(frame, file, grey)
+        problems += [wrong] if wrong else []
+        labels += [label] if label else []
+        for name, mask in masks.items():
+            if name in outlines:
+                outlines[name][file.reader] = mask
     if problems:
         raise InputError("\n  - ".join(problems))
     top, left, bottom, right = _find_box(frame, grey)
     cut = grey._replace(values=grey.values[top:bottom, left:right])
-    return Stored(cut, label, mask)
+    return Stored(cut, labels, outlines)
+
+
+def _read_masks(
+    frame: SourceFrame, file: MaskFile, grey: Grey | None
+) -> tuple[Label | None, dict[str, Bool[np.ndarray, "height width"]], str]:
+    """What a file of masks shows, the masks that fit the cut frame, and what is wrong."""
+    label, problem = _attempt(
+        file.file, lambda content: read_label(content, file.values)
+    )
+    if problem or grey is None:
+        return None, {}, problem
+    try:
+        return label, _fit(frame, grey, label), ""
+    except ValueError as error:
+        return None, {}, f"{file.file}: {error}"
 
 
 def _find_box(frame: SourceFrame, grey: Grey) -> media.Box:
@@ -99,23 +119,24 @@ def _find_box(frame: SourceFrame, grey: Grey) -> media.Box:
 
 def _fit(
     frame: SourceFrame, grey: Grey, label: Label
-) -> tuple[Bool[np.ndarray, "height width"] | None, list[str]]:
-    """The mask that fits the cut frame, and what is wrong with it."""
+) -> dict[str, Bool[np.ndarray, "height width"]]:
+    """The masks that fit the cut frame; raise `ValueError` where they do not."""
     size = grey.values.shape
     top, left, bottom, right = _find_box(frame, grey)
-    try:
-        mask = turn_with_frame(label, grey.orientation, size)
-    except ValueError as error:
-        return None, [f"{frame.mask}: {error}"]
-    if mask.shape == size:
-        mask = mask[top:bottom, left:right]
-    elif mask.shape != (bottom - top, right - left):
-        of_mask, of_image = (f"{w}x{h} px" for h, w in (mask.shape, size))
-        return None, [f"{frame.mask}: mask is {of_mask}, its image {of_image}"]
-    if frame.runs is not None and rle.encode(mask) != " ".join(frame.runs.split()):
-        mend = "download both again, or take the one that is wrong away"
-        return None, [f"{frame.mask}: differs from its row in train_masks.csv; {mend}"]
-    return mask, []
+    masks = turn_with_frame(label, grey.orientation, size)
+    shape = next(iter(masks.values())).shape
+    if shape == size:
+        masks = {name: m[top:bottom, left:right] for name, m in masks.items()}
+    elif shape != (bottom - top, right - left):
+        of_mask, of_image = (f"{w}x{h} px" for h, w in (shape, size))
+        raise ValueError(f"mask is {of_mask}, its image {of_image}")
+    runs = frame.runs
+    if runs is not None and " ".join(runs.split()) != rle.encode(*masks.values()):
+        raise ValueError(
+            "differs from its row in train_masks.csv; download both again, or take the "
+            "one that is wrong away"
+        )
+    return masks
 
 
 def _attempt(file: SourceFile, decode):

@@ -13,9 +13,11 @@ from collections import Counter
 from pathlib import Path, PurePosixPath
 
 from nerve_jax.data.frames import MAX_BYTES, read_file
+from nerve_jax.data.labels import Values
 from nerve_jax.data.listing import count_of, describe_left_out
 from nerve_jax.data.media import Medium
 from nerve_jax.data.media.medium import UNKNOWN_SPACING
+from nerve_jax.data.structures import NERVE, READER
 from nerve_jax.system.files import show
 
 # What a damaged file or zip member raises: also by decompression or encryption.
@@ -75,6 +77,21 @@ def open_zip(path: Path) -> zipfile.ZipFile:
 
 
 @dataclasses.dataclass(frozen=True)
+class MaskFile:
+    """One reader's outline of a frame: a mask of one structure, or a label map of several.
+
+    Attributes:
+      file: that holds it.
+      values: of each structure that it shows, by name: see `labels.read_label`.
+      reader: who outlined.
+    """
+
+    file: SourceFile
+    values: Values = dataclasses.field(default_factory=lambda: {NERVE: None})
+    reader: str = READER
+
+
+@dataclasses.dataclass(frozen=True)
 class SourceFrame:
     """One frame before it is decoded.
 
@@ -82,27 +99,36 @@ class SourceFrame:
       frame: id, unique in the data set.
       subject: the person; "" where unknown, to be filled in by `name_subjects`.
       image: the frame.
-      mask: its truth, None where the frame is unlabelled.
+      masks: its outlines; none where the frame is unlabelled. No two are of one structure
+        by one reader.
       spacing_mm: height and width of a pixel, NaN where unknown.
-      classes: values of the mask, as `read_label` takes them.
-      runs: the mask once more as run lengths, to be checked against; None without.
+      runs: its one mask once more as run lengths, to be checked against; None without.
       scanner: that it was recorded with; "" where unknown.
       clip: the sweep of one subject that it is a frame of; "" for a still.
       medium: what `image` says of itself, where it is no plain picture.
       number: of the frame: in its file, from 0, or as its file is numbered.
+      structures_labelled: those that were looked for, where that is not all that its masks
+        can show; () for all.
     """
 
     frame: str
     subject: str
     image: SourceFile
-    mask: SourceFile | None
+    masks: tuple[MaskFile, ...] = ()
     spacing_mm: tuple[float, float] = UNKNOWN_SPACING
-    classes: tuple[int, ...] = ()
     runs: str | None = None
     scanner: str = ""
     clip: str = ""
     medium: Medium | None = None
     number: int = 0
+    structures_labelled: tuple[str, ...] = ()
+
+    @property
+    def structures(self) -> list[str]:
+        """Those that the frame is labelled for, each once."""
+        shown = dict.fromkeys(name for mask in self.masks for name in mask.values)
+        only = self.structures_labelled or shown
+        return [name for name in shown if name in only]
 
 
 Splits = dict[str, list[SourceFrame]]
@@ -119,6 +145,8 @@ class Listing:
       notes: what else a user should know at every load.
       warnings: what a user should mind, once nothing is found wrong.
       is_cut: see `frames.Storage`.
+      structures: that its masks can show, in order.
+      readers: who outlined them, in order.
     """
 
     splits: Splits = dataclasses.field(default_factory=dict)
@@ -127,12 +155,14 @@ class Listing:
     notes: list[str] = dataclasses.field(default_factory=list)
     warnings: list[str] = dataclasses.field(default_factory=list)
     is_cut: bool = False
+    structures: list[str] = dataclasses.field(default_factory=lambda: [NERVE])
+    readers: list[str] = dataclasses.field(default_factory=lambda: [READER])
 
 
 def describe(listing: Listing) -> list[str]:
     """What a user should know at every load: files read and left out, a line each."""
     frames = [f for split in listing.splits.values() for f in split]
-    masks = sum(f.mask is not None for f in frames)
+    masks = sum(len(f.masks) for f in frames)
     read = f"read {count_of(len(frames) + masks, 'file')} ({masks} of them masks)"
     if len(listing.splits) > 1:
         read += f" for splits {', '.join(listing.splits)}"

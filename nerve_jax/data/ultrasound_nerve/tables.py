@@ -21,6 +21,7 @@ from nerve_jax.data.listing import (
 )
 from nerve_jax.data.media.medium import LARGEST_MM, SMALLEST_MM
 from nerve_jax.data.media.numbered import read_number
+from nerve_jax.data.structures import name_structure
 from nerve_jax.data.ultrasound_nerve.sources import (
     UNREADABLE,
     SourceFile,
@@ -30,6 +31,7 @@ from nerve_jax.system.errors import InputError
 from nerve_jax.system.files import show
 
 DELIMITERS = ",;\t|"
+STRUCTURES_COLUMN = "structures_labelled"  # those that were looked for, of all shown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,8 +159,9 @@ def apply_subjects(
 
     Args:
       frames: of the data set. What a table leaves empty stays as their files say.
-      file: the table, `frame,subject` and, if known, the other `SUBJECT_COLUMNS`; a
-        frame is named with or without its ending, a number with point or comma.
+      file: the table, `frame,subject` and, if known, the other `SUBJECT_COLUMNS` and
+        `STRUCTURES_COLUMN`; a frame is named with or without its ending, a number with
+        point or comma.
       problems: all that is wrong with the table is added here.
       column: that names what a row is about: "frame", or "clip" for all of its frames.
 
@@ -169,6 +172,7 @@ def apply_subjects(
       InputError: it is no such table.
     """
     columns = [name for name in SUBJECT_COLUMNS if name != "frame"]
+    columns.append(STRUCTURES_COLUMN)
     table = read_table(file, (column, "subject"), [column, *columns])
     rows = _find_rows(frames, table, file, problems, column)
     without = dict.fromkeys(str(f.image) for f in frames if f.frame not in rows)
@@ -246,7 +250,28 @@ def _fill_in(
         clip=row.get("clip") or frame.clip,
         number=frame.number or read_number(frame.frame) or 0,
         spacing_mm=_parse_spacing(cells, where, problems) or frame.spacing_mm,
+        structures_labelled=_parse_structures(
+            row.get(STRUCTURES_COLUMN, ""), frame, where, problems
+        ),
     )
+
+
+def _parse_structures(
+    cell: str, frame: SourceFrame, where: str, problems: list[str]
+) -> tuple[str, ...]:
+    """Names parted by blanks, commas or semicolons; the frame's masks can show each."""
+    names = [
+        (text, name_structure(text)) for text in re.split(r"[\s,;]+", cell) if text
+    ]
+    there = list_some(frame.structures) or "none"
+    for text in [text for text, name in names if name not in frame.structures]:
+        problem = (
+            f"{where}: {STRUCTURES_COLUMN} has {show(text)}, but the masks there can show: "
+            f"{there}. Add masks of it, or take the name away"
+        )
+        if problem not in problems:  # of another frame of the clip
+            problems.append(problem)
+    return tuple(dict.fromkeys(name for _, name in names))
 
 
 def _find_torn_clips(frames: list[SourceFrame], lines: dict[str, int]) -> list[str]:

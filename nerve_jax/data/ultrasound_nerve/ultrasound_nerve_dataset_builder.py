@@ -2,7 +2,7 @@
 
 Records are prepared as array_record files and read back by `as_data_source`. The name
 of a configuration gains a fingerprint of its options and source files when the builder
-is made, e.g. `ultrasound_nerve/phantom-seed0-5d1c3b0a9f2e/1.1.0`, so that changed input is
+is made, e.g. `ultrasound_nerve/phantom-seed0-5d1c3b0a9f2e/1.2.0`, so that changed input is
 prepared again and never served from old records. A phantom's seed is named, for phantoms
 of one seed show the same people, however many.
 """
@@ -21,11 +21,12 @@ from PIL import Image
 
 from nerve_jax.data.frames import to_8_bit
 from nerve_jax.data.phantom import anatomy, people
+from nerve_jax.data.structures import Outlines, choose_mask, encode_outlines
 from nerve_jax.data.ultrasound_nerve import checking, layouts, sources
 from nerve_jax.data.ultrasound_nerve.reading import read_frames
 from nerve_jax.system.errors import InputError
 
-VERSION = "1.1.0"
+VERSION = "1.2.0"
 
 
 @dataclasses.dataclass
@@ -36,11 +37,13 @@ class PhantomConfig(tfds.core.BuilderConfig):
       num_subjects: how many people.
       frames_per_subject: how many frames of each.
       seed: of the simulation.
+      num_readers: how many simulated readers outline each frame.
     """
 
     num_subjects: int = 47
     frames_per_subject: int = 18
     seed: int = 0
+    num_readers: int = 1
 
 
 @dataclasses.dataclass
@@ -50,22 +53,30 @@ class SourceConfig(tfds.core.BuilderConfig):
     Attributes:
       manual_dir: folder of the raw files, laid out as the configuration's name says.
       frame_stride: every so many frames of each clip are taken.
+      readers: whether the folders in masks/ are readers (see `layouts.list_folder`).
     """
 
     manual_dir: str = ""
     frame_stride: int = 1
+    readers: bool = False
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
-    """Frames with the outline of the brachial plexus, by subject.
+    """Frames with outlines of the brachial plexus and of what surrounds it, by subject.
 
-    Features of a record: `image` uint8 [height, width, 1]; `mask` uint8 of the same
-    shape, 0 or 1, all 0 where the frame is unlabelled; `subject`, the person; `frame`,
-    an id unique in the data set; `labelled`, whether the mask is a truth; `spacing_mm`
-    float32 [2], height and width of a pixel, NaN where unknown; `scanner` and `clip`, a
-    sweep of one subject, "" where unknown. The records' metadata hold `remarks`, lines
-    that say how many files were read and which were left out, and `bits` and `is_cut` of
-    `frames.Storage`. Version 1.0.0 has no `scanner` and no `clip`.
+    Features of a record: `image` uint8 [height, width, 1]; `outlines`, JSON of the
+    outlines of all structures for which the frame is labelled by all readers (see
+    `structures.encode_outlines`), "" in a data set of one structure and one reader;
+    `mask` uint8 of the shape of `image`, 0 or 1, the first structure's by its first
+    reader, all 0 where the frame is not labelled for that; `labelled`, whether it is
+    labelled for any; `subject`, the person; `frame`, an id unique in the data set;
+    `spacing_mm` float32 [2], height and width of a pixel, NaN where unknown; `scanner`
+    and `clip`, a sweep of one subject, "" where unknown.
+
+    The records' metadata hold `structures` and `readers`, their names in order; `remarks`,
+    lines that say how many files were read and which were left out; and `bits` and
+    `is_cut` of `frames.Storage`. Version 1.1.0 has no `outlines`, `structures` and
+    `readers`; 1.0.0 has no `scanner` and no `clip` either.
     """
 
     VERSION = tfds.core.Version(VERSION)
@@ -91,8 +102,12 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         self._listing: sources.Listing | None = None
         if isinstance(config, SourceConfig):
             self._listing = _list_source(config)
+            self._structures = self._listing.structures
+            self._readers = self._listing.readers
             digest = checking.fingerprint(self._listing.splits)
         else:
+            self._structures = list(people.STRUCTURES)
+            self._readers = people.name_readers(config.num_readers)
             digest = _phantom_fingerprint(config)
         config = dataclasses.replace(config, name=f"{config.name}-{digest}")
         kwargs.setdefault("file_format", "array_record")
@@ -127,6 +142,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 "spacing_mm": tfds.features.Tensor(shape=(2,), dtype=np.float32),
                 "scanner": tfds.features.Text(),
                 "clip": tfds.features.Text(),
+                "outlines": tfds.features.Text(),
             }
         )
         remarks = sources.describe(self._listing) if self._listing else []
@@ -134,7 +150,13 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         return self.dataset_info_from_configs(
             features=features,
             supervised_keys=("image", "mask"),
-            metadata=tfds.core.MetadataDict(remarks=remarks, bits=0, is_cut=is_cut),
+            metadata=tfds.core.MetadataDict(
+                remarks=remarks,
+                bits=0,
+                is_cut=is_cut,
+                structures=self._structures,
+                readers=self._readers,
+            ),
         )
 
     def download_and_prepare(self, **kwargs) -> None:
@@ -168,16 +190,18 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     def _generate_phantom(self) -> Iterator[tuple[str, dict]]:
         config = self.builder_config
         for frame in people.simulate_frames(
-            config.num_subjects, config.frames_per_subject, config.seed
+            config.num_subjects,
+            config.frames_per_subject,
+            config.seed,
+            config.num_readers,
         ):
             name = f"{frame.subject:03d}_{frame.index:03d}"
             yield (
                 name,
                 {
-                    **_save(frame.image, frame.mask),
+                    **self._save(frame.image, frame.outlines),
                     "subject": f"{frame.subject:03d}",
                     "frame": name,
-                    "labelled": True,
                     "spacing_mm": np.asarray(anatomy.SPACING_MM, np.float32),
                     "scanner": "",
                     "clip": "",
@@ -185,28 +209,29 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             )
 
     def _generate_source(self, frames) -> Iterator[tuple[str, dict]]:
-        for f, (grey, _, mask) in read_frames(frames):
+        for f, (grey, _, outlines) in read_frames(frames):
             image = to_8_bit(grey.values, self.info.metadata["bits"])
-            mask = np.zeros(image.shape, bool) if mask is None else mask
             yield (
                 f.frame,
                 {
-                    **_save(image, mask),
+                    **self._save(image, outlines),
                     "subject": f.subject,
                     "frame": f.frame,
-                    "labelled": f.mask is not None,
                     "spacing_mm": np.asarray(f.spacing_mm, np.float32),
                     "scanner": f.scanner,
                     "clip": f.clip,
                 },
             )
 
-
-def _save(image, mask) -> dict:
-    return {
-        "image": Image.fromarray(image),
-        "mask": Image.fromarray(mask.astype(np.uint8)),
-    }
+    def _save(self, image: np.ndarray, outlines: Outlines) -> dict:
+        first, names = self._structures[0], (self._structures, self._readers)
+        mask = choose_mask(outlines, first, self._readers, image.shape)
+        return {
+            "image": Image.fromarray(image),
+            "mask": Image.fromarray(mask.astype(np.uint8)),
+            "labelled": bool(outlines),
+            "outlines": encode_outlines(outlines, *names),
+        }
 
 
 def _list_source(config: SourceConfig) -> sources.Listing:
@@ -217,7 +242,9 @@ def _list_source(config: SourceConfig) -> sources.Listing:
             "that of records prepared from them, --config.data.records_dir=FOLDER"
         )
     folder = Path(os.path.expanduser(config.manual_dir)).resolve()
-    listing = layouts.list_source(config.name, folder, config.frame_stride)
+    listing = layouts.list_source(
+        config.name, folder, config.frame_stride, readers=config.readers
+    )
     if listing.problems:  # say at once what else is wrong, inside the files
         checking.check_frames(listing.splits, listing.problems)
     return listing
@@ -225,6 +252,8 @@ def _list_source(config: SourceConfig) -> sources.Listing:
 
 def _phantom_fingerprint(config: PhantomConfig) -> str:
     options = (config.num_subjects, config.frames_per_subject, config.seed, VERSION)
+    if config.num_readers > 1:
+        options += (config.num_readers,)
     text = repr((*options, people.VERSION))
     digest = hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
     return f"seed{config.seed}-{digest}"
