@@ -164,7 +164,7 @@ def _choose_frames(
             + (", and every fold was trained on those" * bool(len(labelled)))
         )
     rules = choose_rules(
-        workdir, population, positions, decision.rule, decision.threshold
+        workdir, population, positions, "", decision.rule, decision.threshold
     )
     most = None if decision.ensemble else 1
     return Chosen(

@@ -50,7 +50,7 @@ def write_report(
     """
     examples = population.examples
     decided = out_of_fold.decide_folds(
-        workdir, population, kind=rule, threshold=threshold
+        workdir, population, "", kind=rule, threshold=threshold
     )
     scored = _score(workdir, population, decided, threshold)
     audit = compute_audit(population)

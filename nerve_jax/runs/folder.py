@@ -77,7 +77,7 @@ class Fold(NamedTuple):
         return self.directory / "lock"
 
 
-def find_part(structures: Sequence[str], structure: str) -> str:
+def find_subfolder(structures: Sequence[str], structure: str) -> str:
     """Where in the folder of a run, or of a fold, the files of one structure lie.
 
     Args:
@@ -88,6 +88,12 @@ def find_part(structures: Sequence[str], structure: str) -> str:
       "" for the first one, else "structures/NAME/".
     """
     return "" if structure == structures[0] else f"structures/{structure}/"
+
+
+def make_subfolder(directory: Path, subfolder: str) -> Path:
+    """The folder of a structure (`find_subfolder`) in one of a run or fold, made if need be."""
+    (directory / subfolder).mkdir(parents=True, exist_ok=True)
+    return directory / subfolder
 
 
 def check_folder(workdir: Path) -> None:

@@ -52,6 +52,7 @@ def choose_rules(
     workdir: Path,
     population: Population,
     positions: Int[np.ndarray, " scored"],
+    subfolder: str,
     kind: str,
     threshold: float,
 ) -> list[Rule]:
@@ -63,6 +64,7 @@ def choose_rules(
       workdir: of the run, with a finished fold.
       population: of any data set.
       positions: of the frames that are scored.
+      subfolder: of the structure, see `folder.find_subfolder`.
       kind: "threshold" for the plain rule (see `load_rule`).
       threshold: the plain one.
     """
@@ -70,8 +72,11 @@ def choose_rules(
     folds = folder.finished_folds(workdir)
     seen = [load_seen(workdir, fold, "val") for fold in folds]
     knows = np.stack([np.any(s.find_known(examples, groups), 0) for s in seen], 1)
-    general = load_rule(workdir, kind, threshold)
-    own = [load_fold_rules(workdir, kind, threshold, fold) for fold in folds]
+    general = load_rule(workdir / subfolder, kind, threshold)
+    own = [
+        load_fold_rules(folder.fold_dir(workdir, fold) / subfolder, kind, threshold)
+        for fold in folds
+    ]
 
     def choose(i: int) -> Rule:
         if not knows[i].any():

@@ -48,36 +48,59 @@ class Decided(NamedTuple):
 
 
 def decide_folds(
-    workdir: Path, population: Population, *, kind: str, threshold: float
+    workdir: Path,
+    population: Population,
+    subfolder: str,
+    *,
+    kind: str,
+    threshold: float,
 ) -> Decided:
-    """Read predictions, fit the rules on them, and write these; see `fit_rules`."""
+    """Read predictions, fit the rules on them, and write these; see `fit_rules`.
+
+    Args:
+      workdir: of the run.
+      population: its data set; the first structure is decided.
+      subfolder: of that structure, see `folder.find_subfolder`.
+      kind, threshold: as of `fit_rules`.
+    """
     examples = population.examples
-    predictions = load_predictions(workdir, examples)
+    predictions = load_predictions(workdir, examples, subfolder)
     evidence = gather_evidence(examples.masks, examples.presence, predictions)
     groups = {
         fold: [population.groups[i] for i in predicted.positions]
         for fold, predicted in predictions.items()
     }
-    rules, tried = fit_rules(workdir, groups, evidence, kind=kind, threshold=threshold)
+    rules, tried = fit_rules(
+        workdir, subfolder, groups, evidence, kind=kind, threshold=threshold
+    )
     return Decided(predictions, evidence, rules, tried)
 
 
-def load_predictions(workdir: Path, examples: Examples) -> dict[int, Predicted]:
-    """Read the predictions of all finished folds, by fold."""
+def load_predictions(
+    workdir: Path, examples: Examples, subfolder: str = ""
+) -> dict[int, Predicted]:
+    """Read the predictions of a structure by all finished folds, by fold.
+
+    Those of frames that are not labelled for it are left out, and folds without any.
+    """
     found = {}
     for fold in folder.finished_folds(workdir):
-        directory = folder.fold_dir(workdir, fold)
-        val = folder.load_split(workdir, fold)["val"]
-        found[fold] = Predicted(
-            examples.positions(val),
+        directory = folder.fold_dir(workdir, fold) / subfolder
+        positions = examples.positions(folder.load_split(workdir, fold)["val"])
+        predicted = Predicted(
+            positions,
             read_array(directory / "val_probs.npy"),
             read_array(directory / "val_presence.npy"),
         )
+        labelled = examples.labelled[positions]
+        if labelled.any():
+            found[fold] = predicted if labelled.all() else predicted.select(labelled)
     return found
 
 
 def fit_rules(
     workdir: Path,
+    subfolder: str,
     groups: dict[int, list[str]],
     evidence: dict[int, Evidence],
     *,
@@ -91,6 +114,7 @@ def fit_rules(
 
     Args:
       workdir: of the run.
+      subfolder: of the structure, see `folder.find_subfolder`.
       groups: the person of each validation frame, by fold.
       evidence: what the predictions of these frames say for fitting, by fold.
       kind: "fitted", or "threshold" for no fitting.
@@ -117,7 +141,7 @@ def fit_rules(
     }
     for fold in evidence:
         _write_fold_rules(
-            folder.fold_dir(workdir, fold),
+            folder.make_subfolder(folder.fold_dir(workdir, fold), subfolder),
             parts[fold_of == fold],
             people,
             parts,
@@ -125,7 +149,7 @@ def fit_rules(
         )
     rule, tried = fit(np.ones(len(people), bool))
     content = dataclasses.asdict(rule) | {"tried": [row._asdict() for row in tried]}
-    write_json(workdir / "decision.json", content)
+    write_json(folder.make_subfolder(workdir, subfolder) / "decision.json", content)
     rules = {
         fold: [by_part[part] for part in parts[fold_of == fold].tolist()]
         for fold in evidence
@@ -172,7 +196,7 @@ def load_rule(workdir: Path, kind: str, threshold: float) -> Rule:
     """Read the rule for frames of no fold, or create the plain one.
 
     Args:
-      workdir: of the run.
+      workdir: of the run, or the subfolder of one structure.
       kind: "threshold" for the plain rule.
       threshold: the plain one.
 
@@ -209,12 +233,17 @@ class FoldRules(NamedTuple):
         return self.plain
 
 
-def load_fold_rules(workdir: Path, kind: str, threshold: float, fold: int) -> FoldRules:
-    """Read the rules for a fold's validation frames; arguments as of `load_rule`."""
+def load_fold_rules(directory: Path, kind: str, threshold: float) -> FoldRules:
+    """Read the rules for a fold's validation frames.
+
+    Args:
+      directory: of the fold, or the subfolder of one structure.
+      kind, threshold: as of `load_rule`.
+    """
     plain = Rule(threshold)
     if kind == "threshold":
         return FoldRules([set()], [plain], plain)
-    path = folder.fold_dir(workdir, fold) / "decision.json"
+    path = directory / "decision.json"
     folder.check_reported([path])
     content = read_json(path)
     parts = content if isinstance(content, list) else [content]

@@ -29,6 +29,10 @@ class Predicted(NamedTuple):
     probs: Float[np.ndarray, "chosen height width"]
     presence_probs: Float[np.ndarray, " chosen"]
 
+    def select(self, rows: Bool[np.ndarray, " chosen"]) -> "Predicted":
+        """Some of the rows, by a mask of them."""
+        return Predicted(*(part[rows] for part in self))
+
     def decide(
         self, examples: Examples, row: int, rule: Rule
     ) -> Bool[np.ndarray, "_ _"]:

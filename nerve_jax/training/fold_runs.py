@@ -10,7 +10,7 @@ import jax
 from nerve_jax.model.unet import Params
 from nerve_jax.runs import checkpoints, damage
 from nerve_jax.runs.checkpoints import Progress
-from nerve_jax.runs.folder import Fold
+from nerve_jax.runs.folder import Fold, make_subfolder
 from nerve_jax.system import locks, processes
 from nerve_jax.system.console import is_first, say
 from nerve_jax.system.errors import RunError
@@ -145,9 +145,8 @@ def finish(
     if not is_first():
         return
     for name, array in arrays.items():
-        path = fold.directory / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_array(path, array)
+        subfolder, _, name = name.rpartition("/")
+        write_array(make_subfolder(fold.directory, subfolder) / name, array)
     best_step, best_score = checkpoints.best_step(fold_run.checkpointer)
     summary = {
         "num_frames_left_out_of_training": len(fold.given) - len(fold.train),

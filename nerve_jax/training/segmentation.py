@@ -9,7 +9,7 @@ import numpy as np
 
 from nerve_jax.data.examples import Examples
 from nerve_jax.model.unet import Params
-from nerve_jax.runs.folder import Fold, find_part
+from nerve_jax.runs.folder import Fold, find_subfolder
 from nerve_jax.scoring import metrics
 from nerve_jax.scoring.decide import Rule
 from nerve_jax.scoring.scores import Predicted, count_frames
@@ -98,7 +98,7 @@ class Segmentation:
         probs, presence = predict([params], self.examples.images[fold.val])
         named, arrays = self.examples.structures, {}
         for place, name in enumerate(named):
-            part = find_part(named, name)
-            arrays[f"{part}val_probs.npy"] = probs[:, place]
-            arrays[f"{part}val_presence.npy"] = presence[:, place]
+            subfolder = find_subfolder(named, name)
+            arrays[f"{subfolder}val_probs.npy"] = probs[:, place]
+            arrays[f"{subfolder}val_presence.npy"] = presence[:, place]
         return arrays

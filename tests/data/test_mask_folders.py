@@ -116,7 +116,10 @@ COLOURS = np.array([(0, 0, 0), (255, 0, 0), (0, 0, 255)], np.uint8)[NUMBERS]
 OF_COLOURS = "value,name\n#ff0000,nerve\n#0000FF,vessel\n"
 MAPS = {
     "numbers": (NUMBERS, TABLE),
-    "numbers of 16 bits": (NUMBERS.astype(np.uint16) * 700, "value,name\n700,nerve\n1400,vessel\n"),
+    "numbers of 16 bits": (
+        NUMBERS.astype(np.uint16) * 700,
+        "value,name\n700,nerve\n1400,vessel\n",
+    ),
     "numbers in RGB": (np.dstack([NUMBERS] * 3), TABLE),
     "indices": (draw_palette([(9, 9, 9), (0, 0, 0), (7, 0, 0)]), TABLE),
     "a palette": (draw_palette([(0, 0, 0), (255, 0, 0), (0, 0, 255)]), OF_COLOURS),
@@ -155,13 +158,17 @@ def test_a_folder_per_structure_may_overlap_and_leave_frames_out(tmp_path, folde
     kept, records = load(folder, tmp_path)
     assert kept["structures"] == ["artery_1", "nerve"]
     found = [places_of(records[stem]["outlines"]) for stem in STEMS]
-    nerve, artery = ({n: {"reader1": p}} for n, p in (("nerve", "first"), ("artery_1", "second")))
+    nerve, artery = (
+        {n: {"reader1": p}} for n, p in (("nerve", "first"), ("artery_1", "second"))
+    )
     assert found == [nerve, artery | nerve, artery | nerve, artery]
     assert not records["s0_0"]["mask"].any()  # the first structure is not labelled
     assert records["s0_0"]["labelled"]
 
 
-@pytest.mark.parametrize(("value", "name"), [(255, "artery"), (1, "N. ulnaris"), (2, "b")])
+@pytest.mark.parametrize(
+    ("value", "name"), [(255, "artery"), (1, "N. ulnaris"), (2, "b")]
+)
 def test_a_table_of_one_value_names_the_only_structure(tmp_path, folder, value, name):
     folder.add("masks", area(FIRST, value=value))
     folder.write("structures.csv", f"value,name\n{value},{name}\n")
@@ -199,7 +206,9 @@ def test_each_reader_outlines_some_frames(tmp_path, folder, by_folder):
     ):
         folder.add(name, area(place), stems)
     kept, records = load(folder, tmp_path, readers=by_folder)
-    readers = ["anna", "bert", "cem"] if by_folder else ["reader1", "reader2", "reader10"]
+    readers = (
+        ["anna", "bert", "cem"] if by_folder else ["reader1", "reader2", "reader10"]
+    )
     assert kept["readers"] == readers
     assert kept["structures"] == ["nerve"]
     found = [places_of(records[stem]["outlines"])["nerve"] for stem in STEMS]
@@ -279,7 +288,10 @@ def test_a_frame_is_labelled_for_what_was_looked_for(tmp_path, folder):
         ["nerve", "vessel"],
         ["vessel"],
     ]
-    assert "show structures that structures_labelled leaves out: 2 masks" in kept["remarks"]
+    assert (
+        "show structures that structures_labelled leaves out: 2 masks"
+        in kept["remarks"]
+    )
     assert not records["s1_1"]["mask"].any()
 
 
@@ -293,7 +305,10 @@ def with_table(text, values=NUMBERS):
 
 
 WRONG = {
-    "no name": (with_table(TABLE[:-9]), "values without a name: 2; named are 1. Name all"),
+    "no name": (
+        with_table(TABLE[:-9]),
+        "values without a name: 2; named are 1. Name all",
+    ),
     "no name in the table": (
         with_table(TABLE + "3,\n"),
         "structures.csv, line 4: value 3 without a name",
@@ -312,11 +327,17 @@ WRONG = {
         "lines 2 and 4: name nerve is there twice; keep one row",
     ),
     "no number": (with_table(TABLE + "red,bone\n"), "line 4: value 'red' is no whole"),
-    "too large": (with_table(TABLE + "65536,bone\n"), "line 4: value '65536' is no whole"),
+    "too large": (
+        with_table(TABLE + "65536,bone\n"),
+        "line 4: value '65536' is no whole",
+    ),
     "the background": (with_table(TABLE + "0,bone\n"), "line 4: 0 is the background"),
     "two kinds": (with_table(TABLE + "#ff0000,bone\n"), "both numbers and colours"),
     "no rows": (with_table("value,name\n"), "structures.csv: no structures in it"),
-    "no columns": (with_table("id,label\n1,nerve\n"), "structures.csv: no column value"),
+    "no columns": (
+        with_table("id,label\n1,nerve\n"),
+        "structures.csv: no column value",
+    ),
     "numbers, not colours": (with_table(TABLE, COLOURS), "coloured label map"),
     "colours, not numbers": (with_table(OF_COLOURS), "values without a name: #010101"),
     "a soft map": (
@@ -361,7 +382,10 @@ WRONG = {
         "folders s0, s1 of masks are people, not structures; put all masks into masks/",
     ),
     "sizes of readers": (
-        lambda f: (f.add("masks", area(FIRST)), f.add("masks_reader2", area(FIRST)[:20])),
+        lambda f: (
+            f.add("masks", area(FIRST)),
+            f.add("masks_reader2", area(FIRST)[:20]),
+        ),
         "masks_reader2/s0_0.png: mask is 32x20 px, its image 32x24 px",
     ),
     "a reader without masks": (
@@ -409,7 +433,10 @@ def test_what_does_not_fit_is_named_with_its_mend(tmp_path, folder, name):
 
 
 WRONG_READERS = {
-    "none": (lambda f: f.add("masks", area(FIRST)), "no readers' folders in it; put each"),
+    "none": (
+        lambda f: f.add("masks", area(FIRST)),
+        "no readers' folders in it; put each",
+    ),
     "masks beside": (
         lambda f: [f.add(name, area(FIRST)) for name in ("masks", "masks/anna")],
         "4 masks in it beside readers' folders; put each reader's",
@@ -441,7 +468,12 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path, folder):
     folder.add("masks", NUMBERS * 3, STEMS[:2])
     folder.write("structures.csv", TABLE + "3,\n4,\n")
     message = refuse(folder, tmp_path)
-    for text in ("s0_0.png: values without", "s0_1.png: values without", "line 4", "line 5"):
+    for text in (
+        "s0_0.png: values without",
+        "s0_1.png: values without",
+        "line 4",
+        "line 5",
+    ):
         assert text in message
 
 

@@ -53,7 +53,7 @@ def fit(tmp_path, cohort, groups=GROUPS, folds=(0, 1, 2), kind="fitted"):
         for fold, predicted in predictions.items()
     }
     rules, _ = out_of_fold.fit_rules(
-        tmp_path, people, evidence, kind=kind, threshold=0.4
+        tmp_path, "", people, evidence, kind=kind, threshold=0.4
     )
     return rules, out_of_fold.load_rule(tmp_path, "fitted", 0.4)
 
@@ -75,7 +75,7 @@ def test_changing_a_folds_frames_changes_every_rule_but_its_own(tmp_path):
     assert after[1] != before[1]
     assert after[2] != before[2]
     assert everywhere_after != everywhere
-    own = out_of_fold.load_fold_rules(tmp_path, "fitted", 0.4, 1)
+    own = out_of_fold.load_fold_rules(tmp_path / "fold_1", "fitted", 0.4)
     assert own.find(("whoever",)) == after[1][0]
 
 
@@ -93,7 +93,7 @@ def test_one_fold_is_decided_by_rules_fitted_on_the_others_of_its_people(tmp_pat
     before, everywhere = fit(tmp_path, Cohort(), folds=(0,))
     assert everywhere.presence is not None
     assert len(before[0]) == EACH
-    own = out_of_fold.load_fold_rules(tmp_path, "fitted", 0.4, 0)
+    own = out_of_fold.load_fold_rules(tmp_path / "fold_0", "fitted", 0.4)
     assert len(own.rules) == 5
     assert [own.find((group,)) for group in GROUPS[:EACH]] == before[0]
     assert own.find(("somebody else",)) == Rule(0.4)
@@ -132,7 +132,7 @@ def test_rules_of_an_older_version_are_refused_with_what_to_do(tmp_path):
     with pytest.raises(InputError, match="rule=threshold"):
         out_of_fold.load_rule(tmp_path, "fitted", 0.4)
     with pytest.raises(InputError, match="rule=threshold"):
-        out_of_fold.load_fold_rules(tmp_path, "fitted", 0.4, 0)
+        out_of_fold.load_fold_rules(tmp_path / "fold_0", "fitted", 0.4)
     assert out_of_fold.load_rule(tmp_path, "threshold", 0.4) == Rule(0.4)
 
 
