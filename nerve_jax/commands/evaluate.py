@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int, UInt8
 from ml_collections import ConfigDict
 
 from nerve_jax.commands import setup
@@ -13,8 +13,10 @@ from nerve_jax.data.examples import Examples
 from nerve_jax.data.population import Population, find_doubtful, find_people
 from nerve_jax.model.unet import Params
 from nerve_jax.reports.pictures import draw_scored
+from nerve_jax.reports.structure import compare_with_readers
 from nerve_jax.reports.tables import print_scores
 from nerve_jax.runs.config import load_config, override
+from nerve_jax.runs.folder import find_subfolder, make_subfolder
 from nerve_jax.runs.judges import choose_judges, choose_rules
 from nerve_jax.runs.members import load_members
 from nerve_jax.runs.score_table import write_scores
@@ -65,16 +67,19 @@ def evaluate(
       trained: the run's configuration; None reads it.
 
     Returns:
-      The content of evaluation.json, with `flip_gain` and `ensemble_gain` where mirror
-      images and several folds were used; evaluation.csv has one row per frame, and
-      evaluation.png shows frames from the worst scored to the best.
+      The content of evaluation.json: that of the first structure, with `flip_gain` and
+      `ensemble_gain` where mirror images and several folds were used, and `by_structure`
+      and `readers` as in report.json. evaluation.csv has one row per frame, and
+      evaluation.png shows frames from the worst scored to the best; those of other
+      structures lie in structures/NAME/.
 
     Raises:
       InputError: no labelled frames there, or all of them were trained on by all folds;
         or another's files under these names.
     """
-    processes.share(lambda: check_folder(workdir, FILES, flag="--workdir"))
     trained = load_config(workdir) if trained is None else trained
+    names = _list_files(trained)
+    processes.share(lambda: check_folder(workdir, names, flag="--workdir"))
     config = override(trained, overrides, (*DATA_FIELDS, "decision."), workdir)
     decision = config.decision
     members = load_members(workdir)
@@ -83,37 +88,61 @@ def evaluate(
     )
     examples = population.examples
     chosen = _choose_frames(config, workdir, list(members), population, split)
-    predictor = setup.create_predictor_of(config, keep)
-    predicted, dice_without = _predict(
-        predictor, members, examples, chosen, flips=decision.test_flips
-    )
-    scored = score_frames(
-        examples,
-        predicted,
-        chosen.rules,
-        threshold=decision.threshold,
-        groups=population.groups,
-        doubtful=set(find_doubtful(population).tolist()),
-        spread=processes.spread,
-    )
+    predicted = _predict(config, members, examples, chosen)
+    found = {
+        name: _score(config, population, name, chosen, predicted)
+        for name in examples.structures
+    }
+    by_structure = {name: one.content for name, one in found.items() if one}
+    first = examples.structures[0]
+    if first not in by_structure:
+        raise InputError(
+            f"{examples.fingerprint}, split {split}: no frame to score is labelled for "
+            f"{first}, the first structure of the run"
+        )
     content = {
-        **_summarise(scored, dice_without, fitted=decision.rule == "fitted"),
+        **by_structure[first],
+        "by_structure": by_structure,
+        "readers": {n: one.readers for n, one in found.items() if one and one.readers},
         "split": split,
         "dataset": examples.fingerprint,
         "folds": sorted({fold for group in chosen.judges for fold in group}),
         **decision.to_dict(),
-        "num_frames_left_out": int(examples.labelled.sum()) - len(chosen.positions),
+        "num_frames_left_out": int(examples.structures_labelled.any(1).sum())
+        - len(chosen.positions),
         "num_frames_left_out_by_likeness": chosen.num_alike,
         **environment.describe(),
     }
     if is_first():
-        claim(workdir, "evaluate", FILES, flag="--workdir")
-        write_scores(workdir / "evaluation.csv", scored)
-        sheet = draw_scored(examples, predicted, chosen.rules, scored)
-        write_png(workdir / "evaluation.png", sheet)
+        claim(workdir, "evaluate", names, flag="--workdir")
+        for name, one in found.items():
+            if one:
+                _write_tables(workdir, find_subfolder(examples.structures, name), one)
         write_json(workdir / "evaluation.json", content)
     _print(content, workdir)
     return content
+
+
+class Evaluated(NamedTuple):
+    """One structure of the frames that are scored.
+
+    Attributes:
+      content: for evaluation.json.
+      scored: the table.
+      readers: of `compare_readers`; {} where there is one reader alone.
+      sheet: pictures of frames, from the worst scored to the best.
+    """
+
+    content: dict
+    scored: Scored
+    readers: dict
+    sheet: UInt8[np.ndarray, "height width 3"]
+
+
+def _write_tables(workdir: Path, subfolder: str, one: Evaluated) -> None:
+    directory = make_subfolder(workdir, subfolder)
+    write_scores(directory / "evaluation.csv", one.scored)
+    write_png(directory / "evaluation.png", one.sheet)
 
 
 def _print(content: dict, workdir: Path) -> None:
@@ -129,19 +158,26 @@ def _print(content: dict, workdir: Path) -> None:
     say(f"wrote {workdir / 'evaluation.json'}, evaluation.csv and evaluation.png")
 
 
+def _list_files(config: ConfigDict) -> list[str]:
+    """What is written, below the run's folder."""
+    structures = config.data.structures
+    subfolders = [find_subfolder(structures, name) for name in structures[1:]]
+    return [*FILES, *(f"{each}{name}" for each in subfolders for name in FILES[1:])]
+
+
 class Chosen(NamedTuple):
     """Frames to be scored.
 
     Attributes:
       positions: of each, at least one.
       judges: the folds that score each.
-      rules: how each is decided.
+      rules: how each is decided, by structure.
       num_alike: labelled frames that are left out for their likeness alone.
     """
 
     positions: Int[np.ndarray, " scored"]
     judges: list[tuple[int, ...]]
-    rules: list[Rule]
+    rules: dict[str, list[Rule]]
     num_alike: int
 
 
@@ -155,7 +191,8 @@ def _choose_frames(
     """Labelled frames that any fold may score; raises `InputError` if there is none."""
     examples, decision = population.examples, config.decision
     judges, alike = choose_judges(workdir, folds, population)
-    labelled = np.flatnonzero(examples.labelled)
+    known = examples.structures_labelled.any(1)
+    labelled = np.flatnonzero(known)
     positions = np.array([i for i in labelled if judges[i]], np.int64)
     if not positions.size:
         raise InputError(
@@ -163,15 +200,79 @@ def _choose_frames(
             f"{len(labelled)} of {len(examples)} frames have a mask"
             + (", and every fold was trained on those" * bool(len(labelled)))
         )
-    rules = choose_rules(
-        workdir, population, positions, "", decision.rule, decision.threshold
-    )
+    rules = {
+        name: choose_rules(
+            workdir,
+            population,
+            positions,
+            find_subfolder(examples.structures, name),
+            decision.rule,
+            decision.threshold,
+        )
+        for name in examples.structures
+    }
     most = None if decision.ensemble else 1
-    return Chosen(
-        positions,
-        [judges[i][:most] for i in positions],
+    chosen = [judges[i][:most] for i in positions]
+    return Chosen(positions, chosen, rules, int((known & alike).sum()))
+
+
+class Averaged(NamedTuple):
+    """What the folds that score frames say of them, on average.
+
+    Attributes:
+      probs, presence_probs: of `average`.
+      dice_without: of each frame without, where they were used, mirror images
+        ("flip_gain"), and the mean Dice of each fold by itself ("ensemble_gain", NaN for
+        a frame that only one may score).
+    """
+
+    probs: Float[np.ndarray, "frames structures height width"]
+    presence_probs: Float[np.ndarray, "frames structures"]
+    dice_without: dict[str, Float[np.ndarray, "frames structures"]]
+
+    def of(self, place: int, positions: Int[np.ndarray, " frames"]) -> Predicted:
+        """What is said of the structure at a place."""
+        return Predicted(positions, self.probs[:, place], self.presence_probs[:, place])
+
+
+def _score(
+    config: ConfigDict,
+    population: Population,
+    structure: str,
+    chosen: Chosen,
+    predicted: Averaged,
+) -> Evaluated | None:
+    """Score a structure; None where no frame is labelled for it."""
+    whole, decision = population.examples, config.decision
+    place = whole.structures.index(structure)
+    population = population._replace(examples=whole.of(structure))
+    examples = population.examples
+    rows = examples.labelled[chosen.positions]
+    if not rows.any():
+        return None
+    own = predicted.of(place, chosen.positions).select(rows)
+    rules = [
+        rule for rule, row in zip(chosen.rules[structure], rows, strict=True) if row
+    ]
+    scored = score_frames(
+        examples,
+        own,
         rules,
-        int((examples.labelled & alike).sum()),
+        threshold=decision.threshold,
+        groups=population.groups,
+        doubtful=set(find_doubtful(population).tolist()),
+        spread=processes.spread,
+    )
+    without = {n: dice[rows, place] for n, dice in predicted.dice_without.items()}
+    content = _summarise(scored, without, fitted=decision.rule == "fitted")
+    row_of = {frame: row for row, frame in enumerate(scored.frames)}
+
+    def mask_of(frame: str):
+        return own.decide(examples, row_of[frame], rules[row_of[frame]])
+
+    readers = compare_with_readers(examples, scored, mask_of)
+    return Evaluated(
+        content, scored, readers, draw_scored(examples, own, rules, scored)
     )
 
 
@@ -186,38 +287,30 @@ def _summarise(scored: Scored, dice_without: dict, *, fitted: bool) -> dict:
 
 
 def _predict(
-    predictor: Callable,
-    members: dict[int, Params],
-    examples: Examples,
-    chosen: Chosen,
-    *,
-    flips: bool,
-) -> tuple[Predicted, dict[str, np.ndarray]]:
+    config: ConfigDict, members: dict[int, Params], examples: Examples, chosen: Chosen
+) -> Averaged:
     """Predict frames, and score them without mirror images and by single folds.
 
     Each of several processes counts the frames that it predicts.
-
-    Returns:
-      The average of all views; and the Dice of each frame without, where they were used,
-      mirror images ("flip_gain"), and the mean Dice of each fold by itself
-      ("ensemble_gain", NaN for a frame that only one may score).
     """
-    positions = chosen.positions
-    shape = (len(positions), *examples.images.shape[1:])
-    whole = Predicted(
-        positions, np.zeros(shape, np.float16), np.zeros(shape[0], np.float32)
+    positions, flips = chosen.positions, config.decision.test_flips
+    predictor = setup.create_predictor_of(config, keep)
+    shape = (len(positions), len(examples.structures))
+    whole = Averaged(
+        np.zeros((*shape, *examples.images.shape[1:]), np.float16),
+        np.zeros(shape, np.float32),
+        {},
     )
-    without: dict[str, np.ndarray] = {}
     for group, rows in _list_groups(chosen.judges):
         judges = [members[fold] for fold in group]
         use = _make_use(examples, chosen, rows, _list_parts(len(group), flips))
         found = predictor(judges, examples.images[positions[rows]], use)
         whole.probs[rows], whole.presence_probs[rows], counts = found
         for name, of_parts in counts.items():
-            dice = [compute_dice(part) for part in of_parts.swapaxes(0, 1)]
-            without.setdefault(name, np.full(len(positions), np.nan))
-            without[name][rows] = np.mean(dice, axis=0)
-    return whole, without
+            dice = compute_dice(of_parts.reshape(-1, 4)).reshape(of_parts.shape[:-1])
+            without = whole.dice_without.setdefault(name, np.full(shape, np.nan))
+            without[rows] = dice.mean(1)
+    return whole
 
 
 def _make_use(
@@ -226,17 +319,28 @@ def _make_use(
     rows: Int[np.ndarray, " group"],
     parts: dict[str, list[list[int]]],
 ) -> Callable:
-    """Return what `predict_probs` keeps of rows: averages, and counts [frames parts 4]."""
+    """Return what `predict_probs` keeps of rows: averages, and counts.
+
+    These are [frames parts structures 4].
+    """
+    each = [(examples.of(name), rules) for name, rules in chosen.rules.items()]
 
     def use(own, probs, presence_probs):
         views, at = Views(probs, presence_probs), rows[own]
-        rules = [chosen.rules[row] for row in at]
 
         def count(part: list[int]):
-            seen = Predicted(chosen.positions[at], *average(views.choose(part)))
-            return count_frames(examples, seen, rules)
+            seen = Averaged(*average(views.choose(part)), {})
+            counts = [
+                count_frames(
+                    labels,
+                    seen.of(place, chosen.positions[at]),
+                    [rules[row] for row in at],
+                )
+                for place, (labels, rules) in enumerate(each)
+            ]
+            return np.stack(counts, 1)
 
-        counts = {n: np.stack([count(p) for p in each], 1) for n, each in parts.items()}
+        counts = {n: np.stack([count(p) for p in ways], 1) for n, ways in parts.items()}
         return *average(views), counts
 
     return use

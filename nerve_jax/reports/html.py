@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import jinja2
@@ -33,6 +34,12 @@ def render(template: str, **content) -> str:
 def show_number(value: float | None, digits: int = 3) -> str:
     """A number with a fixed count of decimals, a dash where there is none."""
     return "–" if value is None or np.isnan(value) else f"{value:.{digits}f}"
+
+
+def show_interval(interval: Sequence[float], form: str = ".3f") -> str:
+    """The ends of an interval, a dash where there is none."""
+    low, high = interval
+    return "–" if np.isnan(low) else f"{low:{form}} to {high:{form}}"
 
 
 def show_gain(name: str, scores: dict) -> str:

@@ -88,9 +88,10 @@ def plot_dice_against_area(
     dice: Float[np.ndarray, " frames"],
     area: Float[np.ndarray, " frames"],
     present: Bool[np.ndarray, " frames"],
+    structure: str,
 ) -> str:
-    """Plot the Dice of frames that show a nerve against the share that is nerve."""
-    figure, axes = _create_axes("nerve, % of the frame", "Dice")
+    """Plot the Dice of frames that show a structure against the share that is one."""
+    figure, axes = _create_axes(f"{structure}, % of the frame", "Dice")
     axes.scatter(100 * area[present], dice[present], s=10, color=BLUE, alpha=0.5, lw=0)
     axes.set(ylim=(-0.03, 1.03))
     return _to_svg(figure)

@@ -1,24 +1,25 @@
 """The page of a run: all that a reader needs to believe its numbers, or not to."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from nerve_jax.data.examples import Examples
 from nerve_jax.reports import html, plots
 from nerve_jax.reports.audit_page import picture_findings
+from nerve_jax.reports.structure import Reported
 from nerve_jax.reports.tables import (
     BY_FOLD,
-    BY_SCANNER,
+    BY_NAME,
+    BY_READER,
     HEADLINE,
+    describe_readers,
     list_headline,
-    list_scanners,
+    list_named,
+    list_readers,
 )
 from nerve_jax.runs.differences import flatten
-from nerve_jax.scoring.calibration import Reliability
 from nerve_jax.scoring.fitting import FEWEST_PEOPLE
 from nerve_jax.scoring.metrics import compute_dice, compute_presence, empty_counts
-from nerve_jax.scoring.scores import Scored
 
 PAIRS_SHOWN = 4  # of a kind, of what the audit found
 FRAMES_SHOWN = 3  # of the best, of the median, of the worst
@@ -28,51 +29,69 @@ FACTS = ("dataset", "time", "commit", "device", "num_devices", "machine", "pytho
 def render_report(
     title: str,
     content: dict,
-    scored: Scored,
+    reported: Mapping[str, Reported],
     audit: dict,
-    examples: Examples,
-    mask_of: Callable[[str], np.ndarray],
     *,
     curves: Sequence[dict],
-    reliability: dict[str, Reliability],
-    of_presence: Reliability,
 ) -> str:
     """Render report.html.
 
     Args:
       title: of the page.
       content: of report.json.
-      scored: the frames of all finished folds.
+      reported: each structure by name, the first one first.
       audit: the whole audit of the data set.
-      examples: the data set.
-      mask_of: the decided mask of a frame, by its id.
       curves: rows of metrics.jsonl.
-      reliability: of pixels, by name.
-      of_presence: the reliability of presence.
     """
-    cleaned = {key: value for key, _, value, *_ in list_headline(content["cleaned"])}
+    first, *others = (_describe(name, one) for name, one in reported.items())
+    examples = next(iter(reported.values())).examples
+    drawn = {
+        "loss": plots.plot_curves(curves, "loss", "training loss"),
+        "dice": plots.plot_curves(curves, "dice", "validation Dice at the threshold"),
+    }
     return html.render(
         "report.html",
         title=title,
         report=content,
-        headline=[
-            (*row, cleaned.get(key, "–")) for key, *row in list_headline(content)
-        ],
+        first=first,
+        others=others,
         by_fold={key: HEADLINE[key] for key in BY_FOLD},
-        scanner_columns=BY_SCANNER,
-        scanners=list_scanners(content["by_scanner"]),
-        plots=_draw_plots(scored, curves, reliability, of_presence),
-        frames=_draw_frames(scored, examples, mask_of),
+        columns=BY_NAME,
+        structures=list_named(content["by_structure"]),
+        reader_columns=BY_READER,
+        curves={name: html.plot_uri(svg) for name, svg in drawn.items()},
         audit=audit,
         pictures=picture_findings(audit, examples, PAIRS_SHOWN),
         fewest_people=FEWEST_PEOPLE,
+        threshold=content["config"]["decision"]["threshold"],
         config=flatten(content["config"]),
         facts={name.replace("_", " "): content[name] for name in FACTS}
         | content["packages"],
     )
 
 
-def _draw_plots(scored: Scored, curves, reliability, of_presence) -> dict[str, str]:
+def _describe(structure: str, one: Reported) -> dict:
+    """What the page shows of a structure."""
+    content = one.content
+    cleaned = list_headline(content["cleaned"], structure)
+    cleaned = {key: value for key, _, value, *_ in cleaned}
+    return {
+        "structure": structure,
+        "scores": content,
+        "headline": [
+            (*row, cleaned.get(key, "–"))
+            for key, *row in list_headline(content, structure)
+        ],
+        "scanners": list_named(content["by_scanner"]),
+        "readers": list_readers(one.readers),
+        "agreement": describe_readers(one.readers) if one.readers else "",
+        "plots": _draw_plots(one, structure),
+        "frames": _draw_frames(one),
+    }
+
+
+def _draw_plots(one: Reported, structure: str) -> dict[str, str]:
+    scored = one.scored
     dice, present = compute_dice(scored.counts), compute_presence(scored.counts)
     baseline = compute_dice(empty_counts(scored.counts))
     area = (scored.counts[:, 0] + scored.counts[:, 2]) / scored.counts.sum(1)
@@ -84,18 +103,17 @@ def _draw_plots(scored: Scored, curves, reliability, of_presence) -> dict[str, s
         for values in (dice, baseline)
     ]
     drawn = {
-        "loss": plots.plot_curves(curves, "loss", "training loss"),
-        "dice": plots.plot_curves(curves, "dice", "validation Dice at the threshold"),
-        "pixels": plots.plot_reliability(reliability, "pixels"),
-        "presence": plots.plot_reliability({"": of_presence}, "presence"),
-        "area": plots.plot_dice_against_area(dice, area, present),
+        "pixels": plots.plot_reliability(one.pixels, "pixels"),
+        "presence": plots.plot_reliability({"": one.presence}, "presence"),
+        "area": plots.plot_dice_against_area(dice, area, present, structure),
         "subjects": plots.plot_distribution(*means),
     }
     return {name: html.plot_uri(svg) for name, svg in drawn.items()}
 
 
-def _draw_frames(scored: Scored, examples: Examples, mask_of) -> dict[str, list[dict]]:
-    """Frames with a nerve from the best, the median and the worst; false alarms."""
+def _draw_frames(one: Reported) -> dict[str, list[dict]]:
+    """Frames with the structure, the best, the median and the worst; false alarms."""
+    scored, examples = one.scored, one.examples
     dice, present = compute_dice(scored.counts), compute_presence(scored.counts)
     claimed = scored.counts[:, :2].sum(1)
     nerves = np.flatnonzero(present)
@@ -112,7 +130,7 @@ def _draw_frames(scored: Scored, examples: Examples, mask_of) -> dict[str, list[
     def draw(row: int) -> dict:
         frame = scored.frames[row]
         (position,) = examples.positions([frame]).tolist()
-        masks = {"truth": examples.truth(position), "prediction": mask_of(frame)}
+        masks = {"truth": examples.truth(position), "prediction": one.mask_of(frame)}
         return {
             "frame": frame,
             "subject": scored.subjects[row],

@@ -5,8 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 from rich.table import Table
 
-from nerve_jax.reports.html import show_gain, show_number
+from nerve_jax.data.listing import count_of
+from nerve_jax.data.outlines import ONLY_STRUCTURE
+from nerve_jax.reports.html import show_gain, show_interval, show_number
 from nerve_jax.scoring.metrics import compute_mean
+from nerve_jax.scoring.readers import MODEL
 from nerve_jax.system.console import create_console, say
 
 HEADLINE = {
@@ -29,8 +32,10 @@ IN_MILLIMETRES = {
     "assd_mm": "ASSD, mm",
 }
 BY_FOLD = ("dice", "dice_nerve_present", "iou", "pixel_accuracy")
-BY_SCANNER = ("scanner", "frames", "subjects", "Dice", "95 % interval")
-BY_SCANNER += ("Dice, nerve present", "predicting nothing")
+BY_READER = ("outlined by", "against", "frames", "Dice", "95 % interval")
+BY_READER += ("Dice, where either drew", "95 % interval")
+BY_NAME = ("frames", "subjects", "Dice", "95 % interval", "Dice, present")
+BY_NAME += ("predicting nothing",)
 GAINS = {
     "decision_gain": "Dice gained by the fitted decision on the plain threshold",
     "decision_gain_with_nerve": "  on frames with a nerve",
@@ -60,30 +65,37 @@ def summarise_folds(rows: list[dict]) -> dict:
     }
 
 
-def list_headline(scores: dict) -> list[tuple[str, str, str, str, str]]:
+def list_headline(
+    scores: dict, structure: str = ONLY_STRUCTURE
+) -> list[tuple[str, str, str, str, str]]:
     """The rows of a headline table: key, name, score, interval, predicting nothing's.
 
     Distances in millimetres are among them where any frame's spacing is known.
+
+    Args:
+      scores: of `compute_summary`, or the like.
+      structure: whose scores they are.
     """
     known = not np.isnan(scores.get("surface_dice_1mm", np.nan))
     rows = []
     for key, name in (HEADLINE | (IN_MILLIMETRES if known else {})).items():
         digits = 1 if key.endswith("_px") else 3
-        interval = _show_interval(
-            scores["intervals"].get(key, (np.nan, np.nan)), digits
+        interval = show_interval(
+            scores["intervals"].get(key, (np.nan, np.nan)), f".{digits}f"
         )
         baseline = show_number(scores.get(f"{key}_empty_baseline"))
+        name = name.replace(ONLY_STRUCTURE, structure)
         rows.append((key, name, show_number(scores[key], digits), interval, baseline))
     return rows
 
 
-def list_scanners(by_scanner: dict[str, dict]) -> list[tuple[str, ...]]:
-    """The rows of a table of scanners, with the columns `BY_SCANNER`; none for one.
+def list_named(by_name: dict[str, dict]) -> list[tuple[str, ...]]:
+    """The rows of a table of scanners, or structures: names, and the columns `BY_NAME`.
 
     Args:
-      by_scanner: of `compute_summary`.
+      by_name: scores of each, as of `compute_summary`; one alone gives no row.
     """
-    if len(by_scanner) < 2:
+    if len(by_name) < 2:
         return []
     return [
         (
@@ -91,31 +103,67 @@ def list_scanners(by_scanner: dict[str, dict]) -> list[tuple[str, ...]]:
             str(scores["num_frames"]),
             str(scores["num_subjects"]),
             show_number(scores["dice"]),
-            _show_interval(scores["intervals"]["dice"]),
+            show_interval(scores["intervals"]["dice"]),
             show_number(scores["dice_nerve_present"]),
             show_number(scores["dice_empty_baseline"]),
         )
-        for name, scores in by_scanner.items()
+        for name, scores in by_name.items()
     ]
 
 
-def _show_interval(interval: Sequence[float], digits: int = 3) -> str:
-    low, high = (show_number(bound, digits) for bound in interval)
-    return "–" if low == "–" else f"{low} to {high}"
+def describe_readers(readers: dict) -> str:
+    """Say how well readers agree, and the model with them; `compare_readers` counts it."""
+    each = {
+        name: "{} ({})".format(
+            show_number(readers[name]["dice"]), show_interval(readers[name]["interval"])
+        )
+        for name in ("between_readers", "with_model")
+    }
+    difference = readers["difference"]
+    return (
+        f"two readers of one frame agree with Dice {each['between_readers']}, a reader and "
+        f"the model with {each['with_model']}: the model differs from that ceiling by "
+        f"{difference['dice']:+.3f} ({show_interval(difference['interval'], '+.3f')}), on "
+        f"{count_of(readers['num_frames'], 'frame')} that two readers or more have outlined"
+    )
+
+
+def list_readers(readers: dict) -> list[tuple[str, ...]]:
+    """The rows of a table of readers, with the columns `BY_READER`.
+
+    Args:
+      readers: of `compare_readers`; {} gives no row.
+    """
+    return [
+        (
+            pair["second"] if pair["second"] == MODEL else pair["first"],
+            pair["first"] if pair["second"] == MODEL else pair["second"],
+            str(pair["num_frames"]),
+            show_number(pair["dice"]),
+            show_interval(pair["intervals"]["dice"]),
+            show_number(pair["dice_present"]),
+            show_interval(pair["intervals"]["dice_present"]),
+        )
+        for pair in readers.get("pairs", [])
+    ]
 
 
 def print_scores(scores: dict, *, title: str, folds: list[dict] | None = None) -> None:
-    """Print headline scores beside what predicting nothing gets, by scanner and by fold.
+    """Print headline scores beside what predicting nothing gets.
+
+    And by structure, scanner and fold, and what readers have of each other.
 
     Args:
-      scores: of `compute_summary`; by scanner where there is more than one.
+      scores: of `compute_summary`, with `by_structure` and, where there are any,
+        `readers`; without, of a set with one structure.
       title: above the table.
       folds: scores of each fold, where there is more than one.
     """
     console = create_console()
     say(title)  # a title of the table would be broken at its width
     table = _create_table(("score", "this run", "95 % interval", "predicting nothing"))
-    for _, *row in list_headline(scores):
+    first = next(iter(scores.get("by_structure", {})), ONLY_STRUCTURE)
+    for _, *row in list_headline(scores, first):
         table.add_row(*row)
     console.print(table)
     for name, sentence in GAINS.items():
@@ -123,12 +171,16 @@ def print_scores(scores: dict, *, title: str, folds: list[dict] | None = None) -
             say(f"{sentence}: {show_gain(name, scores)}")
     if scores["intervals"].get("decision_gain", (0, 0))[1] < 0:
         say(COSTS)
-    if rows := list_scanners(scores["by_scanner"]):
-        say("by scanner")
-        table = _create_table(BY_SCANNER[:-1])  # a terminal is narrower than a page
-        for row in rows:
-            table.add_row(*row[:-1])
-        console.print(table)
+    for kind in ("structure", "scanner"):
+        if rows := list_named(scores.get(f"by_{kind}", {})):
+            say(f"by {kind}")
+            # A terminal is narrower than a page.
+            table = _create_table((kind, *BY_NAME[:-1]))
+            for row in rows:
+                table.add_row(*row[:-1])
+            console.print(table)
+    for structure, readers in scores.get("readers", {}).items():
+        say(f"{structure}: {describe_readers(readers)}")
     if folds and len(folds) > 1:
         say("by fold")
         console.print(_fold_table(folds))

@@ -146,6 +146,8 @@ def find_problem(name: str, value: Any, reference: Any) -> str:
         wanted = f"must be a tuple of {type(example).__name__}"
         if not isinstance(value, tuple | list):
             return f"{wanted}, not {type(value).__name__}"
+        if name in PATTERNS and not value:
+            return f"{wanted}, at least one"
     else:
         example, items = reference, (value,)
         wanted = f"must be {type(example).__name__}"

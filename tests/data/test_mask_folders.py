@@ -350,8 +350,10 @@ WRONG = {
     ),
     "maps without a table": (
         lambda f: f.add("masks", NUMBERS),
-        "mask values 0, 1, 2; not [0, 1] or [0, 255]: save the nerve's value as 255 and all "
-        "others as 0, or name what each means in structures.csv (value,name)",
+        (
+            "mask values 0, 1, 2; not [0, 1] or [0, 255]: save the nerve's value as 255 "
+            "and all others as 0, or name what each means in structures.csv (value,name)"
+        ),
     ),
     "a table that folders need not": (
         lambda f: (add_two(f), f.write("structures.csv", TABLE)),

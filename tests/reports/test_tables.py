@@ -57,9 +57,9 @@ def test_scanners_have_a_table_where_there_are_several(capsys):
     said = capsys.readouterr().out
     assert "0.000 to 1.000 │" in said.partition("by scanner")[2]  # on a line, and whole
     scored = table(COUNTS, np.zeros(4), scanners=["[GE] 7", "B", "B", ""])
-    first = tables.list_scanners(compute_summary(scored, fitted=True)["by_scanner"])[0]
+    first = tables.list_named(compute_summary(scored, fitted=True)["by_scanner"])[0]
     assert first == ("B", "2", "2", "0.500", "0.000 to 1.000", "0.000", "0.500")
-    assert len(first) == len(tables.BY_SCANNER)
+    assert len(first) == 1 + len(tables.BY_NAME)
 
 
 @pytest.mark.parametrize("low", [-0.2, -0.05])

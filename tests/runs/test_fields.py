@@ -22,7 +22,11 @@ from nerve_jax.training.transfer import TAKES
 
 REFERENCE = read_reference()
 KINDS = {name: type(value) for name, value in REFERENCE.items()}
-NUMBERS = [name for name, kind in KINDS.items() if kind in (int, float, tuple)]
+ITEMS = {
+    name: type(value[0]) if isinstance(value, tuple) else type(value)
+    for name, value in REFERENCE.items()
+}
+NUMBERS = [name for name, kind in ITEMS.items() if kind in (int, float)]
 SEARCHED = [
     name
     for name in NUMBERS
@@ -35,12 +39,12 @@ WRONG_TYPES = ("1", None, True, [], {"a": 1}, b"1", 1j, np.float32(1.5))
 def wrong_values(name):
     """Values that a field of numbers cannot have, in the form of the field."""
     values = [*WRONG_NUMBERS, *WRONG_TYPES[:3], *WRONG_TYPES[4:]]
-    values += [] if KINDS[name] is float else [1.5]
+    values += [] if ITEMS[name] is float else [1.5]
+    wrong = [value for value in values if not fields._has_type(value, ITEMS[name])]
+    wrong += [value for value in WRONG_NUMBERS if value not in fields.RANGES[name]]
     if KINDS[name] is tuple:
-        return [3, "ab", *((REFERENCE[name][0], value) for value in values)]
-    return [value for value in values if not fields._has_type(value, KINDS[name])] + [
-        value for value in WRONG_NUMBERS if value not in fields.RANGES[name]
-    ]
+        return [3, "ab", *((REFERENCE[name][0], value) for value in wrong)]
+    return wrong
 
 
 def config_with(name, value):
@@ -94,6 +98,14 @@ def test_no_command_begins_with_a_value_that_a_field_cannot_have(mode, name):
             registry.run(request, {"config", "workdir"})
 
 
+@pytest.mark.parametrize(
+    "names", [("Nerve",), ("nerve", "../vessel"), ("",), ("a b",), ("1",)]
+)
+def test_a_structure_has_a_name_that_a_folder_can_have(names):
+    with pytest.raises(InputError, match="data.structures=.*small letters, digits"):
+        check_values({"data.structures": names}, "wrong")
+
+
 @pytest.mark.parametrize("name", NUMBERS)
 def test_no_run_is_used_with_a_value_that_a_field_cannot_have(name):
     for value in wrong_values(name):
@@ -119,7 +131,7 @@ def test_what_is_in_the_range_passes_and_comes_back_in_the_type_of_the_field(
     name, data
 ):
     found, tuples = fields.RANGES[name], KINDS[name] is tuple
-    whole = tuples or KINDS[name] is int
+    whole = ITEMS[name] is int
     low, high = found.low, found.high
     number = data.draw(
         st.integers(int(low), int(high))
