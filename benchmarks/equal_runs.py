@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from orbax.checkpoint import v1 as ocp
 
-from nerve_jax.system.devices import use_cpu_cores
+from nerve_jax.system.backend import use_cpu_cores
 
 TIMES = ("train_seconds", "images_per_second")
 PARTS = ("step", "params", "ema_params", "opt_state")

@@ -22,15 +22,15 @@ from nerve_jax.system.errors import InputError
 from nerve_jax.training.scalars import Scalar, is_on
 
 SMOOTHING, EMPTY_SMOOTHING = 0.003, 0.1  # of frames with and without nerve
-Logits = Float[Array, "batch height width structures"]
-Masks = Float[Array, "batch height width structures"]
-PerStructure = Float[Array, "batch structures"]
+# Of one structure: each has its own loss.
+Logits = Float[Array, "batch height width 1"]
+Masks = Float[Array, "batch height width 1"]
 PerFrame = Float[Array, " batch"]
 
 
-def compute_binary_cross_entropy(logits: Logits, masks: Masks) -> PerStructure:
+def compute_binary_cross_entropy(logits: Logits, masks: Masks) -> PerFrame:
     """Mean over pixels of -y log p - (1 - y) log(1 - p); y may lie between 0 and 1."""
-    return optax.losses.sigmoid_binary_cross_entropy(logits, masks).mean((1, 2))
+    return optax.losses.sigmoid_binary_cross_entropy(logits, masks).mean((1, 2, 3))
 
 
 def compute_soft_dice_loss(
@@ -38,7 +38,7 @@ def compute_soft_dice_loss(
     masks: Masks,
     smoothing: float = SMOOTHING,
     empty_smoothing: float = EMPTY_SMOOTHING,
-) -> PerStructure:
+) -> PerFrame:
     """One minus the soft Dice of probabilities p and truth y (Milletari et al. 2016).
 
     1 - (2 sum(p y) + s) / (sum(p) + sum(y) + s), where s is `smoothing` times the
@@ -47,8 +47,8 @@ def compute_soft_dice_loss(
     """
     probs = jax.nn.sigmoid(logits)
     smooth_px = _count_smooth_px(masks, smoothing, empty_smoothing)
-    overlap = (probs * masks).sum((1, 2))
-    total = probs.sum((1, 2)) + masks.sum((1, 2))
+    overlap = (probs * masks).sum((1, 2, 3))
+    total = probs.sum((1, 2, 3)) + masks.sum((1, 2, 3))
     return 1.0 - (2.0 * overlap + smooth_px) / (total + smooth_px)
 
 
@@ -59,7 +59,7 @@ def compute_focal_tversky_loss(
     empty_smoothing: float = EMPTY_SMOOTHING,
     miss_weight: float = 0.7,
     gamma: float = 0.75,
-) -> PerStructure:
+) -> PerFrame:
     """(1 - T)^gamma with the Tversky index T (Abraham & Khan 2018, arXiv:1810.07842).
 
     T = (TP + s) / (TP + a FN + (1 - a) FP + s) from soft counts, a = `miss_weight`, s as
@@ -68,16 +68,16 @@ def compute_focal_tversky_loss(
     """
     probs = jax.nn.sigmoid(logits)
     smooth_px = _count_smooth_px(masks, smoothing, empty_smoothing)
-    hit = (probs * masks).sum((1, 2))
-    missed = ((1.0 - probs) * masks).sum((1, 2))
-    false = (probs * (1.0 - masks)).sum((1, 2))
+    hit = (probs * masks).sum((1, 2, 3))
+    missed = ((1.0 - probs) * masks).sum((1, 2, 3))
+    false = (probs * (1.0 - masks)).sum((1, 2, 3))
     wrong = miss_weight * missed + (1.0 - miss_weight) * false
     return jnp.maximum(wrong / (hit + wrong + smooth_px), 1e-6) ** gamma
 
 
-def is_present(masks: Masks) -> Bool[Array, "batch structures"]:
+def is_present(masks: Masks) -> Bool[Array, " batch"]:
     """Whether at least half a pixel of each frame is the structure."""
-    return masks.max((1, 2)) >= 0.5
+    return masks.max((1, 2, 3)) >= 0.5
 
 
 def _count_smooth_px(masks: Masks, smoothing: float, empty_smoothing: float):
@@ -85,12 +85,12 @@ def _count_smooth_px(masks: Masks, smoothing: float, empty_smoothing: float):
     return share * (masks.shape[1] * masks.shape[2])
 
 
-def _bce_dice(logits: Logits, masks: Masks) -> PerStructure:
+def _bce_dice(logits: Logits, masks: Masks) -> PerFrame:
     bce = compute_binary_cross_entropy(logits, masks)
     return bce + compute_soft_dice_loss(logits, masks)
 
 
-LOSSES: dict[str, Callable[[Logits, Masks], PerStructure]] = {
+LOSSES: dict[str, Callable[[Logits, Masks], PerFrame]] = {
     "bce_dice": _bce_dice,
     "focal_tversky": compute_focal_tversky_loss,
 }
@@ -102,10 +102,10 @@ def make_loss(
     presence_weight: Scalar,
     coarse_weight: Scalar,
     structure_weights: Sequence[float] = (1.0,),
-) -> Callable[[Outputs, Masks, Bool[Array, "batch structures"]], PerFrame]:
-    """Return the loss of a model's whole output, one value per frame.
+) -> Callable[..., PerFrame]:
+    """Return `loss(outputs, masks, labelled)` of a model's whole output, per frame.
 
-    That is the mean over structures, where one that a frame is not labelled for counts 0.
+    Masks are [batch height width structures], labelled [batch structures]. The loss is the mean over structures, where one that a frame is not labelled for counts 0.
 
     Args:
       name: of the pixel loss, a key of `LOSSES`.
@@ -127,19 +127,32 @@ def make_loss(
         )
     pixel_loss = LOSSES[name]
 
-    def loss(
-        outputs: Outputs, masks: Masks, labelled: Bool[Array, "batch structures"]
-    ) -> PerFrame:
+    def loss_of_one(outputs: Outputs, masks: Masks) -> PerFrame:
         total = pixel_loss(outputs.logits, masks)
         if outputs.presence_logits is not None and is_on(presence_weight):
             present = is_present(masks).astype(jnp.float32)
             total += presence_weight * optax.losses.sigmoid_binary_cross_entropy(
-                outputs.presence_logits, present
+                outputs.presence_logits[:, 0], present
             )
         for logits in outputs.coarse_logits if is_on(coarse_weight) else ():
             share = coarse_weight / len(outputs.coarse_logits)
             total += share * pixel_loss(logits, masks)
-        own = jnp.broadcast_to(jnp.array([weights], jnp.float32), (1, masks.shape[-1]))
-        return (total * labelled.astype(jnp.float32) * (own / own.sum())).sum(1)
+        return total
+
+    def loss(
+        outputs: Outputs,
+        masks: Float[Array, "batch height width structures"],
+        labelled: Bool[Array, "batch structures"],
+    ) -> PerFrame:
+        def loss_of(place: int) -> PerFrame:
+            """That of one structure by itself."""
+            own = slice(place, place + 1)
+            one = jax.tree.map(lambda logits: logits[..., own], outputs)
+            return loss_of_one(one, masks[..., own])
+
+        each = jnp.stack([loss_of(place) for place in range(masks.shape[-1])], 1)
+        weight = jnp.broadcast_to(jnp.array([weights], jnp.float32), (1, each.shape[1]))
+        known = labelled.astype(jnp.float32) * (weight / weight.sum())
+        return (each * known).sum(1)
 
     return loss
