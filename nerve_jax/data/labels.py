@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Integer
 from PIL import Image
+from scipy import ndimage
 
 from nerve_jax.data.frames import Picture, decode, is_plain, show_on_black
 from nerve_jax.data.structures import NERVE
@@ -64,8 +65,9 @@ def read_label(content: bytes, values: Values) -> Label:
     0, or another single value in the upper two thirds of the range, or the one colour on
     black. The values of a palette are its colours. Where colours are all alike, the alpha
     channel is the mask; else what is transparent is black. Values near black and one other
-    grey or colour, as JPEG and soft edges leave them, are cut at half if at most
-    `MIDDLE_SHARE` of what is marked lies in the middle third between the two.
+    grey or colour, as JPEG and soft edges leave them, are cut at half if what lies in the
+    middle third between the two is an edge, next to both, or at most `MIDDLE_SHARE` of what
+    is marked.
 
     A label map has 0, or black, where there is no structure.
 
@@ -260,6 +262,8 @@ def _find_colour(values: np.ndarray, kind: str):
 def _cut(values: np.ndarray, mark: np.ndarray, kind: str) -> np.ndarray | None:
     """Where values are nearer to a mark than to black; None where that is not certain.
 
+    It is where pixels of neither, but for those of an edge, are few.
+
     Args:
       values: uint8 [height, width], or [..., 3].
       mark: [1], or [3].
@@ -275,7 +279,8 @@ def _cut(values: np.ndarray, mark: np.ndarray, kind: str) -> np.ndarray | None:
     if not all(counts) or (kind != "JPEG" and min(counts) < 2):
         return None
     is_marked = share > 0.5
-    uncertain = ~(low | high) | (beside > LOW)
+    near = [ndimage.maximum_filter(part, size=3) for part in (low, high)]
+    uncertain = (~(low | high) | (beside > LOW)) & ~(near[0] & near[1])
     return is_marked if uncertain.sum() <= MIDDLE_SHARE * is_marked.sum() else None
 
 

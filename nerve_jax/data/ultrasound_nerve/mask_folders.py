@@ -1,7 +1,7 @@
 """Folders of masks: whose outlines they hold, and of which structures.
 
 Readers come first: masks/, masks_reader2/, ... or the folders in masks/. What a reader's
-folder holds is told by names alone: masks or label maps, or a folder for each structure.
+folder holds is read from names alone: masks or label maps, or a folder for each structure.
 """
 
 import re
