@@ -41,14 +41,14 @@ class Label(NamedTuple):
 
     Attributes:
       masks: where each structure is, by its name.
-      mark: how a mask of one structure marks it: a grey value, "1", or a colour,
-        "(255, 0, 0)"; "" where there is none, and of a label map.
+      mark: how a mask of one structure marks it: a grey value or a colour; None where there
+        is none, and of a label map.
       is_cut: whether values near two were cut at half.
       orientation: see `frames.Picture`.
     """
 
     masks: dict[str, Bool[np.ndarray, "height width"]]
-    mark: str
+    mark: int | Colour | None
     is_cut: bool
     orientation: int
 
@@ -87,9 +87,9 @@ def read_label(content: bytes, values: Values) -> Label:
         masks = {name: mask}
     else:
         masks, is_cut = _find_structures(picture, values)
-        mark = ""
+        mark = None
     shown = any(mask.any() for mask in masks.values())
-    return Label(masks, mark if shown else "", is_cut, picture.orientation)
+    return Label(masks, mark if shown else None, is_cut, picture.orientation)
 
 
 def _read_values(picture: Picture) -> np.ndarray:
@@ -216,17 +216,17 @@ def _find_mark(values: np.ndarray, kind: str):
     found = np.unique(values).tolist()
     for value in FULL:
         if set(found) <= {0, value}:
-            return values == value, str(value), False
+            return values == value, value, False
     far = LOW if values.dtype == np.uint8 else LOW * 257
     if len(found) == 2 and found[0] == 0 and found[1] >= far:
-        return values > 0, str(found[1]), False
+        return values > 0, int(found[1]), False
     if values.dtype == np.uint8 and found[-1] >= LOW:
         counts = np.bincount(values.ravel(), minlength=256)
         mark = LOW + int(counts[LOW:].argmax())
         mark = 255 if mark > HIGH else mark  # bright enough, whatever it was
         mask = _cut(values, np.array([mark]), kind)
         if mask is not None:
-            return mask, str(mark), True
+            return mask, mark, True
     if len(found) > VALUES_SHOWN:
         raise ValueError(
             f"mask values {found[0]} to {found[-1]}; not [0, 1] or [0, 255]: a mask "
@@ -244,14 +244,14 @@ def _find_colour(values: np.ndarray, kind: str):
     packed = _pack_all(values)
     found, counts = np.unique(packed, return_counts=True)
     if len(found) == 2 and found[0] == 0:
-        return packed > 0, str(_unpack(int(found[1]))), False
+        return packed > 0, _unpack(int(found[1])), False
     colours = [_unpack(int(colour)) for colour in found]
     bright = np.array([max(colour) >= LOW for colour in colours])
     if bright.any():
         mark = colours[int(np.where(bright, counts, 0).argmax())]
         mask = _cut(values, np.array(mark), kind)
         if mask is not None:
-            return mask, str(mark), True
+            return mask, mark, True
     raise ValueError(
         f"a coloured mask of {len(found)} colours, {_list(colours)}; not black and one "
         "other. Save the nerve's colour as 255 and all others as 0, in grey, as PNG; or "

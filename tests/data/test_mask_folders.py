@@ -273,6 +273,83 @@ def test_clips_alone_may_have_folders_of_structures(tmp_path, folder):
     )
 
 
+def test_masks_of_clips_may_be_label_maps_and_other_readers_outline_some(tmp_path):
+    folder = Folder(tmp_path / "set")
+    write_clip(folder.path / "images" / "p01.mp4", sweep(3, SIZE), codec="mpeg4")
+    folder.write("structures.csv", TABLE)
+    for number in range(3):
+        save(folder.path / "masks" / "p01" / f"{number:05d}.png", NUMBERS)
+    save(folder.path / "masks_reader2" / "p01" / "00001.png", NUMBERS)
+    _, records = load(folder, tmp_path)
+    found = [
+        {s: list(by) for s, by in records[f"p01#{n}"]["outlines"].items()}
+        for n in (0, 1)
+    ]
+    both = ["reader1", "reader2"]
+    assert found == [
+        {"nerve": both[:1], "vessel": both[:1]},
+        {"nerve": both, "vessel": both},
+    ]
+
+
+def test_structures_of_which_no_frame_has_two_draw_a_warning(folder):
+    folder.add("masks/nerve", area(FIRST), STEMS[1:3])
+    folder.add("masks/vessel", area(FIRST), STEMS[3:])
+    (warning,) = folder.list().warnings
+    assert warning.startswith(
+        "no frame is labelled for two of the structures nerve, vessel;"
+    )
+    folder.add("masks/vessel", area(FIRST), STEMS[2:])
+    assert folder.list().warnings == []
+
+
+MARKS = {
+    "full": ([1, 255, 1, 255], ""),
+    "nearly alike": ([128, 130, 120, 128], ""),
+    "128 and 255": (
+        [128, 255, 255, 255],
+        "255 in 3 masks ({1}, {2}, {3}); 128 in 1 mask ({0})",
+    ),
+    "1 and 128": ([1, 128, 1, 1], "1 in 3 masks ({0}, {2}, {3}); 128 in 1 mask ({1})"),
+    "reds": ([(255, 0, 0), (254, 2, 0), (255, 0, 0), (250, 0, 0)], ""),
+    "two colours": (
+        [(255, 0, 0), (0, 255, 0), (255, 0, 0), (255, 0, 0)],
+        "#ff0000 in 3 masks ({0}, {2}, {3}); #00ff00 in 1 mask ({1})",
+    ),
+    "grey and colour": (
+        [255, (255, 0, 0), 255, 255],
+        "255 in 3 masks ({0}, {2}, {3}); #ff0000 in 1 mask ({1})",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MARKS)
+def test_masks_of_a_set_mark_a_structure_alike(tmp_path, folder, name):
+    values, text = MARKS[name]
+    for stem, value in zip(STEMS, values, strict=True):
+        mask = (area(FIRST) > 0)[..., None] * np.uint8(value)
+        folder.add("masks", mask.squeeze(), (stem,))
+    if text:
+        paths = [folder.path / "masks" / f"{stem}.png" for stem in STEMS]
+        message = refuse(folder, tmp_path)
+        assert f"masks mark different things: {text.format(*paths)}. Save" in message
+        assert "structures.csv (value,name)" in message
+        assert "(1 problem)" in message
+    else:
+        _, records = load(folder, tmp_path)
+        assert all(record["mask"].any() for record in records.values())
+
+
+def test_of_many_masks_that_differ_twenty_are_named_and_all_counted(tmp_path, folder):
+    for number in range(40):
+        stem = f"t{number // 4}_{number}"
+        folder.add("images", area(FIRST), (stem,))
+        folder.add("masks", area(FIRST, value=128 + 127 * (number % 2)), (stem,))
+    message = refuse(folder, tmp_path)
+    assert message.count(".png") == 20
+    assert message.count("in 20 masks (") == message.count("and 10 more") == 2
+
+
 def test_a_frame_is_labelled_for_what_was_looked_for(tmp_path, folder):
     folder.add("masks", NUMBERS)
     folder.write("structures.csv", TABLE)

@@ -16,6 +16,7 @@ from nerve_jax.data.listing import (
     count_of,
     describe_left_out,
     is_image,
+    is_litter,
     list_some,
     loosen,
     scan,
@@ -26,6 +27,7 @@ from nerve_jax.data.ultrasound_nerve.clip_masks import add_mask, add_masks
 from nerve_jax.data.ultrasound_nerve.clips import take_media
 from nerve_jax.data.ultrasound_nerve.mask_folders import (
     MaskFolder,
+    has_files,
     list_mask_folders,
     list_readers,
 )
@@ -103,7 +105,7 @@ def pair_folders(
         *(found.stills.get(n, SourceFrame(n, "", file)) for n, file in files.items()),
         *found.clips,
     ]
-    if not masked:
+    if not any(has_files(path) for path in of_reader.values()):
         _note_no_masks(folder, listing)
     for masks in list_mask_folders(
         of_reader, files.keys(), images.clips, table or {}, listing
@@ -114,8 +116,9 @@ def pair_folders(
 
 def _list_masked(folder: Path) -> set[str]:
     """Names of frames and of clips that have masks in a folder, at any depth."""
-    paths = [p for p in folder.rglob("*") if is_image(p) or p.is_dir()]
-    return {compose(p.name if p.is_dir() else p.stem) for p in paths}
+    paths = [path for path in folder.rglob("*") if not is_litter(path)]
+    folders = {compose(path.name) for path in paths if path.is_dir()}
+    return folders | {compose(path.stem) for path in paths if is_image(path)}
 
 
 def _add_masks(
