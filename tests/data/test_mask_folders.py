@@ -125,6 +125,7 @@ MAPS = {
     "a palette": (draw_palette([(0, 0, 0), (255, 0, 0), (0, 0, 255)]), OF_COLOURS),
     "colours": (COLOURS, OF_COLOURS),
     "colours, opaque": (np.dstack([COLOURS, np.full(SIZE, 255, np.uint8)]), OF_COLOURS),
+    "numbers with a point": (Image.fromarray(NUMBERS.astype(np.float32)), TABLE),
     "a table of a spreadsheet": (
         NUMBERS,
         "\ufeffValue;Name\r\n0;Background\r\n1,0;Nerve\r\n2;VESSEL\r\n;\r\n",
@@ -135,7 +136,9 @@ MAPS = {
 @pytest.mark.parametrize("form", MAPS)
 def test_label_maps_show_what_the_table_names(tmp_path, folder, form):
     values, table = MAPS[form]
-    folder.add("masks", values, STEMS[:3])
+    ending = "tif" if form == "numbers with a point" else "png"
+    for stem in STEMS[:3]:
+        save(folder.path / "masks" / f"{stem}.{ending}", values)
     folder.write("structures.csv", table)
     kept, records = load(folder, tmp_path)
     assert kept["structures"] == ["nerve", "vessel"]
@@ -173,9 +176,10 @@ def test_a_table_of_one_value_names_the_only_structure(tmp_path, folder, value, 
     folder.add("masks", area(FIRST, value=value))
     folder.write("structures.csv", f"value,name\n{value},{name}\n")
     kept, records = load(folder, tmp_path)
-    assert kept["structures"] == [name.lower().replace(". ", "_")]
+    structure = name.lower().replace(". ", "_")
+    assert kept["structures"] == [structure]
     for record in records.values():
-        assert record["outlines"] == {}
+        assert places_of(record["outlines"]) == {structure: {"reader1": "first"}}
         np.testing.assert_array_equal(record["mask"][..., 0], area(FIRST) > 0)
 
 
@@ -417,6 +421,13 @@ WRONG = {
     ),
     "numbers, not colours": (with_table(TABLE, COLOURS), "coloured label map"),
     "colours, not numbers": (with_table(OF_COLOURS), "values without a name: #010101"),
+    "fractions": (
+        lambda f: (
+            save(f.path / "masks/s0_0.tif", NUMBERS.astype(np.float32) / 2),
+            f.write("structures.csv", TABLE),
+        ),
+        "s0_0.tif: values that are no whole numbers from 0 to 65535",
+    ),
     "a soft map": (
         with_table(TABLE, np.arange(SIZE[0] * SIZE[1], dtype=np.uint8).reshape(SIZE)),
         "253 values without a name, 3, 4, 5, 6, 7, 8, 9, 10…: a label map softened",

@@ -52,9 +52,11 @@ def test_outlines_come_back_from_their_code_in_order(outlines):
 
 
 @given(MASKS)
-def test_one_structure_of_one_reader_has_no_code(mask):
+def test_the_nerve_alone_by_one_reader_has_no_code(mask):
     assert encode_outlines({"nerve": {"reader1": mask}}, ["nerve"], ["reader1"]) == ""
     assert encode_outlines({}, ["nerve"], ["reader1"]) == ""
+    assert encode_outlines({}, ["artery"], ["reader1"]) == "{}"
+    assert encode_outlines({}, ["nerve"], ["anna"]) == "{}"
 
 
 def test_the_first_reader_who_gave_an_outline_counts():

@@ -20,8 +20,9 @@ from nerve_jax.data.frames import (
     find_bits,
     open_file,
 )
-from nerve_jax.data.labels import FULL, Colour, Label, show_value
+from nerve_jax.data.labels import Label
 from nerve_jax.data.listing import count_of, list_some
+from nerve_jax.data.mask_values import FULL, Colour, show_value
 from nerve_jax.data.structures import NERVE, READER
 from nerve_jax.data.ultrasound_nerve.reading import part_by_file, read_frames
 from nerve_jax.data.ultrasound_nerve.sources import (
