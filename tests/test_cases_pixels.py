@@ -121,7 +121,10 @@ def test_masks_saved_as_jpeg_are_cut_and_counted(load, capsys):
         save(mask * np.uint8(255), path.with_suffix(".jpg"), quality=85)
 
     assert_same(load(store_mask=store))
-    assert "cut at half, for values near 0 and 255: 12 masks" in capsys.readouterr().out
+    assert (
+        "cut at half, for values near 0 and one other: 12 masks"
+        in capsys.readouterr().out
+    )
 
 
 def test_one_colour_here_and_another_there_is_refused(load):
@@ -132,7 +135,7 @@ def test_one_colour_here_and_another_there_is_refused(load):
         colours[mask] = (255, 0, 0) if number % 3 else (0, 255, 0)
         save(colours, path.with_suffix(".png"))
 
-    with pytest.raises(InputError, match=r"\(255, 0, 0\) in 8 masks, as .*; \(0, 255"):
+    with pytest.raises(InputError, match=r"#ff0000 in 8 masks \(.*; #00ff00 in 4"):
         load(store_mask=store)
 
 

@@ -8,22 +8,29 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Integer
+from jaxtyping import Bool, Int32, UInt32
 from PIL import Image
 
 from nerve_jax.data.frames import Picture, decode, is_plain, show_on_black
+from nerve_jax.data.mask_values import (
+    LOW,
+    VALUES_SHOWN,
+    Colour,
+    cut,
+    find_mark,
+    list_values,
+    pack,
+    pack_all,
+    show_value,
+)
 from nerve_jax.data.structures import NERVE
 
 # How a file marks a structure: by a number as it is stored, a colour as it is shown, or
 # (None, of a mask of this structure alone) by whatever it has beside black.
-Colour = tuple[int, int, int]
 Values = Mapping[str, int | Colour | None]
 
-FULL = (1, 255, 65535)  # beside 0, the values that can mark but one structure
-LOW, HIGH = 85, 170  # the thirds of 8 bits
-MIDDLE_SHARE = 0.05  # of what is marked, as many pixels may be uncertain
-VALUES_SHOWN = 8
-BY_TABLE = "name what each means in structures.csv (value,name) beside the masks"
+HIGHEST = 65535  # number in a label map
+
 TURNS = {  # of an array, by EXIF orientation
     2: np.fliplr,
     3: lambda a: np.rot90(a, 2),
@@ -40,14 +47,14 @@ class Label(NamedTuple):
 
     Attributes:
       masks: where each structure is, by its name.
-      mark: how a mask of one structure marks it: a grey value, "1", or a colour,
-        "(255, 0, 0)"; "" where there is none, and of a label map.
+      mark: how a mask of one structure marks it: a grey value or a colour; None where there
+        is none, and of a label map.
       is_cut: whether values near two were cut at half.
       orientation: see `frames.Picture`.
     """
 
     masks: dict[str, Bool[np.ndarray, "height width"]]
-    mark: str
+    mark: int | Colour | None
     is_cut: bool
     orientation: int
 
@@ -64,8 +71,9 @@ def read_label(content: bytes, values: Values) -> Label:
     0, or another single value in the upper two thirds of the range, or the one colour on
     black. The values of a palette are its colours. Where colours are all alike, the alpha
     channel is the mask; else what is transparent is black. Values near black and one other
-    grey or colour, as JPEG and soft edges leave them, are cut at half if at most
-    `MIDDLE_SHARE` of what is marked lies in the middle third between the two.
+    grey or colour, as JPEG and soft edges leave them, are cut at half if what lies in the
+    middle third between the two is an edge, next to both, or at most
+    `mask_values.MIDDLE_SHARE` of what is marked.
 
     A label map has 0, or black, where there is no structure.
 
@@ -81,13 +89,13 @@ def read_label(content: bytes, values: Values) -> Label:
     picture = decode(content)
     if None in values.values():
         (name,) = values
-        mask, mark, is_cut = _find_mark(_read_values(picture), picture.kind)
+        mask, mark, is_cut = find_mark(_read_values(picture), picture.kind)
         masks = {name: mask}
     else:
         masks, is_cut = _find_structures(picture, values)
-        mark = ""
+        mark = None
     shown = any(mask.any() for mask in masks.values())
-    return Label(masks, mark if shown else "", is_cut, picture.orientation)
+    return Label(masks, mark if shown else None, is_cut, picture.orientation)
 
 
 def _read_values(picture: Picture) -> np.ndarray:
@@ -140,9 +148,9 @@ def _find_structures(picture: Picture, values: Values):
     others = sorted(set(np.unique(found).tolist()) - {0, *known.values()})
     if not others:
         return {name: found == value for name, value in known.items()}, False
-    if len(values) == 1 and (cut := _find_near(picture, values)) is not None:
-        return cut, True
-    shown = _list([f"#{v:06x}" for v in others] if by_colour else others)
+    if len(values) == 1 and (near := _find_near(picture, values)) is not None:
+        return near, True
+    shown = list_values([f"#{v:06x}" for v in others] if by_colour else others)
     if len(others) > VALUES_SHOWN:
         raise ValueError(
             f"{len(others)} values without a name, {shown}: a label map softened by "
@@ -151,7 +159,7 @@ def _find_structures(picture: Picture, values: Values):
         )
     raise ValueError(
         f"values without a name: {shown}; named are "
-        f"{_list([show_value(value) for value in values.values()])}. Name all in "
+        f"{list_values([show_value(value) for value in values.values()])}. Name all in "
         "structures.csv (value,name), or set what is no structure to 0"
     )
 
@@ -162,28 +170,30 @@ def _find_near(picture: Picture, values: Values):
     if shown.dtype != np.uint8:
         return None
     mark = np.array(value if isinstance(value, tuple) else [value])
-    mask = _cut(shown, mark, picture.kind) if mark.max() >= LOW else None
+    mask = cut(shown, mark, picture.kind) if mark.max() >= LOW else None
     return None if mask is None else {name: mask}
 
 
-def _read_numbers(picture: Picture) -> Integer[np.ndarray, "height width"]:
+def _read_numbers(picture: Picture) -> Int32[np.ndarray, "height width"]:
     """The numbers that a label map stores; of a palette its indices."""
     image = picture.image
     values = np.asarray(image) if image.mode == "P" else _read_values(picture)
-    if values.ndim == 2 and values.dtype.kind in "ui":
-        return values
-    raise ValueError(
-        "a coloured label map, but structures.csv names numbers; name its colours, as "
-        "#ff0000"
-    )
+    if values.ndim == 3:
+        raise ValueError(
+            "a coloured label map, but structures.csv names numbers; name its colours, as "
+            "#ff0000"
+        )
+    if not ((values >= 0) & (values <= HIGHEST) & (values % 1 == 0)).all():
+        raise ValueError(f"values that are no whole numbers from 0 to {HIGHEST}")
+    return values.astype(np.int32)
 
 
-def _read_colours(picture: Picture) -> Integer[np.ndarray, "height width"]:
+def _read_colours(picture: Picture) -> UInt32[np.ndarray, "height width"]:
     """The colours that a label map shows, each as one number (`pack`)."""
     values = _read_values(picture)
     if values.dtype != np.uint8:
         raise ValueError("a label map of numbers, but structures.csv names colours")
-    return _pack_all(values if values.ndim == 3 else np.stack([values] * 3, -1))
+    return pack_all(values if values.ndim == 3 else np.stack([values] * 3, -1))
 
 
 def _show(image: Image.Image) -> Image.Image:
@@ -205,98 +215,3 @@ def _show(image: Image.Image) -> Image.Image:
             "and all else 0"
         )
     return shown
-
-
-def _find_mark(values: np.ndarray, kind: str):
-    """The one thing that a mask marks, how, and whether values near it were cut."""
-    if values.ndim == 3:
-        return _find_colour(values, kind)
-    found = np.unique(values).tolist()
-    for value in FULL:
-        if set(found) <= {0, value}:
-            return values == value, str(value), False
-    far = LOW if values.dtype == np.uint8 else LOW * 257
-    if len(found) == 2 and found[0] == 0 and found[1] >= far:
-        return values > 0, str(found[1]), False
-    if values.dtype == np.uint8 and found[-1] >= LOW:
-        counts = np.bincount(values.ravel(), minlength=256)
-        mark = LOW + int(counts[LOW:].argmax())
-        mark = 255 if mark > HIGH else mark  # bright enough, whatever it was
-        mask = _cut(values, np.array([mark]), kind)
-        if mask is not None:
-            return mask, str(mark), True
-    if len(found) > VALUES_SHOWN:
-        raise ValueError(
-            f"mask values {found[0]} to {found[-1]}; not [0, 1] or [0, 255]: a mask "
-            "softened by resizing or lossy compression, or no mask. Resize masks by "
-            "nearest neighbour and save them as PNG; or cut them: 255 where above 127, "
-            "else 0"
-        )
-    raise ValueError(
-        f"mask values {_list(found)}; not [0, 1] or [0, 255]: save the nerve's value as "
-        f"255 and all others as 0, or {BY_TABLE}"
-    )
-
-
-def _find_colour(values: np.ndarray, kind: str):
-    packed = _pack_all(values)
-    found, counts = np.unique(packed, return_counts=True)
-    if len(found) == 2 and found[0] == 0:
-        return packed > 0, str(_unpack(int(found[1]))), False
-    colours = [_unpack(int(colour)) for colour in found]
-    bright = np.array([max(colour) >= LOW for colour in colours])
-    if bright.any():
-        mark = colours[int(np.where(bright, counts, 0).argmax())]
-        mask = _cut(values, np.array(mark), kind)
-        if mask is not None:
-            return mask, str(mark), True
-    raise ValueError(
-        f"a coloured mask of {len(found)} colours, {_list(colours)}; not black and one "
-        "other. Save the nerve's colour as 255 and all others as 0, in grey, as PNG; or "
-        f"{BY_TABLE}, a colour as #ff0000"
-    )
-
-
-def _cut(values: np.ndarray, mark: np.ndarray, kind: str) -> np.ndarray | None:
-    """Where values are nearer to a mark than to black; None where that is not certain.
-
-    Args:
-      values: uint8 [height, width], or [..., 3].
-      mark: [1], or [3].
-      kind: of the file.
-    """
-    pixels = values.reshape(*values.shape[:2], -1).astype(np.float32)
-    along = mark.astype(np.float32) / np.float32(mark @ mark)
-    share = pixels @ along  # of the way from black to the mark
-    beside = np.abs(pixels - share[..., None] * mark.astype(np.float32)).max(-1)
-    low, high = share < LOW / 255, share > HIGH / 255
-    # A few values are labels of structures, unless they come from a lossy file.
-    counts = [len(np.unique(values[part], axis=0)) for part in (low, high)]
-    if not all(counts) or (kind != "JPEG" and min(counts) < 2):
-        return None
-    is_marked = share > 0.5
-    uncertain = ~(low | high) | (beside > LOW)
-    return is_marked if uncertain.sum() <= MIDDLE_SHARE * is_marked.sum() else None
-
-
-def pack(colour: Colour) -> int:
-    """A colour as one number, 0xRRGGBB."""
-    return colour[0] << 16 | colour[1] << 8 | colour[2]
-
-
-def show_value(value: int | Colour) -> str:
-    """A value as structures.csv has it: "2" or "#ff0000"."""
-    return f"#{pack(value):06x}" if isinstance(value, tuple) else str(value)
-
-
-def _pack_all(values: np.ndarray) -> np.ndarray:
-    red, green, blue = np.moveaxis(values.astype(np.uint32), -1, 0)
-    return (red << 16) | (green << 8) | blue
-
-
-def _unpack(colour: int) -> Colour:
-    return colour >> 16, colour >> 8 & 255, colour & 255
-
-
-def _list(found: list) -> str:
-    return ", ".join(map(str, found[:VALUES_SHOWN])) + "…" * (len(found) > VALUES_SHOWN)

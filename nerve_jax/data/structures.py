@@ -39,9 +39,9 @@ def encode_outlines(
       readers: all of the data set, in order.
 
     Returns:
-      "" in a data set of one structure and one reader.
+      "" in a data set of the nerve alone by one reader without a name.
     """
-    if len(structures) == len(readers) == 1:
+    if list(structures) == [NERVE] and list(readers) == [READER]:
         return ""
     return json.dumps(
         {

@@ -1,3 +1,4 @@
+import json
 import shutil
 import zipfile
 
@@ -5,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from nerve_jax.data import rle
 from nerve_jax.data.loading import load_examples
 from nerve_jax.data.records import create_builder
 from nerve_jax.data.ultrasound_nerve import Builder
@@ -63,6 +65,30 @@ def test_features_are_those_of_the_data_set(tmp_path):
     assert record["image"].dtype == record["mask"].dtype == np.uint8
     assert set(np.unique(record["mask"])) <= {0, 1}
     assert record["spacing_mm"].dtype == np.float32
+
+
+def test_phantom_records_hold_outlines_of_structures_by_readers(tmp_path):
+    names = []
+    for num_readers in (1, 2):
+        builder = create_builder(
+            "ultrasound_nerve/phantom",
+            records_dir=str(tmp_path),
+            phantom=tiny(1, 2) | {"num_readers": num_readers},
+        )
+        builder.download_and_prepare()
+        kept, readers = builder.info.metadata, ["reader1", "reader2"][:num_readers]
+        assert (kept["structures"], kept["readers"]) == (["nerve", "vessel"], readers)
+        for record in builder.as_data_source(split="train"):
+            outlines = json.loads(record["outlines"])
+            assert {s: list(by) for s, by in outlines.items()} == {
+                "nerve": readers,
+                "vessel": readers,
+            }
+            mask = record["mask"][..., 0].astype(bool)
+            assert outlines["nerve"]["reader1"] == rle.encode(mask)
+            assert outlines["vessel"]["reader1"]
+        names.append(builder.info.full_name)
+    assert len(set(names)) == 2
 
 
 def test_records_are_named_after_options_and_content(
@@ -364,6 +390,9 @@ def test_the_open_set(tmp_path, usgra_dir):
     first = int(train.positions(["0000"])[0])
     original = np.asarray(Image.open(usgra_dir / "masks" / "0000.png"))
     np.testing.assert_array_equal(train.truth(first), original == 1)
+    outlines = json.loads(train.source[int(train.records[first])]["outlines"])
+    assert list(outlines) == ["nerve", "vessel"]
+    assert outlines["vessel"] == {"reader1": rle.encode(original == 2)}
 
 
 def test_subjects_stay_whole_in_every_configuration(

@@ -17,7 +17,7 @@ from PIL import Image
 
 from nerve_jax.commands import predict
 from nerve_jax.data.frames import MAX_PIXELS, read_file, read_image
-from nerve_jax.data.labels import read_mask
+from nerve_jax.data.labels import read_label, read_mask
 from nerve_jax.scoring.decide import Outline, Rule
 from nerve_jax.system.errors import RunError
 from nerve_jax.system.files import show
@@ -96,6 +96,22 @@ def test_any_file_is_read_as_a_frame_or_refused_in_words(content):
 @given(st.one_of(image_files(), damaged_files(), st.binary(max_size=200)))
 def test_any_file_is_read_as_a_mask_or_refused_in_words(content):
     assert_read_or_refused(read_mask, content, np.bool_)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"a": 255}, {"a": 1, "b": 2}, {"a": (255, 0, 0)}, {"a": (0, 0, 9), "b": (1,) * 3}],
+)
+@settings(max_examples=600, deadline=None)
+@given(content=st.one_of(image_files(), damaged_files()))
+def test_any_file_is_read_as_a_label_map_or_refused_in_words(values, content):
+    def read(content):
+        masks = read_label(content, values).masks
+        assert list(masks) == list(values)
+        assert sum(masks.values()).max() <= 1
+        return masks["a"]
+
+    assert_read_or_refused(read, content, np.bool_)
 
 
 def bomb(width, height):

@@ -125,6 +125,7 @@ MAPS = {
     "a palette": (draw_palette([(0, 0, 0), (255, 0, 0), (0, 0, 255)]), OF_COLOURS),
     "colours": (COLOURS, OF_COLOURS),
     "colours, opaque": (np.dstack([COLOURS, np.full(SIZE, 255, np.uint8)]), OF_COLOURS),
+    "numbers with a point": (Image.fromarray(NUMBERS.astype(np.float32)), TABLE),
     "a table of a spreadsheet": (
         NUMBERS,
         "\ufeffValue;Name\r\n0;Background\r\n1,0;Nerve\r\n2;VESSEL\r\n;\r\n",
@@ -135,7 +136,9 @@ MAPS = {
 @pytest.mark.parametrize("form", MAPS)
 def test_label_maps_show_what_the_table_names(tmp_path, folder, form):
     values, table = MAPS[form]
-    folder.add("masks", values, STEMS[:3])
+    ending = "tif" if form == "numbers with a point" else "png"
+    for stem in STEMS[:3]:
+        save(folder.path / "masks" / f"{stem}.{ending}", values)
     folder.write("structures.csv", table)
     kept, records = load(folder, tmp_path)
     assert kept["structures"] == ["nerve", "vessel"]
@@ -173,9 +176,10 @@ def test_a_table_of_one_value_names_the_only_structure(tmp_path, folder, value, 
     folder.add("masks", area(FIRST, value=value))
     folder.write("structures.csv", f"value,name\n{value},{name}\n")
     kept, records = load(folder, tmp_path)
-    assert kept["structures"] == [name.lower().replace(". ", "_")]
+    structure = name.lower().replace(". ", "_")
+    assert kept["structures"] == [structure]
     for record in records.values():
-        assert record["outlines"] == {}
+        assert places_of(record["outlines"]) == {structure: {"reader1": "first"}}
         np.testing.assert_array_equal(record["mask"][..., 0], area(FIRST) > 0)
 
 
@@ -273,6 +277,83 @@ def test_clips_alone_may_have_folders_of_structures(tmp_path, folder):
     )
 
 
+def test_masks_of_clips_may_be_label_maps_and_other_readers_outline_some(tmp_path):
+    folder = Folder(tmp_path / "set")
+    write_clip(folder.path / "images" / "p01.mp4", sweep(3, SIZE), codec="mpeg4")
+    folder.write("structures.csv", TABLE)
+    for number in range(3):
+        save(folder.path / "masks" / "p01" / f"{number:05d}.png", NUMBERS)
+    save(folder.path / "masks_reader2" / "p01" / "00001.png", NUMBERS)
+    _, records = load(folder, tmp_path)
+    found = [
+        {s: list(by) for s, by in records[f"p01#{n}"]["outlines"].items()}
+        for n in (0, 1)
+    ]
+    both = ["reader1", "reader2"]
+    assert found == [
+        {"nerve": both[:1], "vessel": both[:1]},
+        {"nerve": both, "vessel": both},
+    ]
+
+
+def test_structures_of_which_no_frame_has_two_draw_a_warning(folder):
+    folder.add("masks/nerve", area(FIRST), STEMS[1:3])
+    folder.add("masks/vessel", area(FIRST), STEMS[3:])
+    (warning,) = folder.list().warnings
+    assert warning.startswith(
+        "no frame is labelled for two of the structures nerve, vessel;"
+    )
+    folder.add("masks/vessel", area(FIRST), STEMS[2:])
+    assert folder.list().warnings == []
+
+
+MARKS = {
+    "full": ([1, 255, 1, 255], ""),
+    "nearly alike": ([128, 130, 120, 128], ""),
+    "128 and 255": (
+        [128, 255, 255, 255],
+        "255 in 3 masks ({1}, {2}, {3}); 128 in 1 mask ({0})",
+    ),
+    "1 and 128": ([1, 128, 1, 1], "1 in 3 masks ({0}, {2}, {3}); 128 in 1 mask ({1})"),
+    "reds": ([(255, 0, 0), (254, 2, 0), (255, 0, 0), (250, 0, 0)], ""),
+    "two colours": (
+        [(255, 0, 0), (0, 255, 0), (255, 0, 0), (255, 0, 0)],
+        "#ff0000 in 3 masks ({0}, {2}, {3}); #00ff00 in 1 mask ({1})",
+    ),
+    "grey and colour": (
+        [255, (255, 0, 0), 255, 255],
+        "255 in 3 masks ({0}, {2}, {3}); #ff0000 in 1 mask ({1})",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MARKS)
+def test_masks_of_a_set_mark_a_structure_alike(tmp_path, folder, name):
+    values, text = MARKS[name]
+    for stem, value in zip(STEMS, values, strict=True):
+        mask = (area(FIRST) > 0)[..., None] * np.uint8(value)
+        folder.add("masks", mask.squeeze(), (stem,))
+    if text:
+        paths = [folder.path / "masks" / f"{stem}.png" for stem in STEMS]
+        message = refuse(folder, tmp_path)
+        assert f"masks mark different things: {text.format(*paths)}. Save" in message
+        assert "structures.csv (value,name)" in message
+        assert "(1 problem)" in message
+    else:
+        _, records = load(folder, tmp_path)
+        assert all(record["mask"].any() for record in records.values())
+
+
+def test_of_many_masks_that_differ_twenty_are_named_and_all_counted(tmp_path, folder):
+    for number in range(40):
+        stem = f"t{number // 4}_{number}"
+        folder.add("images", area(FIRST), (stem,))
+        folder.add("masks", area(FIRST, value=128 + 127 * (number % 2)), (stem,))
+    message = refuse(folder, tmp_path)
+    assert message.count(".png") == 20
+    assert message.count("in 20 masks (") == message.count("and 10 more") == 2
+
+
 def test_a_frame_is_labelled_for_what_was_looked_for(tmp_path, folder):
     folder.add("masks", NUMBERS)
     folder.write("structures.csv", TABLE)
@@ -340,6 +421,13 @@ WRONG = {
     ),
     "numbers, not colours": (with_table(TABLE, COLOURS), "coloured label map"),
     "colours, not numbers": (with_table(OF_COLOURS), "values without a name: #010101"),
+    "fractions": (
+        lambda f: (
+            save(f.path / "masks/s0_0.tif", NUMBERS.astype(np.float32) / 2),
+            f.write("structures.csv", TABLE),
+        ),
+        "s0_0.tif: values that are no whole numbers from 0 to 65535",
+    ),
     "a soft map": (
         with_table(TABLE, np.arange(SIZE[0] * SIZE[1], dtype=np.uint8).reshape(SIZE)),
         "253 values without a name, 3, 4, 5, 6, 7, 8, 9, 10…: a label map softened",
@@ -350,10 +438,7 @@ WRONG = {
     ),
     "maps without a table": (
         lambda f: f.add("masks", NUMBERS),
-        (
-            "mask values 0, 1, 2; not [0, 1] or [0, 255]: save the nerve's value as 255 "
-            "and all others as 0, or name what each means in structures.csv (value,name)"
-        ),
+        "others as 0, or name what each means in structures.csv (value,name) beside",
     ),
     "a table that folders need not": (
         lambda f: (add_two(f), f.write("structures.csv", TABLE)),
@@ -498,7 +583,10 @@ def test_all_that_changes_records_changes_their_name(folder):
     assert folder.digest() == digests[-1]
 
 
-def test_plain_folders_keep_the_name_of_their_records(folder):
-    """Else records prepared before would be prepared again."""
-    folder.add("masks", area(FIRST), STEMS[:3])
-    assert folder.digest() == "eec32f747d74"
+def test_plain_folders_keep_the_name_of_their_records(tmp_path):
+    """Else records that were prepared before would be prepared again."""
+    for part, values in (("images", area(FIRST)), ("masks", area(SECOND))):
+        for stem in STEMS:
+            save(tmp_path / part / f"{stem}.bmp", values)
+    listing = layouts.list_folder(tmp_path)
+    assert checking.fingerprint(listing.splits) == "312f446e503e"

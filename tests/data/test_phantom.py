@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -108,7 +110,7 @@ def test_gain_and_attenuation_differ_by_subject():
     assert np.std(slopes) > 5
 
 
-@pytest.mark.parametrize("wrong", [(0, 1, 0), (1, 0, 0), (1, 1, -1)])
+@pytest.mark.parametrize("wrong", [(0, 1, 0), (1, 0, 0), (1, 1, -1), (1, 1, 0, 0)])
 def test_counts_below_one_are_refused(wrong):
     with pytest.raises(ValueError, match="at least"):
         next(people.simulate_frames(*wrong))
@@ -122,3 +124,58 @@ def test_frames_are_those_of_this_version():
     known = {1: ([1489, 1591, 1610, 0, 1763, 0, 0, 0, 1978, 1965, 0, 0], 126.358)}
     assert areas == known[people.VERSION][0]
     assert np.mean(grey) == pytest.approx(known[people.VERSION][1], abs=0.01)
+
+
+@pytest.fixture(scope="module")
+def read():
+    """Outlines of three readers, by structure and reader, [frames, height, width]."""
+    frames = list(people.simulate_frames(24, 4, seed=0, num_readers=3))
+    return {
+        name: {r: np.array([f.outlines[name][r] for f in frames]) for r in by}
+        for name, by in frames[0].outlines.items()
+    }
+
+
+def test_the_first_readers_outlines_do_not_depend_on_others(read):
+    alone = list(people.simulate_frames(24, 4, seed=0))
+    assert list(read) == list(people.STRUCTURES)
+    for name, by in read.items():
+        assert list(by) == people.name_readers(3)
+        first = np.array([frame.outlines[name]["reader1"] for frame in alone])
+        np.testing.assert_array_equal(by["reader1"], first)
+    np.testing.assert_array_equal(
+        read["nerve"]["reader1"], np.array([frame.mask for frame in alone])
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high"), [("nerve", 0.78, 0.88), ("vessel", 0.8, 0.92)]
+)
+def test_readers_agree_as_people_do(read, name, low, high):
+    for first, second in itertools.combinations(read[name].values(), 2):
+        sizes = first.sum((1, 2)), second.sum((1, 2))
+        both = np.logical_and(*(size > 0 for size in sizes))
+        dice = 2 * (first & second).sum((1, 2))[both] / sum(sizes)[both]
+        assert low < dice.mean() < high
+        assert np.percentile(dice, 5) > 0.6
+
+
+def test_readers_see_nerves_that_others_do_not(read):
+    seen = [masks.any((1, 2)) for masks in read["nerve"].values()]
+    for first, second in itertools.combinations(seen, 2):
+        assert 0.02 < (first != second).mean() < 0.2
+
+
+def test_vessels_are_dark_and_are_outlined_where_they_show():
+    frames = list(people.simulate_frames(12, 2, seed=4))
+    for frame in frames:
+        vessels = frame.outlines["vessel"]["reader1"]
+        assert 0 < vessels.mean() < 0.06
+        around = ndimage.binary_dilation(
+            vessels, iterations=6
+        ) & ~ndimage.binary_dilation(vessels, iterations=3)
+        assert frame.image[vessels].mean() < frame.image[around].mean() - 15
+    covered = [f.mask & f.outlines["vessel"]["reader1"] for f in frames]
+    assert sum(mask.sum() for mask in covered) < 0.02 * sum(
+        f.mask.sum() for f in frames
+    )

@@ -12,14 +12,17 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from nerve_jax.data.frames import (
     DECODER_VERSION,
     describe_bits,
     find_bits,
     open_file,
 )
-from nerve_jax.data.labels import FULL, Label, show_value
+from nerve_jax.data.labels import Label
 from nerve_jax.data.listing import count_of, list_some
+from nerve_jax.data.mask_values import FULL, Colour, show_value
 from nerve_jax.data.structures import NERVE, READER
 from nerve_jax.data.ultrasound_nerve.reading import part_by_file, read_frames
 from nerve_jax.data.ultrasound_nerve.sources import (
@@ -32,6 +35,7 @@ from nerve_jax.data.ultrasound_nerve.sources import (
 from nerve_jax.system.errors import InputError, raise_if_any
 
 ALIKE = 16  # grey values that differ by less are one mark, e.g. after compression
+FILES_LISTED = 20  # of masks that differ
 FILES_AT_A_TIME = 4  # bounds the memory that many large ones take
 
 
@@ -94,7 +98,7 @@ class SeenMask(NamedTuple):
     group: tuple[str, ...]
     shown: list[str]
     is_partial: bool
-    mark: str
+    mark: int | Colour | None
     is_cut: bool
 
 
@@ -143,9 +147,9 @@ def _compare_marks(seen: Sequence[SeenMask]) -> list[str]:
     Returns:
       A problem for each reader and structure, which lists files of each mark.
     """
-    files: dict[tuple[str, ...], dict[str, list[str]]] = defaultdict(dict)
+    files: dict[tuple[str, ...], dict[int | Colour, list[str]]] = defaultdict(dict)
     for mask in seen:
-        if mask.mark:
+        if mask.mark is not None:
             files[mask.group].setdefault(mask.mark, []).append(mask.file)
     return [
         f"masks mark different things: {_list_marks(of_mark)}. Save one structure's alone, "
@@ -155,25 +159,23 @@ def _compare_marks(seen: Sequence[SeenMask]) -> list[str]:
     ]
 
 
-def _are_alike(marks: Sequence[str]) -> bool:
-    """Whether marks can all mean one thing."""
-    if len(marks) < 2:
-        return True
-    if not all(mark.isdigit() for mark in marks):
+def _are_alike(marks: Sequence[int | Colour]) -> bool:
+    """Whether marks can all mean one thing: values of FULL are one value."""
+    if len({isinstance(mark, tuple) for mark in marks}) > 1:
         return False
-    values = {max(FULL[:2]) if int(m) in FULL else int(m) for m in marks}
-    return max(values) - min(values) < ALIKE
+    values = np.array([255 if mark in FULL else mark for mark in marks])
+    return bool((np.ptp(values, axis=0) < ALIKE).all())
 
 
-def _list_marks(of_mark: Mapping[str, Sequence[str]]) -> str:
+def _list_marks(of_mark: Mapping[int | Colour, Sequence[str]]) -> str:
     """Each mark, in how many masks, and some of these: of few marks more."""
-    shown = max(1, 20 // len(of_mark))
+    shown = max(1, FILES_LISTED // len(of_mark))
     ordered = sorted(of_mark.items(), key=lambda item: -len(item[1]))
     counted = [
-        f"{mark} in {count_of(len(files), 'mask')} ({list_some(files, shown)})"
+        f"{show_value(mark)} in {count_of(len(files), 'mask')} ({list_some(files, shown)})"
         for mark, files in ordered
     ]
-    return "; ".join([*counted[:20], *["…"] * (len(counted) > 20)])
+    return "; ".join(counted[:FILES_LISTED]) + "; …" * (len(counted) > FILES_LISTED)
 
 
 def _find_never_shown(splits: Splits, seen: Sequence[SeenMask]) -> Iterator[str]:

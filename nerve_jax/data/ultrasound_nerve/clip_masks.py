@@ -82,26 +82,30 @@ def _list_masks(
     return {number: same[0] for number, same in paths.items()}
 
 
-def check_masks(frames: Sequence[SourceFrame]) -> list[str]:
+def check_masks(frames: Sequence[SourceFrame], reader: str) -> list[str]:
     """Problems of clips of which some frames have a mask in a folder and others none.
 
     Args:
       frames: of clips in files and folders, those that are taken (`take_every`).
+      reader: the first, whose masks are looked at: others may outline some frames.
     """
     of_clip: dict[str, list[SourceFrame]] = defaultdict(list)
     for frame in frames:  # a table may call the clip otherwise
         of_clip[frame.frame.rpartition("#")[0]].append(frame)
     return [
-        problem for own in of_clip.values() for problem in _find_unlabelled_parts(own)
+        problem
+        for own in of_clip.values()
+        for problem in _find_unlabelled_parts(own, reader)
     ]
 
 
-def _find_unlabelled_parts(frames: Sequence[SourceFrame]) -> list[str]:
+def _find_unlabelled_parts(frames: Sequence[SourceFrame], reader: str) -> list[str]:
     """Problems of one clip: see `check_masks`."""
     labelled: dict[Path, set[int]] = defaultdict(set)
     for frame in frames:
         for mask in frame.masks:
-            labelled[mask.file.path.parent].add(frame.number)
+            if mask.reader == reader:
+                labelled[mask.file.path.parent].add(frame.number)
     numbers = [frame.number for frame in frames]
     return [
         f"{show(str(folder))}: masks of {len(own)} of {len(numbers)} frames; none of "

@@ -121,7 +121,7 @@ def list_folder(
         listing.problems += [f"{t}; rename, or write subjects.csv" for t in spelt]
     frames = take_every(frames, frame_stride)
     clips = [f for f in frames if f.frame in in_clips]
-    listing.problems += check_masks(clips)
+    listing.problems += check_masks(clips, listing.readers[0])
     listing.splits = {"train": frames}
     listing.problems += find_people(listing)
     return listing

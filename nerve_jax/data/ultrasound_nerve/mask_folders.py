@@ -1,7 +1,7 @@
 """Folders of masks: whose outlines they hold, and of which structures.
 
 Readers come first: masks/, masks_reader2/, ... or the folders in masks/. What a reader's
-folder holds is told by names alone: masks or label maps, or a folder for each structure.
+folder holds is read from names alone: masks or label maps, or a folder for each structure.
 """
 
 import re
@@ -72,7 +72,7 @@ def list_readers(folder: Path, listing: Listing, by_folder: bool) -> dict[str, P
     listing.problems += [
         f"{show(str(path))}: no masks of this reader; add them, or take the folder away"
         for path in found.values()
-        if len(found) > 1 and not _has_images(path)
+        if len(found) > 1 and not has_files(path)
     ]
     listing.readers = list(found) or [READER]
     return found
@@ -193,13 +193,25 @@ def _name_folders(
 
 
 def find_people(listing: Listing) -> list[str]:
-    """Problems of folders taken as structures of which each holds one subject's masks."""
+    """Problems of folders taken as structures of which each holds one subject's masks.
+
+    Where no frame has masks of two structures, that is added to the warnings.
+    """
     subjects: dict[str, set[str]] = {}
-    for frames in listing.splits.values():
+    splits = listing.splits.values()
+    for frames in splits:
         for frame in frames:
             for name in frame.structures:
                 subjects.setdefault(name, set()).add(name_structure(frame.subject))
-    if len(subjects) < 2 or any(names != {s} for s, names in subjects.items()):
+    if len(subjects) < 2:
+        return []
+    if any(names != {structure} for structure, names in subjects.items()):
+        if all(len(f.structures) < 2 for frames in splits for f in frames):
+            listing.warnings.append(
+                f"no frame is labelled for two of the structures "
+                f"{list_some(listing.structures)}; if these are people, put all masks into "
+                "masks/ itself, under the names of their frames"
+            )
         return []
     problem = (
         f"folders {list_some(sorted(subjects))} of masks are people, not structures; put "
@@ -214,6 +226,7 @@ def list_folders(folder: Path) -> list[Path]:
     return [path for path in paths if path.is_dir() and not is_litter(path)]
 
 
-def _has_images(folder: Path) -> bool:
+def has_files(folder: Path) -> bool:
+    """Whether there are files in a folder, at any depth, and not litter alone."""
     contents = scan(folder)
-    return bool(contents.images or contents.deeper_images)
+    return bool(contents.images or contents.others or contents.deeper)

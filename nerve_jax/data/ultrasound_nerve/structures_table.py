@@ -3,14 +3,14 @@
 import re
 from collections import defaultdict
 
-from nerve_jax.data.labels import Colour, Values, show_value
+from nerve_jax.data.labels import HIGHEST, Values
+from nerve_jax.data.mask_values import Colour, show_value
 from nerve_jax.data.structures import name_structure
 from nerve_jax.data.ultrasound_nerve.sources import SourceFile
 from nerve_jax.data.ultrasound_nerve.tables import read_table
 from nerve_jax.system.files import show
 
 BACKGROUND = ("", "background", "bg", "none", "nothing")
-HIGHEST = 65535
 
 
 def read_structures(file: SourceFile, problems: list[str]) -> Values:

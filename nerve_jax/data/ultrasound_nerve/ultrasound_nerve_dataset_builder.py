@@ -66,7 +66,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     Features of a record: `image` uint8 [height, width, 1]; `outlines`, JSON of the
     outlines of all structures for which the frame is labelled by all readers (see
-    `structures.encode_outlines`), "" in a data set of one structure and one reader;
+    `structures.encode_outlines`), "" in a data set of the nerve alone by `reader1` alone;
     `mask` uint8 of the shape of `image`, 0 or 1, the first structure's by its first
     reader, all 0 where the frame is not labelled for that; `labelled`, whether it is
     labelled for any; `subject`, the person; `frame`, an id unique in the data set;
