@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from nerve_jax.data.exchange import coco
 from nerve_jax.data.exchange.labelled import Labelled
 
 
@@ -15,11 +16,13 @@ class Format(NamedTuple):
         all that is wrong before it gives the first.
       write: makes the content of an empty folder: pictures and labels. The structures are
         all that frames may have, in order. Raises `InputError` where the format cannot
-        say what is to be said.
+        express what they hold.
     """
 
     read: Callable[[Path], Iterable[Labelled]]
     write: Callable[[Path, Iterable[Labelled], Sequence[str]], None]
 
 
-FORMATS: dict[str, Format] = {}
+FORMATS = {
+    "coco": Format(coco.read, coco.write),
+}

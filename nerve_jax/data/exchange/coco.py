@@ -1,0 +1,289 @@
+"""COCO JSON: polygons and run lengths of instances (pycocotools)."""
+
+import functools
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool
+
+from nerve_jax.data.exchange.entries import Entry, Gathered, Shape, Size, settle
+from nerve_jax.data.exchange.labelled import Labelled
+from nerve_jax.data.exchange.names import SHOWN, name_structures
+from nerve_jax.data.exchange.pictures import copy_pictures
+from nerve_jax.data.exchange.shapes import find_problem as find_runs_problem
+from nerve_jax.data.listing import compose, count_of, list_some
+from nerve_jax.system.extras import require
+from nerve_jax.system.files import show, write_json
+
+KEYS = {"images", "annotations", "categories"}
+# Of an image for which not all categories were looked for; other programs pass it over.
+LABELLED = "structures_labelled"
+FIRST = "annotations.json"
+
+
+def read(folder: Path) -> Iterator[Labelled]:
+    """Read the JSON files of a folder, or of its annotations/, that list instances.
+
+    The annotations of one category in one image are united. A category without an
+    annotation was looked for and is not there; a picture that no file lists is
+    unlabelled.
+
+    Raises:
+      InputError: lists all that is wrong; see `entries.settle`. A box without a
+        segmentation is no outline.
+      MissingExtraError: pycocotools is not installed.
+    """
+    _get_library()
+    gathered, entries = Gathered(), []
+    listed: dict[str, list[str]] = defaultdict(list)
+    for path in sorted([*folder.glob("*.json"), *folder.glob("annotations/*.json")]):
+        of_file = Gathered()
+        found = _read_file(path, of_file)
+        gathered.include(path.name, of_file)
+        for name in {compose(entry.file_name) for entry in found}:
+            listed[name].append(path.name)
+        entries += found
+    if not entries and not gathered.problems:
+        gathered.problems.append(
+            f"no *.json with {', '.join(sorted(KEYS))} in it, nor in its annotations/"
+        )
+    gathered.problems += _find_overlaps(listed)
+    return settle(entries, folder, gathered)
+
+
+def _get_library() -> ModuleType:
+    return require("pycocotools.mask", "labels", "COCO JSON files")
+
+
+def _find_overlaps(listed: dict[str, list[str]]) -> list[str]:
+    """One problem of label files that list the same pictures; or none."""
+    both = [name for name, files in listed.items() if len(files) > 1]
+    if not both:
+        return []
+    files = show(list_some(sorted({file for name in both for file in listed[name]})))
+    shown = show(list_some(both, SHOWN))
+    count = count_of(len(both), "picture")
+    return [
+        f"overlapping label files: {files} all list {count}: {shown}; keep one file"
+    ]
+
+
+def _read_file(path: Path, gathered: Gathered) -> list[Entry]:
+    """The pictures that a file lists; none of a file that is not of COCO."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        gathered.problems.append(f"not JSON ({error}); export it again")
+        return []
+    if not isinstance(content, dict) or not content.keys() >= KEYS:
+        return []
+    wrong = [key for key in sorted(KEYS) if not _is_list_of_objects(content[key])]
+    if wrong:
+        gathered.problems.append(f"{wrong[0]} is no list of objects; export it again")
+        return []
+    structures = _read_categories(content["categories"], gathered)
+    sizes = _read_sizes(content["images"], gathered)
+    shapes = _read_annotations(content["annotations"], structures, sizes, gathered)
+    return [
+        _make_entry(image, list(structures.values()), shapes[image["id"]])
+        for image in content["images"]
+        if image.get("id") in sizes
+    ]
+
+
+def _is_list_of_objects(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, dict) for item in value)
+
+
+def _read_categories(categories: list[dict], gathered: Gathered) -> dict[int, str]:
+    """The structure of each category, by its id."""
+    names = [category.get("name") for category in categories]
+    ids = [category.get("id") for category in categories]
+    if not all(isinstance(name, str) for name in names) or not _are_ids(ids):
+        gathered.problems.append(
+            "categories: each needs an id of its own, a whole number, and a name"
+        )
+        return {}
+    structures = name_structures(names, gathered.problems)
+    pairs = zip(ids, names, strict=True)
+    return {i: structures[name] for i, name in pairs if name in structures}
+
+
+def _are_ids(ids: Sequence[Any]) -> bool:
+    return all(type(i) is int for i in ids) and len(set(ids)) == len(ids)
+
+
+def _read_sizes(images: list[dict], gathered: Gathered) -> dict[int, Size]:
+    """Height and width of each image that can be used, by its id."""
+    if not _are_ids([image.get("id") for image in images]):
+        gathered.problems.append("images: each needs an id of its own, a whole number")
+        return {}
+    sizes = {}
+    for image in images:
+        size = image.get("height"), image.get("width")
+        if all(type(n) is int and n > 0 for n in size) and _is_text(image):
+            sizes[image["id"]] = size
+        else:
+            gathered.problems.append(
+                f"image {image['id']}: needs file_name, height and width; export it again"
+            )
+    return sizes
+
+
+def _is_text(image: dict) -> bool:
+    name = image.get("file_name")
+    return isinstance(name, str) and name != ""
+
+
+def _make_entry(image: dict, structures: list[str], shapes: list[Shape]) -> Entry:
+    """What is listed of an image, of the structures that were looked for in it."""
+    wanted = image.get(LABELLED)
+    if isinstance(wanted, list):
+        structures = [s for s in structures if s in wanted]
+    shapes = [shape for shape in shapes if shape.structure in structures]
+    size = image["height"], image["width"]
+    return Entry(image["file_name"], size, structures, shapes)
+
+
+def _read_annotations(
+    annotations: list[dict],
+    structures: dict[int, str],
+    sizes: dict[int, Size],
+    gathered: Gathered,
+) -> dict[int, list[Shape]]:
+    """Shapes by the id of their image."""
+    shapes: dict[int, list[Shape]] = defaultdict(list)
+    for number, annotation in enumerate(annotations):
+        where = f"annotation {annotation.get('id', f'number {number + 1}')}"
+        image, category = annotation.get("image_id"), annotation.get("category_id")
+        unknown = [
+            f"{where}: {key} {show(str(value))} is not listed; export it again"
+            for key, value, known in (
+                ("image_id", image, sizes),
+                ("category_id", category, structures),
+            )
+            if type(value) is not int or value not in known
+        ]
+        gathered.problems += unknown
+        if not unknown:
+            found = annotation.get("segmentation")
+            problem = _find_problem(found, sizes[image], where, gathered)
+            gathered.problems += [f"{where}: {problem}"] if problem else []
+            draw = functools.partial(_draw, found)
+            shapes[image].append(Shape(structures[category], draw))
+    return shapes
+
+
+def _find_problem(found: Any, size: Size, where: str, gathered: Gathered) -> str:
+    """Why a segmentation cannot be drawn; "" if it can, or where that is gathered."""
+    if isinstance(found, dict):
+        if found.get("size") != list(size):
+            return f"run lengths of size {found.get('size')}, not {list(size)}"
+        try:
+            counts = found.get("counts")
+            return find_runs_problem(
+                read_counts(counts) if isinstance(counts, str) else counts, size
+            )
+        except (TypeError, ValueError) as error:
+            return f"run lengths that cannot be read ({error})"
+    if not found or not isinstance(found, list):
+        return "a box without a segmentation is no outline; draw one"
+    for corners in found:
+        if not _is_polygon(corners):
+            return "a polygon needs three corners or more, x and y of each"
+        points = np.array(corners, np.float64).reshape(-1, 2)
+        gathered.check_points(where, points, size)
+    return ""
+
+
+def _is_polygon(corners: Any) -> bool:
+    is_list = isinstance(corners, list) and len(corners) >= 6 and len(corners) % 2 == 0
+    return is_list and all(type(value) in (int, float) for value in corners)
+
+
+def read_counts(text: str) -> list[int]:
+    """Lengths of the runs of a compressed segmentation, down the columns.
+
+    Groups of five bits, least first, each a character from "0" on; 32 marks that more
+    follow, and the highest bit of the last is the sign. From the fourth on a length is
+    the difference to the last but one.
+
+    Raises:
+      ValueError: another character, or an end inside a number.
+    """
+    counts: list[int] = []
+    value = shift = 0
+    for character in text:
+        bits = ord(character) - 48
+        if not 0 <= bits < 64:
+            raise ValueError(f"character {character!r}")
+        value |= (bits & 31) << shift
+        shift += 5
+        if not bits & 32:
+            value -= (bits & 16) >> 4 << shift
+            counts.append(value + (counts[-2] if len(counts) > 2 else 0))
+            value = shift = 0
+    if shift:
+        raise ValueError("they end inside a number")
+    return counts
+
+
+def _draw(found: dict | list, size: Size) -> Bool[np.ndarray, "height width"]:
+    """Draw a segmentation that has no problem, by the rule of COCO's own library."""
+    library = _get_library()
+    if isinstance(found, list):
+        polygons = [np.clip(np.reshape(c, (-1, 2)), 0, size[::-1]) for c in found]
+        runs = library.frPyObjects([p.ravel().tolist() for p in polygons], *size)
+        runs = library.merge(runs)
+    elif isinstance(found["counts"], list):
+        runs = library.frPyObjects(found, *size)
+    else:
+        runs = found
+    return library.decode(runs).astype(bool)
+
+
+def write(
+    folder: Path, labelled: Iterable[Labelled], structures: Sequence[str]
+) -> None:
+    """Write images/ and `annotations.json`, masks as compressed run lengths, exact.
+
+    A structure that is not there has no annotation; an unlabelled frame is not listed.
+    """
+    library = _get_library()
+    (folder / "images").mkdir()
+    ids = {name: number for number, name in enumerate(structures, start=1)}
+    images: list[dict] = []
+    annotations: list[dict] = []
+    for one, file_name in copy_pictures(labelled, folder / "images"):
+        if not one.masks:
+            continue
+        height, width = one.size
+        image = {"id": len(images) + 1, "file_name": file_name}
+        image |= {"height": height, "width": width}
+        if set(one.masks) != set(structures):
+            image[LABELLED] = list(one.masks)
+        images.append(image)
+        for structure, mask in one.masks.items():
+            if mask.any():
+                of = {"id": len(annotations) + 1, "image_id": image["id"]}
+                of["category_id"] = ids[structure]
+                annotations.append(of | _encode(mask, library))
+    categories = [{"id": i, "name": name} for name, i in ids.items()]
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    write_json(folder / FIRST, content)
+
+
+def _encode(mask: Bool[np.ndarray, "height width"], library: ModuleType) -> dict:
+    """A mask as an annotation holds it."""
+    runs = library.encode(np.asfortranarray(mask, np.uint8))
+    return {
+        "segmentation": {"size": runs["size"], "counts": runs["counts"].decode()},
+        "area": int(library.area(runs)),
+        "bbox": library.toBbox(runs).tolist(),
+        "iscrowd": 0,
+    }
