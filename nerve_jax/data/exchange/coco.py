@@ -4,6 +4,7 @@ import functools
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from numbers import Real
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,12 +12,19 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
-from nerve_jax.data.exchange.entries import Entry, Gathered, Shape, Size, settle
+from nerve_jax.data.exchange.entries import (
+    Entry,
+    Gathered,
+    Shape,
+    Size,
+    read_files,
+    settle,
+)
 from nerve_jax.data.exchange.labelled import Labelled
-from nerve_jax.data.exchange.names import SHOWN, name_structures
+from nerve_jax.data.exchange.names import name_structures
 from nerve_jax.data.exchange.pictures import copy_pictures
+from nerve_jax.data.exchange.shapes import decode_counts
 from nerve_jax.data.exchange.shapes import find_problem as find_runs_problem
-from nerve_jax.data.listing import compose, count_of, list_some
 from nerve_jax.system.extras import require
 from nerve_jax.system.files import show, write_json
 
@@ -39,38 +47,18 @@ def read(folder: Path) -> Iterator[Labelled]:
       MissingExtraError: pycocotools is not installed.
     """
     _get_library()
-    gathered, entries = Gathered(), []
-    listed: dict[str, list[str]] = defaultdict(list)
-    for path in sorted([*folder.glob("*.json"), *folder.glob("annotations/*.json")]):
-        of_file = Gathered()
-        found = _read_file(path, of_file)
-        gathered.include(path.name, of_file)
-        for name in {compose(entry.file_name) for entry in found}:
-            listed[name].append(path.name)
-        entries += found
+    gathered = Gathered()
+    paths = sorted([*folder.glob("*.json"), *folder.glob("annotations/*.json")])
+    entries = read_files(paths, _read_file, gathered)
     if not entries and not gathered.problems:
         gathered.problems.append(
             f"no *.json with {', '.join(sorted(KEYS))} in it, nor in its annotations/"
         )
-    gathered.problems += _find_overlaps(listed)
     return settle(entries, folder, gathered)
 
 
 def _get_library() -> ModuleType:
     return require("pycocotools.mask", "labels", "COCO JSON files")
-
-
-def _find_overlaps(listed: dict[str, list[str]]) -> list[str]:
-    """One problem of label files that list the same pictures; or none."""
-    both = [name for name, files in listed.items() if len(files) > 1]
-    if not both:
-        return []
-    files = show(list_some(sorted({file for name in both for file in listed[name]})))
-    shown = show(list_some(both, SHOWN))
-    count = count_of(len(both), "picture")
-    return [
-        f"overlapping label files: {files} all list {count}: {shown}; keep one file"
-    ]
 
 
 def _read_file(path: Path, gathered: Gathered) -> list[Entry]:
@@ -234,17 +222,18 @@ def read_counts(text: str) -> list[int]:
 
 
 def _draw(found: dict | list, size: Size) -> Bool[np.ndarray, "height width"]:
-    """Draw a segmentation that has no problem, by the rule of COCO's own library."""
+    """Draw a segmentation that has no problem, polygons as COCO's own library does."""
+    counts = _rasterise(found, size) if isinstance(found, list) else found["counts"]
+    counts = read_counts(counts) if isinstance(counts, str) else counts
+    return decode_counts(counts, size[::-1]).T
+
+
+def _rasterise(polygons: list[list[Real]], size: Size) -> str:
+    """Run lengths of the union of polygons."""
     library = _get_library()
-    if isinstance(found, list):
-        polygons = [np.clip(np.reshape(c, (-1, 2)), 0, size[::-1]) for c in found]
-        runs = library.frPyObjects([p.ravel().tolist() for p in polygons], *size)
-        runs = library.merge(runs)
-    elif isinstance(found["counts"], list):
-        runs = library.frPyObjects(found, *size)
-    else:
-        runs = found
-    return library.decode(runs).astype(bool)
+    inside = [np.clip(np.reshape(c, (-1, 2)), 0, size[::-1]) for c in polygons]
+    runs = library.frPyObjects([p.ravel().tolist() for p in inside], *size)
+    return library.merge(runs)["counts"].decode()
 
 
 def write(

@@ -4,6 +4,7 @@ A format makes an `Entry` per picture and gathers problems; `settle` finds the p
 adds what is wrong with them, raises one error for all, and draws frame after frame.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from jaxtyping import Bool, Float
 
 from nerve_jax.data.exchange.labelled import Labelled
 from nerve_jax.data.exchange.names import (
+    SHOWN,
     describe_missing,
     find_clashes,
     find_name_problem,
@@ -20,7 +22,7 @@ from nerve_jax.data.exchange.names import (
 )
 from nerve_jax.data.exchange.pictures import find_pictures, measure
 from nerve_jax.data.exchange.shapes import OVERHANG_PX, compute_overhang
-from nerve_jax.data.listing import compose, count_of
+from nerve_jax.data.listing import compose, count_of, list_some
 from nerve_jax.system.console import say
 from nerve_jax.system.errors import raise_if_any
 from nerve_jax.system.files import show
@@ -92,6 +94,36 @@ class Gathered:
                 f"{count_of(self.num_cut, 'shape')} {verb} beyond the frame, by at most a "
                 "pixel, and what is outside is cut off"
             )
+
+
+def read_files(
+    paths: Sequence[Path],
+    read_file: Callable[[Path, Gathered], list[Entry]],
+    gathered: Gathered,
+) -> list[Entry]:
+    """Read label files; several may not list the same picture.
+
+    Args:
+      paths: of the files.
+      read_file: gives the entries of one; gathers problems without the file's name.
+      gathered: gains what is wrong, with the names of files.
+    """
+    entries: list[Entry] = []
+    listed: dict[str, list[str]] = defaultdict(list)
+    for path in paths:
+        of_file = Gathered()
+        found = read_file(path, of_file)
+        gathered.include(show(path.name), of_file)
+        for name in {compose(entry.file_name) for entry in found}:
+            listed[name].append(path.name)
+        entries += found
+    if both := sorted(name for name, files in listed.items() if len(files) > 1):
+        files = sorted({file for name in both for file in listed[name]})
+        gathered.problems.append(
+            f"overlapping label files: {show(list_some(files))} all list "
+            f"{count_of(len(both), 'picture')}: {show(list_some(both, SHOWN))}; keep one"
+        )
+    return entries
 
 
 def settle(

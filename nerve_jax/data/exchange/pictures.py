@@ -19,6 +19,7 @@ from nerve_jax.data.frames import (
     open_file,
 )
 from nerve_jax.data.listing import compose, is_image, is_litter
+from nerve_jax.data.media.numbered import list_numbered
 from nerve_jax.system.files import write_png
 
 UPRIGHT = (None, 0, 1)  # values of the tag
@@ -63,6 +64,22 @@ def measure(path: Path) -> tuple[int, int]:
     return image.height, image.width
 
 
+def copy_picture(path: Path, folder: Path, name: str) -> str:
+    """Copy a picture, or a clip in a file or a folder, byte for byte, under a new name.
+
+    Returns:
+      The name of the copy, with its ending.
+    """
+    if path.is_dir():
+        (folder / name).mkdir()
+        for picture in list_numbered(path).values():
+            shutil.copyfile(picture, folder / name / picture.name)
+        return name
+    ending = path.suffix if media.name_of(path) != path.name else ""
+    shutil.copyfile(path, folder / f"{name}{ending}")
+    return f"{name}{ending}"
+
+
 def copy_pictures(
     labelled: Iterable[Labelled], folder: Path
 ) -> Iterator[tuple[Labelled, str]]:
@@ -80,18 +97,23 @@ def copy_pictures(
         medium = media.describe(path)
         if medium.kind == "picture" and is_upright(path):
             for one in of_file:
-                name = f"{one.name}{path.suffix.lower()}"
-                shutil.copyfile(path, folder / name)
-                yield one, name
-            continue
-        greys = zip(medium.frame_numbers, media.read(medium), strict=True)
-        for one in of_file:
-            wanted = medium.frame_numbers[0] if one.number is None else one.number
-            grey = next(grey for number, grey in greys if number == wanted)
-            top, left, bottom, right = medium.box or (0, 0, *grey.values.shape)
-            cut = np.ascontiguousarray(grey.values[top:bottom, left:right])
-            write_png(folder / f"{one.name}.png", cut)
-            yield one, f"{one.name}.png"
+                yield one, copy_picture(path, folder, one.name)
+        else:
+            yield from _write_decoded(medium, of_file, folder)
+
+
+def _write_decoded(
+    medium: media.Medium, labelled: Iterable[Labelled], folder: Path
+) -> Iterator[tuple[Labelled, str]]:
+    """Go through a file once, and write those of its frames that are labelled."""
+    greys = zip(medium.frame_numbers, media.read(medium), strict=True)
+    for one in labelled:
+        wanted = medium.frame_numbers[0] if one.number is None else one.number
+        grey = next(grey for number, grey in greys if number == wanted)
+        top, left, bottom, right = medium.box or (0, 0, *grey.values.shape)
+        cut = np.ascontiguousarray(grey.values[top:bottom, left:right])
+        write_png(folder / f"{one.name}.png", cut)
+        yield one, f"{one.name}.png"
 
 
 def is_upright(path: Path) -> bool:
