@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from nerve_jax.data.exchange import coco, cvat
+from nerve_jax.data.exchange import coco, cvat, nnunet
 from nerve_jax.data.exchange.labelled import Labelled
 
 
@@ -26,4 +26,5 @@ class Format(NamedTuple):
 FORMATS = {
     "coco": Format(coco.read, coco.write),
     "cvat": Format(cvat.read, cvat.write),
+    "nnunet": Format(nnunet.read, nnunet.write),
 }

@@ -10,6 +10,7 @@ from PIL import Image
 
 from nerve_jax.data import media
 from nerve_jax.data.exchange.labelled import Labelled
+from nerve_jax.data.exchange.planes import is_plane, read_plane
 from nerve_jax.data.frames import (
     IMAGE_FORMATS,
     ORIENTATION,
@@ -67,6 +68,9 @@ def measure(path: Path) -> tuple[int, int]:
 def copy_picture(path: Path, folder: Path, name: str) -> str:
     """Copy a picture, or a clip in a file or a folder, byte for byte, under a new name.
 
+    A picture in a NIfTI file, which this project's layout does not have, becomes a PNG of
+    8 or 16 bits.
+
     Returns:
       The name of the copy, with its ending.
     """
@@ -75,6 +79,11 @@ def copy_picture(path: Path, folder: Path, name: str) -> str:
         for picture in list_numbered(path).values():
             shutil.copyfile(picture, folder / name / picture.name)
         return name
+    if is_plane(path):
+        values = read_plane(path)
+        depth = np.uint8 if values.max() < 256 else np.uint16
+        write_png(folder / f"{name}.png", values.astype(depth))
+        return f"{name}.png"
     ending = path.suffix if media.name_of(path) != path.name else ""
     shutil.copyfile(path, folder / f"{name}{ending}")
     return f"{name}{ending}"

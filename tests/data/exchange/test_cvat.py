@@ -185,7 +185,11 @@ SETS = {
     ),
     "sizeless": ('<image name="a.png"/>', NERVE, "needs height and width"),
     "labels": (in_image(""), NERVE * 2, "'nerve' is declared twice"),
-    "alike": (in_image(""), NERVE + "<label><name>Nerve</name></label>", "both structure nerve"),
+    "alike": (
+        in_image(""),
+        NERVE + "<label><name>Nerve</name></label>",
+        "both structure nerve",
+    ),
     "odd": (in_image(""), NERVE.replace("nerve", "42"), "named by letters"),
     "none": ("", NERVE, "labels of no picture"),
 }
