@@ -33,7 +33,7 @@ FLAGS = {
         "labels",
         "",
         "Format of labels of another program, which are turned into ours "
-        "or made of ours: coco, cvat, nnunet, ...; see docs/labels.md.",
+        "or made of ours; see docs/labels.md.",
     ),
     "target": flags.DEFINE_string("target", "", "Accelerator to compile for, h100:1."),
     "submission": flags.DEFINE_bool("submission", False, "Write the Kaggle file."),

@@ -41,8 +41,8 @@ def own_folder(tmp_path):
     return folder
 
 
-def masks_of(folder):
-    paths = sorted((folder / "masks").rglob("*.png"))
+def masks_of(folder, structure=""):
+    paths = sorted((folder / "masks" / structure).rglob("*.png"))
     return {p.name: np.asarray(Image.open(p)).tolist() for p in paths}
 
 
@@ -61,6 +61,26 @@ def test_out_and_in_again(tmp_path, own_folder, name, capsys):
     assert "3 frames, 2 of them labelled: nerve" in printed
     assert f"--config.data.manual_dir={tmp_path / 'back'} " in printed
     assert "--config.data.structures='(\"nerve\",)'" in printed
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_several_structures_go_out_and_in_again(tmp_path, own_folder, name, capsys):
+    (own_folder / "masks").rename(own_folder / "nerve")
+    (own_folder / "masks").mkdir()
+    (own_folder / "nerve").rename(own_folder / "masks/nerve")
+    (own_folder / "masks/vessel").mkdir()
+    for number, path in enumerate(sorted((own_folder / "masks/nerve").iterdir())):
+        free = np.asarray(Image.open(path)) == 0
+        free[number:] = False
+        mask = Image.fromarray(free.astype(np.uint8) * 255)
+        mask.save(own_folder / "masks/vessel" / path.name)
+    labels.convert(own_folder, tmp_path / "other", name)
+    labels.convert(tmp_path / "other", tmp_path / "back", name)
+    for structure in ("nerve", "vessel"):
+        found, given = (masks_of(f, structure) for f in (tmp_path / "back", own_folder))
+        assert found == given and len(given) == 2
+    printed = capsys.readouterr().out
+    assert '--config.data.structures=\'("nerve","vessel")\'' in printed
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -1,35 +1,20 @@
 """Names of pictures and structures, as other programs write them, made safe for files."""
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
 from nerve_jax.data.listing import compose, count_of, list_some
+from nerve_jax.data.structures import name_structure
 from nerve_jax.system.files import show
 
-STRUCTURE = re.compile(r"[a-z][a-z0-9_]*")
 SHOWN = 20
 
 
-def name_structure(label: str) -> str:
-    """The structure that a label stands for: "Brachial plexus" is brachial_plexus.
-
-    Raises:
-      ValueError: it would be no name of a folder and a field, of letters a to z, digits
-        and _, a letter first.
-    """
-    name = re.sub(r"[\s-]+", "_", label.strip().lower())
-    if not STRUCTURE.fullmatch(name):
-        raise ValueError(
-            f"label {show(label)!r}: a structure is named by letters a to z, digits and "
-            "_, a letter first; rename it"
-        )
-    return name
-
-
 def name_structures(labels: Iterable[str], problems: list[str]) -> dict[str, str]:
-    """The structure of each label; two labels of one structure are a problem.
+    """The structure of each label, by `structures.name_structure`.
+
+    Two labels of one structure are a problem.
 
     Args:
       labels: as they are declared, each once.
@@ -37,10 +22,12 @@ def name_structures(labels: Iterable[str], problems: list[str]) -> dict[str, str
     """
     names: dict[str, str] = {}
     for label in labels:
-        try:
-            name = name_structure(label)
-        except ValueError as error:
-            problems.append(str(error))
+        name = name_structure(label)
+        if not name:
+            problems.append(
+                f"label {show(label)!r}: the name of a structure begins with a letter, and "
+                "has letters a to z, digits and _; rename it"
+            )
             continue
         if label in names:
             problems.append(f"label {show(label)!r} is declared twice; keep one")

@@ -9,14 +9,16 @@ import numpy as np
 from nerve_jax.data.exchange.labelled import Labelled
 from nerve_jax.data.exchange.pictures import copy_picture
 from nerve_jax.data.listing import is_image
+from nerve_jax.data.structures import NERVE, choose_mask
 from nerve_jax.data.ultrasound_nerve.checking import check_frames
-from nerve_jax.data.ultrasound_nerve.layouts import FRAME_FOLDERS, list_source
+from nerve_jax.data.ultrasound_nerve.layouts import (
+    FRAME_FOLDERS,
+    STRUCTURES,
+    list_source,
+)
 from nerve_jax.data.ultrasound_nerve.reading import read_frames
 from nerve_jax.data.ultrasound_nerve.sources import SourceFrame
 from nerve_jax.system.files import write_png, write_table
-
-STRUCTURE = "nerve"  # where no table names another
-TABLE = "structures.csv"
 
 
 class Own(NamedTuple):
@@ -48,9 +50,15 @@ def open_folder(folder: Path) -> Own:
     """
     listing = list_source("folder", folder)
     checked = check_frames(listing.splits, listing.problems)
-    frames = listing.splits["train"]
     remarks = [*listing.notes, *checked.remarks]
-    return Own((STRUCTURE,), remarks, _read_frames(folder, frames))
+    first, *others = listing.readers
+    if others:
+        remarks.append(
+            f"readers {', '.join(listing.readers)}: outlines of {first} are written, and "
+            "where there are none, of the next"
+        )
+    frames = _read_frames(listing.splits["train"], listing.readers)
+    return Own(tuple(listing.structures), remarks, frames)
 
 
 def read(folder: Path) -> Iterator[Labelled]:
@@ -58,10 +66,15 @@ def read(folder: Path) -> Iterator[Labelled]:
     return open_folder(folder).frames
 
 
-def _read_frames(folder: Path, frames: Sequence[SourceFrame]) -> Iterator[Labelled]:
+def _read_frames(
+    frames: Sequence[SourceFrame], readers: Sequence[str]
+) -> Iterator[Labelled]:
     for frame, stored in read_frames(frames):
         size = stored.grey.values.shape
-        masks = {} if stored.mask is None else {STRUCTURE: stored.mask}
+        masks = {
+            structure: choose_mask(stored.outlines, structure, readers, size)
+            for structure in stored.outlines
+        }
         path = frame.image.path
         is_numbered = path.parent.name not in FRAME_FOLDERS
         is_clip = is_numbered or (frame.medium is not None and frame.medium.is_clip)
@@ -115,5 +128,5 @@ def _lift(folder: Path, structure: str) -> None:
     (folder / "masks" / structure).rename(folder / "one")
     (folder / "masks").rmdir()
     (folder / "one").rename(folder / "masks")
-    if structure != STRUCTURE:
-        write_table(folder / TABLE, ("value", "name"), [(255, structure)])
+    if structure != NERVE:
+        write_table(folder / STRUCTURES, ("value", "name"), [(255, structure)])

@@ -191,7 +191,7 @@ BAD = {
         {"categories": [{"id": 1, "name": "My-Nerve"}, {"id": 2, "name": "my nerve"}]},
         "both structure my_nerve",
     ),
-    "odd": ([], {"categories": [{"id": 1, "name": "../x"}]}, "named by letters"),
+    "odd": ([], {"categories": [{"id": 1, "name": "42"}]}, "begins with a letter"),
     "ids": (
         [],
         {"categories": [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}]},

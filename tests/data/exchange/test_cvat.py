@@ -190,7 +190,7 @@ SETS = {
         NERVE + "<label><name>Nerve</name></label>",
         "both structure nerve",
     ),
-    "odd": (in_image(""), NERVE.replace("nerve", "42"), "named by letters"),
+    "odd": (in_image(""), NERVE.replace("nerve", "42"), "begins with a letter"),
     "none": ("", NERVE, "labels of no picture"),
 }
 

@@ -149,7 +149,7 @@ BAD = {
     "value": ({"labels": {"nerve": 1.5}}, "1.5 is no whole number"),
     "zero": ({"labels": {"nerve": 0}}, "0 is background"),
     "background": ({"labels": {"background": 1, "nerve": 2}}, "0 is background"),
-    "name": ({"labels": {"nerve/1": 1, "x": 2}}, "named by letters"),
+    "name": ({"labels": {"/": 1, "x": 2}}, "begins with a letter"),
     "alike": ({"labels": {"nerve": 1, "Nerve": 2}}, "both structure nerve"),
     "same": ({"labels": {"nerve": 1, "b": 1, "c": 2}}, "two labels of one value"),
     "unnamed": (

@@ -15,15 +15,10 @@ from tests.samples import sweep, write_clip
 MASK = np.eye(6, 9, dtype=bool)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=40)
 @given(sets())
 def test_what_is_written_is_read(pictures):
-    structures, frames = pictures
-    one = [
-        (size, {s: m for s, m in masks.items() if s == "nerve"})
-        for size, masks in frames
-    ]
-    check_round_trip(Format(own.read, own.write), structures[:1], one)
+    check_round_trip(Format(own.read, own.write), *pictures)
 
 
 def test_several_structures_have_a_folder_each(tmp_path):
@@ -109,3 +104,22 @@ def test_frames_without_masks_are_unlabelled(tmp_path):
     found = list(own.read(folder))
     assert [set(one.masks) for one in found] == [{"nerve"}, set()]
     assert isinstance(found[0], Labelled)
+
+
+def test_of_several_readers_the_first_who_gave_an_outline_is_taken(tmp_path):
+    given = make_labelled(tmp_path, [((6, 9), {"nerve": MASK}), ((6, 9), {})])
+    folder = tmp_path / "out"
+    folder.mkdir()
+    own.write(folder, given)
+    (folder / "masks_reader2").mkdir()
+    for one in given:
+        mask = Image.fromarray(255 * (~MASK).astype(np.uint8))
+        mask.save(folder / f"masks_reader2/{one.name}.png")
+    source = own.open_folder(folder)
+    assert (
+        "readers reader1, reader2: outlines of reader1 are written"
+        in source.remarks[-1]
+    )
+    first, second = source.frames
+    assert np.array_equal(first.masks["nerve"], MASK)
+    assert np.array_equal(second.masks["nerve"], ~MASK)

@@ -11,6 +11,7 @@ from nerve_jax.data.exchange import cvat
 from nerve_jax.data.exchange.tracks import Position, carry
 from nerve_jax.data.ultrasound_nerve.checking import check_frames
 from nerve_jax.data.ultrasound_nerve.layouts import list_source
+from nerve_jax.data.ultrasound_nerve.reading import read_frames
 from nerve_jax.system.errors import InputError
 from tests.samples import sweep, write_clip
 
@@ -137,17 +138,16 @@ def test_several_files_label_a_clip_each(video):
 def test_the_builder_reads_what_the_command_makes(clip, tmp_path):
     write(clip, track(box(1, 2), box(4, 8)))
     labels.convert(clip, tmp_path / "out", "cvat")
-    assert (tmp_path / "out/masks/nerve/p1_c/00004.png").is_file()
-    assert (tmp_path / "out/masks/vein/p1_c/00007.png").is_file()
-
-
-def test_the_builder_reads_a_clip_of_one_structure(video, tmp_path):
-    path = write(video, track(box(1, 2), box(4, 8))) / "annotations.xml"
-    path.write_text(path.read_text().replace("<label><name>vein</name></label>", ""))
-    labels.convert(video, tmp_path / "out", "cvat")
     listing = list_source("folder", tmp_path / "out")
     check_frames(listing.splits, listing.problems)
-    assert all(f.mask for f in listing.splits["train"])
+    assert listing.structures == ["nerve", "vein"]
+    for (frame, stored), mask in zip(
+        read_frames(listing.splits["train"]), cvat.read(clip), strict=True
+    ):
+        assert frame.frame == mask.name
+        for structure in ("nerve", "vein"):
+            found = stored.outlines[structure]["reader1"]
+            assert np.array_equal(found, mask.masks[structure])
 
 
 BAD = {
