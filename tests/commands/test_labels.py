@@ -104,7 +104,7 @@ def test_frames_of_clips_become_pictures(tmp_path, name):
 
 def test_nothing_is_left_where_something_is_wrong(tmp_path, own_folder):
     labels.convert(own_folder, tmp_path / "other", "coco")
-    path = tmp_path / "other/annotations.json"
+    path = tmp_path / "other/annotations/instances_default.json"
     content = json.loads(path.read_text())
     content["images"][0]["file_name"] = "nowhere.png"
     path.write_text(json.dumps(content))
@@ -156,4 +156,4 @@ def test_by_the_command_line(tmp_path, own_folder):
     )
     assert done.returncode == 0, done.stderr
     assert "2 of them labelled" in done.stdout
-    assert (tmp_path / "out/annotations.json").is_file()
+    assert (tmp_path / "out/annotations/instances_default.json").is_file()

@@ -31,7 +31,7 @@ from nerve_jax.system.files import show, write_json
 KEYS = {"images", "annotations", "categories"}
 # Of an image for which not all categories were looked for; other programs pass it over.
 LABELLED = "structures_labelled"
-FIRST = "annotations.json"
+FILE = "annotations/instances_default.json"  # where Datumaro and CVAT look
 
 
 def read(folder: Path) -> Iterator[Labelled]:
@@ -239,12 +239,13 @@ def _rasterise(polygons: list[list[Real]], size: Size) -> str:
 def write(
     folder: Path, labelled: Iterable[Labelled], structures: Sequence[str]
 ) -> None:
-    """Write images/ and `annotations.json`, masks as compressed run lengths, exact.
+    """Write images/ and annotations/, masks as compressed run lengths, exact.
 
     A structure that is not there has no annotation; an unlabelled frame is not listed.
     """
     library = _get_library()
-    (folder / "images").mkdir()
+    for name in ("images", "annotations"):
+        (folder / name).mkdir()
     ids = {name: number for number, name in enumerate(structures, start=1)}
     images: list[dict] = []
     annotations: list[dict] = []
@@ -264,7 +265,7 @@ def write(
                 annotations.append(of | _encode(mask, library))
     categories = [{"id": i, "name": name} for name, i in ids.items()]
     content = {"images": images, "annotations": annotations, "categories": categories}
-    write_json(folder / FIRST, content)
+    write_json(folder / FILE, content)
 
 
 def _encode(mask: Bool[np.ndarray, "height width"], library: ModuleType) -> dict:

@@ -62,7 +62,7 @@ def test_its_own_library_reads_what_is_written(tmp_path_factory, pictures):
     folder = tmp_path_factory.mktemp("coco")
     given = make_labelled(tmp_path_factory.mktemp("in"), frames)
     coco.write(folder, given, structures)
-    opened = COCO(str(folder / "annotations.json"))
+    opened = COCO(str(folder / "annotations/instances_default.json"))
     names = {image["file_name"]: number for number, image in opened.imgs.items()}
     assert [c["name"] for c in opened.cats.values()] == list(structures)
     drawn = 0
