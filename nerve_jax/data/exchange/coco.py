@@ -80,7 +80,7 @@ def _read_file(path: Path, gathered: Gathered) -> list[Entry]:
     return [
         _make_entry(image, list(structures.values()), shapes[image["id"]])
         for image in content["images"]
-        if image.get("id") in sizes
+        if sizes and image["id"] in sizes
     ]
 
 

@@ -5,8 +5,8 @@ adds what is wrong with them, raises one error for all, and draws frame after fr
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
@@ -141,53 +141,61 @@ def settle(
         not to be read, of another size, listed twice, of names that are no file's.
     """
     pictures = find_pictures(folder)
-    places = [_find_place(entry.file_name, pictures, gathered) for entry in entries]
-    missing = [e.file_name for e, p in zip(entries, places, strict=True) if p is None]
-    gathered.problems += describe_missing(missing, folder)
-    found = [(e, p) for e, p in zip(entries, places, strict=True) if p]
-    others = [name for name in pictures if name not in {place for _, place in found}]
-    gathered.problems += find_clashes(
-        [name_picture(e.file_name) for e, _ in found] + list(map(name_picture, others))
-    )
+    found = _find_places(entries, pictures, folder, gathered)
+    listed = {place for _, place in found}
+    unlabelled = [(Entry(p, None, (), ()), p) for p in pictures if p not in listed]
+    found += unlabelled
+    gathered.problems += find_clashes([name_picture(e.file_name) for e, _ in found])
     if not entries:
         gathered.problems.append("labels of no picture at all")
     for entry, place in found:
         _check_size(entry, pictures[place], gathered)
-    found += [(Entry(name, None, (), ()), name) for name in others]
-    for _, place in found[len(found) - len(others) :]:
-        _check_size(None, pictures[place], gathered)
     gathered.raise_if_any(folder)
     return (_draw(entry, pictures[place]) for entry, place in found)
 
 
-def _find_place(
-    file_name: str, pictures: dict[str, Path], gathered: Gathered
-) -> str | None:
-    """Where the picture of an entry is, "" where its name is a problem, None if nowhere."""
-    if problem := find_name_problem(file_name):
-        gathered.problems.append(problem)
-        return ""
-    name = compose(file_name).removeprefix("images/")
-    if name in pictures:
-        return name
-    deeper = [place for place in pictures if place.endswith(f"/{name}")]
-    if len(deeper) > 1:
-        gathered.problems.append(
-            f"{show(name)}: is it {show(deeper[0])} or {show(deeper[1])}? Take the "
-            "pictures that are not labelled away"
-        )
-        return ""
-    return deeper[0] if deeper else None
+def _find_places(
+    entries: Sequence[Entry],
+    pictures: Mapping[str, Path],
+    folder: Path,
+    gathered: Gathered,
+) -> list[tuple[Entry, str]]:
+    """Entries with the key of their picture; names that are no picture's are problems."""
+    deeper: dict[str, list[str]] = defaultdict(list)
+    for place in pictures:
+        deeper[PurePosixPath(place).name].append(place)
+    found, missing = [], []
+    for entry in entries:
+        if problem := find_name_problem(entry.file_name):
+            gathered.problems.append(problem)
+            continue
+        path = PurePosixPath(compose(entry.file_name))
+        name = path.as_posix().removeprefix("images/")
+        same = deeper[path.name]
+        fitting = [p for p in same if p == name] or [
+            place for place in same if place.endswith(f"/{name}")
+        ]
+        if len(fitting) > 1:
+            gathered.problems.append(
+                f"{show(name)}: is it {show(fitting[0])} or {show(fitting[1])}? Take the "
+                "picture that is not labelled away"
+            )
+        elif fitting:
+            found.append((entry, fitting[0]))
+        else:
+            missing.append(entry.file_name)
+    gathered.problems += describe_missing(missing, folder)
+    return found
 
 
-def _check_size(entry: Entry | None, path: Path, gathered: Gathered) -> None:
+def _check_size(entry: Entry, path: Path, gathered: Gathered) -> None:
     """Gather what is wrong with a picture, and with what its labels state of it."""
     try:
         size = measure(path)
     except (OSError, ValueError) as error:
         gathered.problems.append(f"{show(str(path))}: {error}")
         return
-    if entry and entry.size not in (None, size):
+    if entry.size not in (None, size):
         of_labels, of_picture = (f"{w}x{h} px" for h, w in (entry.size, size))
         gathered.problems.append(
             f"{show(entry.file_name)}: labels of {of_labels}, but the picture is "

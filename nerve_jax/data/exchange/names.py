@@ -1,5 +1,6 @@
 """Names of pictures and structures, as other programs write them, made safe for files."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
@@ -44,8 +45,9 @@ def name_structures(labels: Iterable[str], problems: list[str]) -> dict[str, str
 def find_name_problem(file_name: str) -> str:
     """Why the name of a picture could lead out of its folder; "" if it does not."""
     parts = PurePosixPath(file_name).parts
-    is_plain = file_name.isprintable() and not set('\\:*?"<>|') & set(file_name)
-    if parts and is_plain and ".." not in parts and not file_name.startswith("/"):
+    is_whole = file_name.startswith("/") or re.match("[A-Za-z]:", file_name)
+    is_plain = file_name.isprintable() and "\\" not in file_name
+    if parts and is_plain and not is_whole and ".." not in parts:
         return ""
     return (
         f"{show(file_name)!r}: no name of a picture below the folder, with / between "

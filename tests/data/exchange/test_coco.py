@@ -124,7 +124,7 @@ def test_files_may_label_different_images(write):
 
 
 def test_pictures_lie_in_the_folder_or_where_their_names_say(write):
-    folder = write([], pictures=["a.png", "p1/b.png", "c.png"])
+    folder = write([], pictures=["a.png", "p1/b.png", "c.png", "./d: e?.png"])
     (folder / "images/a.png").rename(folder / "a.png")
     (folder / "images/p1").rename(folder / "p1")
     (folder / "images/default").mkdir()
@@ -133,6 +133,7 @@ def test_pictures_lie_in_the_folder_or_where_their_names_say(write):
         "a": folder / "a.png",
         "p1_b": folder / "p1/b.png",
         "c": folder / "images/default/c.png",
+        "d: e?": folder / "images/d: e?.png",
     }
 
 
@@ -203,6 +204,7 @@ BAD = {
         {"images": [{"id": 1, "height": 6, "width": 9}]},
         "needs file_name",
     ),
+    "listed id": ([], {"images": [{"id": [1]}]}, "images: each needs an id"),
     "empty": ([], {"images": []}, "labels of no picture"),
 }
 
@@ -224,6 +226,8 @@ IMAGES = {
     "absolute": (["/a.png"], "no name of a picture"),
     "backslash": (["x\\a.png"], "no name of a picture"),
     "drive": (["C:/a.png"], "no name of a picture"),
+    "empty": (["."], "no name of a picture"),
+    "line": (["a\n.png"], "no name of a picture"),
     "twice": (["a.png", "a.png"], "2 entries of one picture"),
     "twice, deeper": (["a.png", "images/a.png"], "2 entries of one picture"),
 }
