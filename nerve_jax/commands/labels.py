@@ -9,19 +9,21 @@ from nerve_jax.data.exchange import own
 from nerve_jax.data.exchange.formats import FORMATS
 from nerve_jax.data.exchange.labelled import Labelled
 from nerve_jax.data.listing import count_of
+from nerve_jax.data.ultrasound_nerve.layouts import IMPORTED
 from nerve_jax.system import claims
 from nerve_jax.system.console import say
 from nerve_jax.system.errors import InputError
 from nerve_jax.system.files import create_beside
 
-SUBJECTS = "subjects.csv"
+COPIED = ("subjects.csv", IMPORTED)  # who is who, and whether frames were cut
 
 
 def convert(input_dir: Path, output_dir: Path, name: str) -> None:
     """Turn a folder of our own layout into one of another format, or the other way round.
 
     Which of both, the input says: it is our own if it has images/ or clips/, and pictures
-    in masks/. The output is written whole or not at all; subjects.csv is copied.
+    in masks/. The output is written whole or not at all; subjects.csv and imported.csv
+    are copied.
 
     Args:
       input_dir: of our own layout, or of that format.
@@ -50,8 +52,9 @@ def convert(input_dir: Path, output_dir: Path, name: str) -> None:
             say(*source.remarks)
         else:
             own.write(beside, counts.watch(FORMATS[name].read(input_dir)))
-        if (input_dir / SUBJECTS).is_file():
-            shutil.copyfile(input_dir / SUBJECTS, beside / SUBJECTS)
+        for table in COPIED:
+            if (input_dir / table).is_file():
+                shutil.copyfile(input_dir / table, beside / table)
         _put(beside, output_dir)
     finally:
         shutil.rmtree(beside, ignore_errors=True)

@@ -38,6 +38,7 @@ def own_folder(tmp_path):
         mask = rng.random(SIZE) < (0.3 if name == "p1_a" else 0)
         Image.fromarray(mask.astype(np.uint8) * 255).save(folder / f"masks/{name}.png")
     (folder / "subjects.csv").write_text("frame,subject\np1_a,1\np1_b,1\np2_a,2\n")
+    (folder / "imported.csv").write_text("source\n")
     return folder
 
 
@@ -55,7 +56,7 @@ def test_out_and_in_again(tmp_path, own_folder, name, capsys):
     assert {n for n in before if "masks" not in n} == {
         n for n in after if "masks" not in n
     }
-    for file in ("images/p1_a.png", "images/p2_a.png", "subjects.csv"):
+    for file in ("images/p1_a.png", "images/p2_a.png", "subjects.csv", "imported.csv"):
         assert before[file] == after[file]
     printed = capsys.readouterr().out
     assert "3 frames, 2 of them labelled: nerve" in printed

@@ -4,14 +4,15 @@ import functools
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from numbers import Real
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-import numpy as np
-from jaxtyping import Bool
-
+from nerve_jax.data.exchange.coco_segments import (
+    draw,
+    encode,
+    find_problem,
+    get_library,
+)
 from nerve_jax.data.exchange.entries import (
     Entry,
     Gathered,
@@ -23,9 +24,6 @@ from nerve_jax.data.exchange.entries import (
 from nerve_jax.data.exchange.labelled import Labelled
 from nerve_jax.data.exchange.names import name_structures
 from nerve_jax.data.exchange.pictures import copy_pictures
-from nerve_jax.data.exchange.shapes import decode_counts
-from nerve_jax.data.exchange.shapes import find_problem as find_runs_problem
-from nerve_jax.system.extras import require
 from nerve_jax.system.files import show, write_json
 
 KEYS = {"images", "annotations", "categories"}
@@ -46,7 +44,7 @@ def read(folder: Path) -> Iterator[Labelled]:
         segmentation is no outline.
       MissingExtraError: pycocotools is not installed.
     """
-    _get_library()
+    get_library()
     gathered = Gathered()
     paths = sorted([*folder.glob("*.json"), *folder.glob("annotations/*.json")])
     entries = read_files(paths, _read_file, gathered)
@@ -55,10 +53,6 @@ def read(folder: Path) -> Iterator[Labelled]:
             f"no *.json with {', '.join(sorted(KEYS))} in it, nor in its annotations/"
         )
     return settle(entries, folder, gathered)
-
-
-def _get_library() -> ModuleType:
-    return require("pycocotools.mask", "labels", "COCO JSON files")
 
 
 def _read_file(path: Path, gathered: Gathered) -> list[Entry]:
@@ -160,80 +154,11 @@ def _read_annotations(
         gathered.problems += unknown
         if not unknown:
             found = annotation.get("segmentation")
-            problem = _find_problem(found, sizes[image], where, gathered)
+            problem = find_problem(found, sizes[image], where, gathered)
             gathered.problems += [f"{where}: {problem}"] if problem else []
-            draw = functools.partial(_draw, found)
-            shapes[image].append(Shape(structures[category], draw))
+            shape = Shape(structures[category], functools.partial(draw, found))
+            shapes[image].append(shape)
     return shapes
-
-
-def _find_problem(found: Any, size: Size, where: str, gathered: Gathered) -> str:
-    """Why a segmentation cannot be drawn; "" if it can, or where that is gathered."""
-    if isinstance(found, dict):
-        if found.get("size") != list(size):
-            return f"run lengths of size {found.get('size')}, not {list(size)}"
-        try:
-            counts = found.get("counts")
-            return find_runs_problem(
-                read_counts(counts) if isinstance(counts, str) else counts, size
-            )
-        except (TypeError, ValueError) as error:
-            return f"run lengths that cannot be read ({error})"
-    if not found or not isinstance(found, list):
-        return "a box without a segmentation is no outline; draw one"
-    for corners in found:
-        if not _is_polygon(corners):
-            return "a polygon needs three corners or more, x and y of each"
-        points = np.array(corners, np.float64).reshape(-1, 2)
-        gathered.check_points(where, points, size)
-    return ""
-
-
-def _is_polygon(corners: Any) -> bool:
-    is_list = isinstance(corners, list) and len(corners) >= 6 and len(corners) % 2 == 0
-    return is_list and all(type(value) in (int, float) for value in corners)
-
-
-def read_counts(text: str) -> list[int]:
-    """Lengths of the runs of a compressed segmentation, down the columns.
-
-    Groups of five bits, least first, each a character from "0" on; 32 marks that more
-    follow, and the highest bit of the last is the sign. From the fourth on a length is
-    the difference to the last but one.
-
-    Raises:
-      ValueError: another character, or an end inside a number.
-    """
-    counts: list[int] = []
-    value = shift = 0
-    for character in text:
-        bits = ord(character) - 48
-        if not 0 <= bits < 64:
-            raise ValueError(f"character {character!r}")
-        value |= (bits & 31) << shift
-        shift += 5
-        if not bits & 32:
-            value -= (bits & 16) >> 4 << shift
-            counts.append(value + (counts[-2] if len(counts) > 2 else 0))
-            value = shift = 0
-    if shift:
-        raise ValueError("they end inside a number")
-    return counts
-
-
-def _draw(found: dict | list, size: Size) -> Bool[np.ndarray, "height width"]:
-    """Draw a segmentation that has no problem, polygons as COCO's own library does."""
-    counts = _rasterise(found, size) if isinstance(found, list) else found["counts"]
-    counts = read_counts(counts) if isinstance(counts, str) else counts
-    return decode_counts(counts, size[::-1]).T
-
-
-def _rasterise(polygons: list[list[Real]], size: Size) -> str:
-    """Run lengths of the union of polygons."""
-    library = _get_library()
-    inside = [np.clip(np.reshape(c, (-1, 2)), 0, size[::-1]) for c in polygons]
-    runs = library.frPyObjects([p.ravel().tolist() for p in inside], *size)
-    return library.merge(runs)["counts"].decode()
 
 
 def write(
@@ -243,7 +168,7 @@ def write(
 
     A structure that is not there has no annotation; an unlabelled frame is not listed.
     """
-    library = _get_library()
+    get_library()
     for name in ("images", "annotations"):
         (folder / name).mkdir()
     ids = {name: number for number, name in enumerate(structures, start=1)}
@@ -262,18 +187,7 @@ def write(
             if mask.any():
                 of = {"id": len(annotations) + 1, "image_id": image["id"]}
                 of["category_id"] = ids[structure]
-                annotations.append(of | _encode(mask, library))
+                annotations.append(of | encode(mask))
     categories = [{"id": i, "name": name} for name, i in ids.items()]
     content = {"images": images, "annotations": annotations, "categories": categories}
     write_json(folder / FILE, content)
-
-
-def _encode(mask: Bool[np.ndarray, "height width"], library: ModuleType) -> dict:
-    """A mask as an annotation holds it."""
-    runs = library.encode(np.asfortranarray(mask, np.uint8))
-    return {
-        "segmentation": {"size": runs["size"], "counts": runs["counts"].decode()},
-        "area": int(library.area(runs)),
-        "bbox": library.toBbox(runs).tolist(),
-        "iscrowd": 0,
-    }

@@ -1,10 +1,8 @@
 """nnU-Net's raw layout: imagesTr/CASE_0000.png, labelsTr/CASE.png, dataset.json."""
 
-import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int
@@ -12,7 +10,13 @@ from PIL import Image
 
 from nerve_jax.data.exchange.entries import Gathered, Size
 from nerve_jax.data.exchange.labelled import Labelled
-from nerve_jax.data.exchange.names import SHOWN, find_clashes, name_structures
+from nerve_jax.data.exchange.names import SHOWN, find_clashes
+from nerve_jax.data.exchange.nnunet_dataset import (
+    BACKGROUND,
+    FILE,
+    Dataset,
+    read_dataset,
+)
 from nerve_jax.data.exchange.pictures import copy_pictures, measure
 from nerve_jax.data.exchange.planes import is_plane, measure_plane, read_plane
 from nerve_jax.data.frames import decode, read_file, read_grey
@@ -20,26 +24,9 @@ from nerve_jax.data.listing import compose, count_of, is_litter, list_some
 from nerve_jax.system.errors import InputError, raise_if_any
 from nerve_jax.system.files import show, write_json, write_png
 
-FILE = "dataset.json"
-ENDINGS = (".png", ".tif", ".tiff", ".bmp", ".nii.gz", ".nii")
 OF_IMAGE = re.compile(r"(.+)_([0-9]{4})")  # the case and its channel
-BACKGROUND, IGNORE = "background", "ignore"
 PLAIN_MODES = ("L", "I;16")  # of a PNG that nnU-Net reads as one channel
 MOST = 255  # structures that 8 bits hold
-
-
-class Dataset(NamedTuple):
-    """What dataset.json says.
-
-    Attributes:
-      values: the values that mark each structure; those of a region are several.
-      ending: of files.
-      num_training: how many cases have labels; None where it is not stated.
-    """
-
-    values: dict[str, tuple[int, ...]]
-    ending: str
-    num_training: int | None
 
 
 def read(folder: Path) -> Iterator[Labelled]:
@@ -53,30 +40,12 @@ def read(folder: Path) -> Iterator[Labelled]:
       MissingExtraError: the files are NIfTI, and nibabel is not installed.
     """
     gathered = Gathered()
-    dataset = _read_dataset(folder, gathered)
+    dataset = read_dataset(folder, gathered)
     gathered.raise_if_any(folder)
     training = _list_cases(folder, "imagesTr", dataset, gathered)
     unlabelled = _list_cases(folder, "imagesTs", dataset, gathered)
     labels = _list_files(folder / "labelsTr", dataset.ending)
-    alone = sorted(training.keys() - labels.keys())
-    orphans = sorted(labels.keys() - training.keys())
-    for where, names, mend in (
-        (
-            "imagesTr",
-            alone,
-            "a file in labelsTr; move images without labels to imagesTs",
-        ),
-        ("labelsTr", orphans, "an image in imagesTr; add it, or take the label away"),
-    ):
-        if names:
-            shown = show(list_some(names, SHOWN))
-            count = count_of(len(names), "case")
-            gathered.problems.append(f"{where}: {count} without {mend}: {shown}")
-    if dataset.num_training not in (None, len(training)):
-        gathered.problems.append(
-            f"{FILE}: numTraining is {dataset.num_training}, but imagesTr has "
-            f"{count_of(len(training), 'case')}"
-        )
+    gathered.problems += _compare(training.keys(), labels.keys(), dataset.num_training)
     gathered.problems += find_clashes([*training, *unlabelled])
     sizes = {
         case: _check_case(path, labels.get(case), dataset, gathered)
@@ -88,67 +57,31 @@ def read(folder: Path) -> Iterator[Labelled]:
     return (_draw(c, p, label, sizes[c], dataset.values) for c, p, label in cases)
 
 
-def _read_dataset(folder: Path, gathered: Gathered) -> Dataset:
-    """Read dataset.json, of the second version of nnU-Net or the first."""
-    nothing = Dataset({}, "", None)
-    try:
-        content = json.loads(read_file(folder / FILE))
-    except FileNotFoundError:
-        gathered.problems.append(f"no {FILE} there")
-        return nothing
-    except (OSError, ValueError, RecursionError) as error:
-        gathered.problems.append(f"{FILE}: not JSON ({error}); mend it")
-        return nothing
-    if not isinstance(content, dict) or not isinstance(content.get("labels"), dict):
-        gathered.problems.append(f"{FILE}: no labels in it")
-        return nothing
-    channels = content.get("channel_names", content.get("modality"))
-    if not isinstance(channels, dict | list) or len(channels) != 1:
-        gathered.problems.append(
-            f"{FILE}: channel_names {show(str(channels))}: frames of one channel, of "
-            "grey, are read; export that one alone"
-        )
-    if "dataset" in content:
-        gathered.problems.append(f"{FILE}: paths under dataset are not followed")
-    ending = content.get("file_ending", ".nii.gz")
-    if ending not in ENDINGS:
-        gathered.problems.append(
-            f"{FILE}: file_ending {show(str(ending))} is not one of {', '.join(ENDINGS)}"
-        )
-    number = content.get("numTraining")
-    values = _read_labels(content["labels"], gathered)
-    return Dataset(values, str(ending), number if type(number) is int else None)
-
-
-def _read_labels(labels: dict, gathered: Gathered) -> dict[str, tuple[int, ...]]:
-    """The values of each structure; names and values may be either way round."""
-    if all(isinstance(name, str) for name in labels.values()):  # the first version
-        pairs = [(name, _to_number(value)) for value, name in labels.items()]
-    else:
-        pairs = list(labels.items())
-    found: dict[str, tuple[int, ...]] = {}
-    for name, value in pairs:
-        values = tuple(value) if isinstance(value, list) else (value,)
-        if not values or not all(type(v) is int and v >= 0 for v in values):
-            gathered.problems.append(
-                f"{FILE}: label {show(name)!r}: {show(str(value))} is no whole number"
-            )
-        elif (name == BACKGROUND) != (values == (0,)):
-            gathered.problems.append(
-                f"{FILE}: label {show(name)!r} is {values[0]}; 0 is {BACKGROUND}"
-            )
-        elif name in found:
-            gathered.problems.append(f"{FILE}: label {show(name)!r} is there twice")
-        elif name not in (BACKGROUND, IGNORE):
-            found[name] = values
-    if len(set(found.values())) < len(found):
-        gathered.problems.append(f"{FILE}: two labels of one value; keep one")
-    structures = name_structures(list(found), gathered.problems)
-    return {structures[n]: v for n, v in found.items() if n in structures}
-
-
-def _to_number(text: str) -> Any:
-    return int(text) if re.fullmatch("[0-9]{1,9}", text) else text
+def _compare(
+    training: Collection[str], labels: Collection[str], stated: int | None
+) -> list[str]:
+    """Problems of cases that have an image or a label alone, and of their number."""
+    problems = []
+    for where, names, mend in (
+        (
+            "imagesTr",
+            sorted(set(training) - set(labels)),
+            "a file in labelsTr; move images without labels to imagesTs",
+        ),
+        (
+            "labelsTr",
+            sorted(set(labels) - set(training)),
+            "an image in imagesTr; add it, or take the label away",
+        ),
+    ):
+        if names:
+            shown = show(list_some(names, SHOWN))
+            count = count_of(len(names), "case")
+            problems.append(f"{where}: {count} without {mend}: {shown}")
+    if stated not in (None, len(training)):
+        count = count_of(len(training), "case")
+        problems.append(f"{FILE}: numTraining is {stated}, but imagesTr has {count}")
+    return problems
 
 
 def _list_files(folder: Path, ending: str) -> dict[str, Path]:

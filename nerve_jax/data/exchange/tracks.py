@@ -3,13 +3,20 @@
 import bisect
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 from xml.etree import ElementTree
 
 import numpy as np
 from jaxtyping import Float
 
-from nerve_jax.data import media
+from nerve_jax.data.exchange.cvat_clips import (
+    Clip,
+    Position,
+    describe,
+    find_clip,
+    find_clips,
+    fits,
+    read_number,
+)
 from nerve_jax.data.exchange.cvat_shapes import (
     IGNORED,
     fill_box,
@@ -17,48 +24,13 @@ from nerve_jax.data.exchange.cvat_shapes import (
     read_labels,
     read_shape,
 )
-from nerve_jax.data.exchange.entries import Gathered, Shape, Size
+from nerve_jax.data.exchange.entries import Gathered
 from nerve_jax.data.exchange.labelled import Labelled
 from nerve_jax.data.exchange.names import find_clashes, find_name_problem, name_picture
 from nerve_jax.data.exchange.pictures import find_pictures
-from nerve_jax.data.listing import count_of, is_image, is_litter, list_some
-from nerve_jax.data.media.numbered import list_numbered
+from nerve_jax.data.listing import count_of, list_some
 from nerve_jax.system.console import say
 from nerve_jax.system.files import show
-
-
-class Position(NamedTuple):
-    """Where a track is known to be.
-
-    Attributes:
-      frame: of the clip, from 0.
-      box: see `cvat_shapes.read_box`.
-      is_gone: from this frame on, until its next position.
-    """
-
-    frame: int
-    box: Float[np.ndarray, " 5"]
-    is_gone: bool
-
-
-class Clip(NamedTuple):
-    """A clip with what its tracks show.
-
-    Attributes:
-      name: without its ending.
-      medium: the file, or the folder of numbered pictures.
-      size: height and width in px.
-      structures: that were looked for.
-      boxes: of each track of boxes, its structure and its positions by rising frame.
-      shapes: other shapes, by frame.
-    """
-
-    name: str
-    medium: media.Medium
-    size: Size
-    structures: Sequence[str]
-    boxes: Sequence[tuple[str, Sequence[Position]]]
-    shapes: Mapping[int, Sequence[Shape]]
 
 
 def carry(positions: Sequence[Position], frame: int) -> Float[np.ndarray, " 5"] | None:
@@ -93,7 +65,7 @@ def read(folder: Path, roots: Mapping[Path, ElementTree.Element]) -> Iterator[La
       InputError: lists all that is wrong.
     """
     gathered = Gathered()
-    found = _find_clips(folder)
+    found = find_clips(folder)
     clips = []
     for path, root in roots.items():
         of_file = Gathered()
@@ -103,7 +75,7 @@ def read(folder: Path, roots: Mapping[Path, ElementTree.Element]) -> Iterator[La
     labelled = {clip.medium.path for clip in clips}
     for place, path in found.items():
         if path not in labelled:
-            clip = _describe(name_picture(place), path, gathered)
+            clip = describe(name_picture(place), path, gathered)
             clips += [clip] if clip else []
     gathered.problems += find_clashes([clip.name for clip in clips])
     gathered.raise_if_any(folder)
@@ -115,45 +87,19 @@ def read(folder: Path, roots: Mapping[Path, ElementTree.Element]) -> Iterator[La
     return (frame for clip in clips for frame in _draw(clip))
 
 
-def _find_clips(folder: Path) -> dict[str, Path]:
-    """Clips in files and folders by their path from a folder, or from its images/."""
-    found = {}
-    for path in [folder, *sorted(folder.rglob("*"))]:
-        inside = path.relative_to(folder)
-        if any(is_litter(Path(part)) for part in inside.parts):
-            continue
-        is_numbered = path.is_dir() and bool(list_numbered(path))
-        is_file = path.is_file() and not is_image(path)
-        if is_numbered or (is_file and media.find_kind(path) in ("video", "stack")):
-            name = inside.as_posix().removeprefix("images/")
-            found[name if inside.parts else folder.name] = path
-    return found
-
-
-def _describe(name: str, path: Path, gathered: Gathered) -> Clip | None:
-    """A clip without labels; None where it cannot be read."""
-    try:
-        medium = media.describe(path)
-        size = next(iter(media.read(medium))).values.shape
-    except (OSError, ValueError) as error:
-        gathered.problems.append(f"{show(str(path))}: {error}")
-        return None
-    return Clip(name, medium, size, (), (), {})
-
-
 def _read_clip(
     root: ElementTree.Element, found: Mapping[str, Path], gathered: Gathered
 ) -> Clip | None:
     """The clip that a file labels, with its tracks; None where that has a problem."""
     source = root.findtext("meta/task/source") or root.findtext("meta/source") or ""
-    place = _find_clip(source, found, gathered)
+    place = find_clip(source, found, gathered)
     structures = read_labels(root, gathered)
     if place is None:
         return None
     is_named = source and not find_name_problem(source)
     name = name_picture(source if is_named else place)
-    clip = _describe(name, found[place], gathered)
-    if clip is None or not _fits(root, clip, gathered):
+    clip = describe(name, found[place], gathered)
+    if clip is None or not fits(root, clip, gathered):
         return None
     boxes, shapes = [], {}
     for number, track in enumerate(root.iterfind("track")):
@@ -179,67 +125,13 @@ def _read_clip(
     return clip._replace(structures=names, boxes=boxes, shapes=shapes)
 
 
-def _find_clip(
-    source: str, found: Mapping[str, Path], gathered: Gathered
-) -> str | None:
-    """Which clip a file labels; None, and a problem, where that is not certain."""
-    same = [place for place in found if place == source or place.endswith(f"/{source}")]
-    if len(same) == 1 or (len(found) == 1 and not same):
-        return same[0] if same else next(iter(found))
-    wanted = show(source) or "a file without <source>"
-    there = show(list_some(found)) or "none"
-    gathered.problems.append(
-        f"{wanted}: {'several clips of that name' if same else 'that clip is not there'}; "
-        f"there: {there}"
-    )
-    return None
-
-
-def _fits(root: ElementTree.Element, clip: Clip, gathered: Gathered) -> bool:
-    """Whether the clip is the one that was labelled, and the whole of it."""
-    height, width = clip.size
-    stated = (
-        _read_number(root.findtext("meta//original_size/height", ""), height),
-        _read_number(root.findtext("meta//original_size/width", ""), width),
-    )
-    if stated != clip.size:
-        gathered.problems.append(
-            f"labels of {stated[1]}x{stated[0]} px, but the clip is {width}x{height} px; "
-            "give the clip that was labelled"
-        )
-        return False
-    last = clip.medium.num_frames - 1
-    start, stop, step = (
-        _read_number(root.findtext(f"meta//{name}", ""), default)
-        for name, default in (
-            ("start_frame", 0),
-            ("stop_frame", last),
-            ("frame_filter", 1),
-        )
-    )
-    if start == 0 and last - max(1, step) < stop <= last:
-        return True
-    gathered.problems.append(
-        f"labels of frames {start} to {stop}, but the clip has frames 0 to {last}; cut "
-        "the clip to the frames that were looked at"
-    )
-    return False
-
-
-def _read_number(text: str, default: int) -> int:
-    """The number in a text such as "step=5", or a default."""
-    digits = text.removeprefix("step=")
-    return int(digits) if digits.isdecimal() else default
-
-
 def _read_frames(
     elements: Sequence[ElementTree.Element], clip: Clip, where: str, gathered: Gathered
 ) -> list[int]:
     """The frames of the positions of a track, rising; fewer where there is a problem."""
-    texts = [element.get("frame", "") for element in elements]
-    frames = [int(text) for text in texts if text.isdecimal()]
+    frames = [read_number(element.get("frame", ""), -1) for element in elements]
     count = clip.medium.num_frames
-    if len(frames) < len(texts) or sorted(set(frames)) != frames:
+    if -1 in frames or sorted(set(frames)) != frames:
         gathered.problems.append(f"{where}: frames without a number, or out of order")
         return []
     beyond = [f for f, e in zip(frames, elements, strict=True) if f >= count]

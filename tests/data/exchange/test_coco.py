@@ -9,7 +9,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from nerve_jax.data.exchange import coco
+from nerve_jax.data.exchange import coco, coco_segments
 from nerve_jax.data.exchange.formats import FORMATS
 from nerve_jax.system.errors import InputError
 from tests.data.exchange.making import check_round_trip, make_labelled, sets
@@ -85,7 +85,7 @@ def test_polygons_and_both_kinds_of_runs(write):
     mask = np.zeros(SIZE, np.uint8)
     mask[1:4, 2:5] = 1
     runs = coco_mask.encode(np.asfortranarray(mask))
-    counts = coco.read_counts(runs["counts"].decode())
+    counts = coco_segments.read_counts(runs["counts"].decode())
     other = [6, 1, 8, 1, 8, 4, 6, 4]
     for found in (
         [SQUARE],

@@ -156,6 +156,12 @@ BAD = {
     "order": ([track(box(3, 2), box(1, 3))], "", "out of order"),
     "twice": ([track(box(3, 2), box(3, 3))], "", "out of order"),
     "number": ([track(box("x", 2))], "", "frames without a number"),
+    "digits": ([track(box("9" * 5000, 2))], "", "frames without a number"),
+    "sizes": (
+        [track(box(12, 2))],
+        f"<stop_frame>{'9' * 5000}</stop_frame>",
+        "frame 12, but the clip has",
+    ),
     "outside": ([track(box(0, 45))], "", "frame 0, box: reaches beyond"),
     "gap": (
         [track(polygon(0, 2), polygon(4, 2))],
