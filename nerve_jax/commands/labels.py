@@ -8,14 +8,15 @@ from pathlib import Path
 from nerve_jax.data.exchange import own
 from nerve_jax.data.exchange.formats import FORMATS
 from nerve_jax.data.exchange.labelled import Labelled
-from nerve_jax.data.listing import count_of
+from nerve_jax.data.listing import SUBJECT_COLUMNS, count_of
 from nerve_jax.data.ultrasound_nerve.layouts import IMPORTED
 from nerve_jax.system import claims
 from nerve_jax.system.console import say
 from nerve_jax.system.errors import InputError
-from nerve_jax.system.files import create_beside
+from nerve_jax.system.files import create_beside, write_table
 
-COPIED = ("subjects.csv", IMPORTED)  # who is who, and whether frames were cut
+SUBJECTS = "subjects.csv"
+COPIED = (SUBJECTS, IMPORTED)  # who is who, and whether frames were cut
 
 
 def convert(input_dir: Path, output_dir: Path, name: str) -> None:
@@ -23,7 +24,8 @@ def convert(input_dir: Path, output_dir: Path, name: str) -> None:
 
     Which of both, the input says: it is our own if it has images/ or clips/, and pictures
     in masks/. The output is written whole or not at all; subjects.csv and imported.csv
-    are copied.
+    are copied; where frames of clips and of DICOM files become pictures, subjects.csv is
+    written of what is known of each.
 
     Args:
       input_dir: of our own layout, or of that format.
@@ -45,22 +47,35 @@ def convert(input_dir: Path, output_dir: Path, name: str) -> None:
     beside, counts = create_beside(output_dir), Counts()
     is_export = own.is_own(input_dir)
     try:
-        if is_export:
-            source = own.open_folder(input_dir)
-            frames = counts.watch(source.frames)
-            FORMATS[name].write(beside, frames, source.structures)
-            say(*source.remarks)
-        else:
-            own.write(beside, counts.watch(FORMATS[name].read(input_dir)))
-        for table in COPIED:
-            if (input_dir / table).is_file():
-                shutil.copyfile(input_dir / table, beside / table)
+        (_write_format if is_export else _write_own)(input_dir, beside, name, counts)
         _put(beside, output_dir)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     say(f"{counts}; wrote {output_dir}")
     if not is_export:
         say(_explain_training(output_dir, list(counts.structures)))
+
+
+def _write_format(input_dir: Path, folder: Path, name: str, counts: "Counts") -> None:
+    """Fill a folder of a format from one of our own layout."""
+    source = own.open_folder(input_dir)
+    say(*source.remarks)
+    FORMATS[name].write(folder, counts.watch(source.frames), source.structures)
+    _copy_tables(input_dir, folder)
+    if source.subjects:
+        write_table(folder / SUBJECTS, SUBJECT_COLUMNS, source.subjects)
+
+
+def _write_own(input_dir: Path, folder: Path, name: str, counts: "Counts") -> None:
+    """Fill a folder of our own layout from one of a format."""
+    own.write(folder, counts.watch(FORMATS[name].read(input_dir)))
+    _copy_tables(input_dir, folder)
+
+
+def _copy_tables(input_dir: Path, folder: Path) -> None:
+    for table in COPIED:
+        if (input_dir / table).is_file():
+            shutil.copyfile(input_dir / table, folder / table)
 
 
 def _explain_training(folder: Path, structures: Sequence[str]) -> str:

@@ -12,7 +12,9 @@ from PIL import Image
 from nerve_jax.commands import importing, labels
 from nerve_jax.commands.request import Request
 from nerve_jax.data.exchange.formats import FORMATS
+from nerve_jax.data.ultrasound_nerve.layouts import list_source
 from nerve_jax.system.errors import InputError
+from tests.data.media.making import region, speckle, write_dicom
 from tests.samples import sweep, write_clip
 
 REPO = Path(__file__).parents[2]
@@ -90,6 +92,9 @@ def test_frames_of_clips_become_pictures(tmp_path, name):
     (folder / "images").mkdir(parents=True)
     (folder / "masks/p1_c").mkdir(parents=True)
     write_clip(folder / "images/p1_c.mp4", sweep(3, (32, 48)))
+    (folder / "subjects.csv").write_text(
+        "frame,subject,spacing_y_mm,spacing_x_mm\np1_c,anna,0.25,0.25\n"
+    )
     for number in range(3):
         mask = np.zeros((32, 48), np.uint8)
         mask[number, 5:20] = 255
@@ -101,6 +106,10 @@ def test_frames_of_clips_become_pictures(tmp_path, name):
         assert np.array_equal(np.argwhere(mask)[:, 0], [number] * 15)
         picture = np.asarray(Image.open(tmp_path / f"back/images/p1_c#{number}.png"))
         assert picture.shape == (32, 48) and picture.std() > 10
+    listing = list_source("folder", tmp_path / "back")
+    assert listing.problems == []
+    known = [(f.subject, f.clip, *f.spacing_mm) for f in listing.splits["train"]]
+    assert known == [("anna", "p1_c", 0.25, 0.25)] * 3
 
 
 def test_nothing_is_left_where_something_is_wrong(tmp_path, own_folder):
@@ -158,3 +167,28 @@ def test_by_the_command_line(tmp_path, own_folder):
     assert done.returncode == 0, done.stderr
     assert "2 of them labelled" in done.stdout
     assert (tmp_path / "out/annotations/instances_default.json").is_file()
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_dicom_files_become_pictures_of_their_region_without_a_header(tmp_path, name):
+    folder = tmp_path / "own"
+    (folder / "images").mkdir(parents=True)
+    (folder / "masks").mkdir()
+    frames = speckle(1)
+    box = {"SequenceOfUltrasoundRegions": [region(8, 4, 47, 35)]}
+    write_dicom(folder / "images/p1_a.dcm", frames, **box)
+    mask = np.zeros(frames.shape[1:], np.uint8)
+    mask[10:20, 12:30] = 255
+    Image.fromarray(mask).save(folder / "masks/p1_a.png")
+    labels.convert(folder, tmp_path / "other", name)
+    written = b"".join(
+        p.read_bytes() for p in tmp_path.rglob("other/**/*.*") if p.is_file()
+    )
+    assert b"Doelle" not in written and b"4711" not in written
+    labels.convert(tmp_path / "other", tmp_path / "back", name)
+    picture = np.asarray(Image.open(tmp_path / "back/images/p1_a.png"))
+    assert np.array_equal(picture, frames[0, 4:36, 8:48])
+    found = np.asarray(Image.open(tmp_path / "back/masks/p1_a.png"))
+    assert np.array_equal(found, mask[4:36, 8:48])
+    frame = list_source("folder", tmp_path / "back").splits["train"][0]
+    assert frame.spacing_mm == (0.1, 0.1) and frame.subject not in ("", "p1")

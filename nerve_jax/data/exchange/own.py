@@ -1,5 +1,6 @@
 """The layout `folder` of this project: images/ and masks/, read and written."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -27,11 +28,14 @@ class Own(NamedTuple):
     Attributes:
       structures: in order.
       remarks: what a user should know.
+      subjects: rows of subjects.csv, by `SUBJECT_COLUMNS`, for frames that become pictures
+        and so lose what their clip's row or their DICOM header says; else empty.
       frames: each decoded when it is asked for; those of one clip follow each other.
     """
 
     structures: tuple[str, ...]
     remarks: list[str]
+    subjects: list[tuple]
     frames: Iterator[Labelled]
 
 
@@ -57,8 +61,22 @@ def open_folder(folder: Path) -> Own:
             f"readers {', '.join(listing.readers)}: outlines of {first} are written, and "
             "where there are none, of the next"
         )
-    frames = _read_frames(listing.splits["train"], listing.readers)
-    return Own(tuple(listing.structures), remarks, frames)
+    sources = listing.splits["train"]
+    has_media = any(f.medium or _is_numbered(f) for f in sources)
+    rows = [_describe(f) for f in sources] if has_media else []
+    frames = _read_frames(sources, listing.readers)
+    return Own(tuple(listing.structures), remarks, rows, frames)
+
+
+def _is_numbered(frame: SourceFrame) -> bool:
+    """Whether a frame is a picture of a clip that is a folder."""
+    return frame.image.path.parent.name not in FRAME_FOLDERS
+
+
+def _describe(frame: SourceFrame) -> tuple:
+    """A row of subjects.csv."""
+    spacing = ["" if math.isnan(mm) else mm for mm in frame.spacing_mm]
+    return (frame.frame, frame.subject, frame.scanner, frame.clip, *spacing)
 
 
 def read(folder: Path) -> Iterator[Labelled]:
@@ -76,7 +94,7 @@ def _read_frames(
             for structure in stored.outlines
         }
         path = frame.image.path
-        is_numbered = path.parent.name not in FRAME_FOLDERS
+        is_numbered = _is_numbered(frame)
         is_clip = is_numbered or (frame.medium is not None and frame.medium.is_clip)
         number = frame.number if is_clip else None
         image = path.parent if is_numbered else path
