@@ -57,11 +57,11 @@ def read_dataset(folder: Path, gathered: Gathered) -> Dataset:
             f"{FILE}: file_ending {show(str(ending))} is not one of {', '.join(ENDINGS)}"
         )
     number = content.get("numTraining")
-    values = _read_labels(content["labels"], gathered)
+    values = read_labels(content["labels"], gathered)
     return Dataset(values, str(ending), number if type(number) is int else None)
 
 
-def _read_labels(labels: dict, gathered: Gathered) -> dict[str, tuple[int, ...]]:
+def read_labels(labels: dict, gathered: Gathered) -> dict[str, tuple[int, ...]]:
     """The values of each structure; names and values may be either way round."""
     if all(isinstance(name, str) for name in labels.values()):  # the first version
         pairs = [(name, _to_number(value)) for value, name in labels.items()]

@@ -1,25 +1,19 @@
 """Boxes and polygons that a tracker carries through a clip: CVAT for video 1.1."""
 
-import bisect
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-import numpy as np
-from jaxtyping import Float
-
-from nerve_jax.data.exchange.cvat_clips import (
+from nerve_jax.data.exchange.clips import (
     Clip,
     Position,
-    describe,
-    find_clip,
+    describe_clip,
+    draw_clip,
     find_clips,
-    fits,
-    read_number,
 )
 from nerve_jax.data.exchange.cvat_shapes import (
     IGNORED,
-    fill_box,
     read_box,
     read_labels,
     read_shape,
@@ -31,24 +25,6 @@ from nerve_jax.data.exchange.pictures import find_pictures
 from nerve_jax.data.listing import count_of, list_some
 from nerve_jax.system.console import say
 from nerve_jax.system.files import show
-
-
-def carry(positions: Sequence[Position], frame: int) -> Float[np.ndarray, " 5"] | None:
-    """The box of a track in a frame, linear between positions; None where it is gone.
-
-    Before the first position there is none; after the last it stays. It is turned the
-    shorter way.
-    """
-    before = bisect.bisect_right(positions, frame, key=lambda p: p.frame) - 1
-    if before < 0 or positions[before].is_gone:
-        return None
-    here = positions[before]
-    if before + 1 == len(positions):
-        return here.box
-    after = positions[before + 1]
-    change = after.box - here.box
-    change[4] = (change[4] + 180) % 360 - 180
-    return here.box + change * ((frame - here.frame) / (after.frame - here.frame))
 
 
 def read(folder: Path, roots: Mapping[Path, ElementTree.Element]) -> Iterator[Labelled]:
@@ -75,7 +51,7 @@ def read(folder: Path, roots: Mapping[Path, ElementTree.Element]) -> Iterator[La
     labelled = {clip.medium.path for clip in clips}
     for place, path in found.items():
         if path not in labelled:
-            clip = describe(name_picture(place), path, gathered)
+            clip = describe_clip(name_picture(place), path, gathered)
             clips += [clip] if clip else []
     gathered.problems += find_clashes([clip.name for clip in clips])
     gathered.raise_if_any(folder)
@@ -84,7 +60,7 @@ def read(folder: Path, roots: Mapping[Path, ElementTree.Element]) -> Iterator[La
     ]
     if left_out:
         say(f"left out: {count_of(len(left_out), 'picture')} beside the clips")
-    return (frame for clip in clips for frame in _draw(clip))
+    return (frame for clip in clips for frame in draw_clip(clip))
 
 
 def _read_clip(
@@ -92,14 +68,14 @@ def _read_clip(
 ) -> Clip | None:
     """The clip that a file labels, with its tracks; None where that has a problem."""
     source = root.findtext("meta/task/source") or root.findtext("meta/source") or ""
-    place = find_clip(source, found, gathered)
+    place = _find_clip(source, found, gathered)
     structures = read_labels(root, gathered)
     if place is None:
         return None
     is_named = source and not find_name_problem(source)
     name = name_picture(source if is_named else place)
-    clip = describe(name, found[place], gathered)
-    if clip is None or not fits(root, clip, gathered):
+    clip = describe_clip(name, found[place], gathered)
+    if clip is None or not _fits(root, clip, gathered):
         return None
     boxes, shapes = [], {}
     for number, track in enumerate(root.iterfind("track")):
@@ -125,11 +101,64 @@ def _read_clip(
     return clip._replace(structures=names, boxes=boxes, shapes=shapes)
 
 
+def _find_clip(
+    source: str, found: Mapping[str, Path], gathered: Gathered
+) -> str | None:
+    """Which clip a file labels; None, and a problem, where that is not certain."""
+    same = [place for place in found if place == source or place.endswith(f"/{source}")]
+    if len(same) == 1 or (len(found) == 1 and not same):
+        return same[0] if same else next(iter(found))
+    wanted = show(source) or "a file without <source>"
+    there = show(list_some(found)) or "none"
+    gathered.problems.append(
+        f"{wanted}: {'several clips of that name' if same else 'that clip is not there'}; "
+        f"there: {there}"
+    )
+    return None
+
+
+def _fits(root: ElementTree.Element, clip: Clip, gathered: Gathered) -> bool:
+    """Whether the clip is the one that was labelled, and the whole of it."""
+    height, width = clip.size
+    stated = (
+        _read_number(root.findtext("meta//original_size/height", ""), height),
+        _read_number(root.findtext("meta//original_size/width", ""), width),
+    )
+    if stated != clip.size:
+        gathered.problems.append(
+            f"labels of {stated[1]}x{stated[0]} px, but the clip is {width}x{height} px; "
+            "give the clip that was labelled"
+        )
+        return False
+    last = clip.medium.num_frames - 1
+    start, stop, step = (
+        _read_number(root.findtext(f"meta//{name}", ""), default)
+        for name, default in (
+            ("start_frame", 0),
+            ("stop_frame", last),
+            ("frame_filter", 1),
+        )
+    )
+    if start == 0 and last - max(1, step) < stop <= last:
+        return True
+    gathered.problems.append(
+        f"labels of frames {start} to {stop}, but the clip has frames 0 to {last}; cut "
+        "the clip to the frames that were looked at"
+    )
+    return False
+
+
+def _read_number(text: str, default: int) -> int:
+    """The number in a text such as "step=5", or a default."""
+    digits = text.removeprefix("step=")
+    return int(digits) if re.fullmatch("[0-9]{1,9}", digits) else default
+
+
 def _read_frames(
     elements: Sequence[ElementTree.Element], clip: Clip, where: str, gathered: Gathered
 ) -> list[int]:
     """The frames of the positions of a track, rising; fewer where there is a problem."""
-    frames = [read_number(element.get("frame", ""), -1) for element in elements]
+    frames = [_read_number(element.get("frame", ""), -1) for element in elements]
     count = clip.medium.num_frames
     if -1 in frames or sorted(set(frames)) != frames:
         gathered.problems.append(f"{where}: frames without a number, or out of order")
@@ -184,17 +213,3 @@ def _check_gaps(
             f"{list_some(map(str, missing), 3)} on; boxes alone are carried on. Export "
             "every frame of the task, or give each frame a shape"
         )
-
-
-def _draw(clip: Clip) -> Iterator[Labelled]:
-    """Unite the shapes of each structure, frame after frame."""
-    for index, number in enumerate(clip.medium.frame_numbers):
-        masks = {structure: np.zeros(clip.size, bool) for structure in clip.structures}
-        for structure, positions in clip.boxes:
-            box = carry(positions, index)
-            if box is not None:
-                masks[structure] |= fill_box(box, clip.size)
-        for shape in clip.shapes.get(index, ()):
-            masks[shape.structure] |= shape.draw(clip.size)
-        name = f"{clip.name}#{number}"
-        yield Labelled(name, clip.medium.path, number, clip.size, masks)

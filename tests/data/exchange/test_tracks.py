@@ -8,7 +8,7 @@ from PIL import Image
 
 from nerve_jax.commands import labels
 from nerve_jax.data.exchange import cvat
-from nerve_jax.data.exchange.tracks import Position, carry
+from nerve_jax.data.exchange.clips import Position, carry
 from nerve_jax.data.ultrasound_nerve.checking import check_frames
 from nerve_jax.data.ultrasound_nerve.layouts import list_source
 from nerve_jax.data.ultrasound_nerve.reading import read_frames
