@@ -4,7 +4,15 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from nerve_jax.data.exchange import coco, cvat, nnunet
+from nerve_jax.data.exchange import (
+    coco,
+    cvat,
+    labelme,
+    labelstudio,
+    nifti,
+    nnunet,
+    nrrd,
+)
 from nerve_jax.data.exchange.labelled import Labelled
 
 
@@ -27,4 +35,8 @@ FORMATS = {
     "coco": Format(coco.read, coco.write),
     "cvat": Format(cvat.read, cvat.write),
     "nnunet": Format(nnunet.read, nnunet.write),
+    "labelstudio": Format(labelstudio.read, labelstudio.write),
+    "labelme": Format(labelme.read, labelme.write),
+    "nifti": Format(nifti.read, nifti.write),
+    "nrrd": Format(nrrd.read, nrrd.write),
 }

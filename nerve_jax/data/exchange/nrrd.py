@@ -33,8 +33,9 @@ ENDINGS = (".seg.nrrd", ".nrrd")
 LISTS = ("list", "vector")  # kinds of an axis of layers
 OFFSET = "Segmentation_ReferenceImageExtentOffset"
 FRACTIONAL = "Fractional labelmap"
+SOURCES = ("Segmentation_SourceRepresentation", "Segmentation_MasterRepresentation")
 SEGMENT = re.compile(r"Segment([0-9]{1,4})_ID|Segment([0-9]{1,4})_Name")
-ELSEWHERE = ("data file", "datafile")
+ELSEWHERE = ("data file", "datafile", "line skip", "lineskip", "byte skip", "byteskip")
 
 
 def _get_library() -> ModuleType:
@@ -60,9 +61,11 @@ def open_volume(content: bytes, path: Path, table: Mapping[int, str]) -> Volume:
         header = library.read_header(file)
         shape = [int(n) for n in header["sizes"]]
         has_list = (header.get("kinds") or [""])[0] in LISTS
-    if any(key in header for key in ELSEWHERE):
-        raise ValueError("its values are in another file; save it as one .nrrd")
-    if FRACTIONAL in header.values():
+    if any(header.get(key) for key in ELSEWHERE):
+        raise ValueError(
+            "its values are in another file or place; save it as one .nrrd"
+        )
+    if any(header.get(key) == FRACTIONAL for key in SOURCES):
         raise ValueError("a fractional segmentation; save it as binary labels")
     size = read_plane(shape[1:] if has_list else shape)
     num_layers = shape[0] if has_list else 1
@@ -95,9 +98,6 @@ def _load(
     header: Mapping, content: bytes, start: int, shape: tuple[int, int, int]
 ) -> Int[np.ndarray, "layers height width"]:
     library = _get_library()
-    with in_words():
-        dtype = library.reader._determine_datatype(header)
-    del dtype
     num_layers, height, width = shape
     _check_length(header, content[start:], math.prod(shape))
     with in_words():
