@@ -15,7 +15,7 @@ and zeros fill the last byte. This is the format of the package rle-pack for Jav
 which Label Studio encodes with.
 """
 
-from collections.abc import Sequence
+import itertools
 
 import numpy as np
 from jaxtyping import Bool, UInt8
@@ -32,15 +32,15 @@ def encode(mask: Bool[np.ndarray, "height width"]) -> list[int]:
       Bytes, 0 to 255.
     """
     values = np.repeat(mask.ravel(), CHANNELS)
-    edges = np.flatnonzero(values[1:] != values[:-1]) + 1
-    starts = np.concatenate([[0], edges]) if values.size else edges
+    edges = (np.flatnonzero(values[1:] != values[:-1]) + 1).tolist()
+    ends = [*edges, values.size] if values.size else []
     fields = [
         (values.size, COUNT_BITS),
         (WORD - 1, WORD_BITS),
         *((bits - 1, LENGTH_BITS) for bits in LENGTHS),
     ]
     longest = 2 ** LENGTHS[-1]
-    for start, end in zip(starts, [*edges, values.size], strict=False):
+    for start, end in itertools.pairwise([0, *ends]):
         value = 255 * int(values[start])
         for at in range(start, end, longest):
             fields += _list_fields(min(longest, end - at), value)
@@ -59,16 +59,14 @@ def _list_fields(count: int, value: int) -> list[tuple[int, int]]:
     ]
 
 
-def decode(
-    code: Sequence[int], size: tuple[int, int]
-) -> Bool[np.ndarray, "height width"]:
+def decode(code: bytes, size: tuple[int, int]) -> Bool[np.ndarray, "height width"]:
     """Decode where a region is.
 
     A pixel belongs to it if its alpha is at least half of the largest: the edge of a
     stroke is soft, and its opacity is not that of the mask.
 
     Args:
-      code: bytes, 0 to 255.
+      code: of `encode`.
       size: height and width of the picture.
 
     Raises:
@@ -79,13 +77,10 @@ def decode(
 
 
 def decode_values(
-    code: Sequence[int], size: tuple[int, int]
+    code: bytes, size: tuple[int, int]
 ) -> UInt8[np.ndarray, "height width 4"]:
     """Decode the RGBA picture; see `decode`."""
-    try:
-        reader = _Reader(bytes(code))
-    except (TypeError, ValueError) as error:
-        raise ValueError("its rle is no list of bytes, 0 to 255") from error
+    reader = _Reader(code)
     count, expected = reader.read(COUNT_BITS), size[0] * size[1] * CHANNELS
     if count != expected:
         raise ValueError(

@@ -1,43 +1,48 @@
 """LabelMe: a JSON file for each picture, with polygons, boxes, circles and masks.
 
-Coordinates are in px from the upper left corner of the picture. A mask is a PNG of the
-box that it fills, from LabelMe 5.3 on. Structures are the labels that occur in a folder:
-whoever saved a JSON file for a picture has looked for all of them, unless a flag of the
-file, "labelled: vessel", says of each whether they did.
+Structures are the labels that occur in a folder: whoever saved a JSON file for a picture
+has looked for all of them, unless a flag of the file, "labelled: vessel", says of each
+whether they did.
 """
 
-import base64
 import functools
-import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-
-import numpy as np
-from jaxtyping import Bool, Float
-from PIL import Image
+from typing import Any, NamedTuple
 
 from nerve_jax.data.exchange.entries import Entry, Gathered, Shape, Size, settle
 from nerve_jax.data.exchange.labelled import Labelled
+from nerve_jax.data.exchange.labelme_shapes import check, fill, make_shape
 from nerve_jax.data.exchange.names import name_structures
-from nerve_jax.data.exchange.pictures import copy_pictures, find_pictures
+from nerve_jax.data.exchange.pictures import copy_pictures, find_pictures, measure
 from nerve_jax.data.exchange.references import MALFORMED, choose, describe, group
-from nerve_jax.data.exchange.shapes import draw_ellipse, draw_polygon
-from nerve_jax.data.frames import MAX_PIXELS, decode, read_file
+from nerve_jax.data.frames import read_file
 from nerve_jax.data.listing import compose, is_litter
 from nerve_jax.system.files import show, to_json
 
 VERSION = "6.3.1"  # of LabelMe, whose fields are written
 FLAG = "labelled: "
-CORNERS = {
-    "polygon": 3,
-    "oriented_rectangle": 4,
-    "rectangle": 2,
-    "circle": 2,
-    "mask": 2,
-}
-NO_OUTLINES = ("linestrip", "line", "point", "points")
-UNSTATED = (None, None)
+
+
+class File(NamedTuple):
+    """What a JSON file says of its picture.
+
+    Attributes:
+      where: its path below the folder.
+      picture: the path of its picture, from where it lies.
+      is_inside: whether it holds the picture too.
+      size: height and width in px; None where it does not state them.
+      shapes: each with a label and points.
+      looked_for: of labels, whether they were looked for; others were.
+    """
+
+    where: Path
+    picture: PurePosixPath
+    is_inside: bool
+    size: Size | None
+    shapes: list[dict]
+    looked_for: dict[str, bool]
 
 
 def read(folder: Path) -> Iterator[Labelled]:
@@ -48,193 +53,107 @@ def read(folder: Path) -> Iterator[Labelled]:
         outlines.
     """
     gathered = Gathered()
-    contents: dict[Path, dict] = {}
-    for path in sorted(folder.rglob("*.json")):
-        if not any(is_litter(Path(part)) for part in path.relative_to(folder).parts):
-            contents |= _read_file(path, folder, gathered)
+    paths = sorted(path.relative_to(folder) for path in folder.rglob("*.json"))
+    paths = [p for p in paths if not any(is_litter(Path(part)) for part in p.parts)]
+    files = [file for path in paths for file in _read_file(folder, path, gathered)]
     labels = dict.fromkeys(
-        label for content in contents.values() for label in _list_labels(content)
+        label
+        for file in files
+        for label in [*file.looked_for, *(shape["label"] for shape in file.shapes)]
     )
     structures = name_structures(labels, gathered.problems)
     if not labels and not gathered.problems:
-        found = "only files without a shape" if contents else "no file of LabelMe"
+        found = "only files without a shape" if files else "no file of LabelMe"
         gathered.problems.append(f"{found} there, so what was looked for is not known")
-    find = _make_finder(folder, find_pictures(folder))
-    entries = [
-        _make_entry(path.relative_to(folder), content, structures, find, gathered)
-        for path, content in contents.items()
-    ]
+    pictures = find_pictures(folder)
+    find = _make_finder(folder, pictures)
+    entries = []
+    for file in files:
+        try:
+            picture, size = find(file), file.size
+            if picture in pictures and not size:  # before LabelMe 4
+                size = measure(pictures[picture])
+        except (OSError, ValueError) as error:
+            gathered.problems.append(f"{show(str(file.where))}: {error}")
+            continue
+        entries.append(_make_entry(file, picture, size, structures, gathered))
     return settle(entries, folder, gathered)
 
 
-def _read_file(path: Path, folder: Path, gathered: Gathered) -> dict[Path, dict]:
-    """The content of a file by its path, without the picture that it may hold; or none."""
-    where = show(str(path.relative_to(folder)))
+def _read_file(folder: Path, path: Path, gathered: Gathered) -> list[File]:
+    """A file, without the picture that it may hold; none of what is another JSON."""
+    where = show(str(path))
     try:
-        content = json.loads(read_file(path).decode("utf-8-sig"))
+        content = json.loads(read_file(folder / path).decode("utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
         gathered.problems.append(f"{where}: not JSON ({error}); save it again")
-        return {}
+        return []
     if not isinstance(content, dict) or "shapes" not in content:
-        return {}
+        return []
     try:
-        for shape in content["shapes"]:
-            _ = shape["label"], shape["points"]
-        flags = content.get("flags") or {}
-        return {
-            path: {
-                "shapes": content["shapes"],
-                "flags": {
-                    k[len(FLAG) :]: v for k, v in flags.items() if FLAG in k[:10]
-                },
-                "imagePath": str(content["imagePath"]),
-                "is_inside": bool(content.get("imageData")),
-                "size": (content.get("imageHeight"), content.get("imageWidth")),
-            }
-        }
+        shapes = [{**s, "label": str(s["label"])} for s in content["shapes"]]
+        flags = (content.get("flags") or {}).items()
+        looked_for = {k[len(FLAG) :]: bool(v) for k, v in flags if k.startswith(FLAG)}
+        named = PurePosixPath(compose(content["imagePath"].replace("\\", "/")))
+        size = _read_size(content.get("imageHeight"), content.get("imageWidth"))
+        is_inside = bool(content.get("imageData"))
     except MALFORMED as error:
         gathered.problems.append(f"{where}: {describe(error)}")
-        return {}
+        return []
+    return [File(path, named, is_inside, size, shapes, looked_for)]
 
 
-def _list_labels(content: dict) -> list[str]:
-    return [*content["flags"], *(str(shape["label"]) for shape in content["shapes"])]
+def _read_size(height: Any, width: Any) -> Size | None:
+    if height is None and width is None:
+        return None
+    if type(height) is not int or type(width) is not int or min(height, width) < 1:
+        raise ValueError(f"imageHeight {height} and imageWidth {width} of no picture")
+    return height, width
 
 
-def _make_finder(folder: Path, pictures: dict[str, Path]) -> Callable[..., str]:
-    """A function from a JSON file to the key of its picture, or the missing name."""
+def _make_finder(folder: Path, pictures: Mapping[str, Path]) -> Callable[[File], str]:
+    """A function from a file to the key of its picture, or to the name that is missing."""
     places = {path.resolve(): name for name, path in pictures.items()}
     by_name = group(pictures, lambda name: PurePosixPath(name).name)
 
-    def find(path: Path, content: dict) -> str:
-        named = PurePosixPath(compose(content["imagePath"].replace("\\", "/")))
-        beside = (folder / path.parent / named).resolve()
+    def find(file: File) -> str:
+        beside = (folder / file.where.parent / file.picture).resolve()
         if beside in places:
             return places[beside]
-        if found := by_name.get(named.name):
-            return choose(found, str(named))
-        if content["is_inside"]:
+        if found := by_name.get(file.picture.name):
+            return choose(found, str(file.picture))
+        if file.is_inside:
             raise ValueError(
-                f"its picture {show(named.name)} is only inside it, as imageData; save it "
-                "beside, e.g. by labelme_export_json of LabelMe"
+                f"its picture {show(file.picture.name)} is only inside it, as imageData; "
+                "save it beside, e.g. by labelme_export_json of LabelMe"
             )
-        return named.name
+        return file.picture.name
 
     return find
 
 
 def _make_entry(
-    path: Path,
-    content: dict,
-    structures: dict[str, str],
-    find: Callable[..., str],
+    file: File,
+    picture: str,
+    size: Size | None,
+    structures: Mapping[str, str],
     gathered: Gathered,
 ) -> Entry:
     """What a file says of its picture; what is wrong with it is gathered."""
-    where, shapes = show(str(path)), []
-    picture, size = str(path), None
-    try:
-        picture = find(path, content)
-        size = _read_size(content)
-    except MALFORMED as error:
-        gathered.problems.append(f"{where}: {describe(error)}")
-    for number, shape in enumerate(content["shapes"], 1):
-        label = str(shape["label"])
+    shapes = []
+    for number, shape in enumerate(file.shapes, 1):
+        label = shape["label"]
+        where = f"{show(str(file.where))}, shape {number} ({show(label)})"
         try:
-            _check(shape, f"{where}, shape {number} ({show(label)})", size, gathered)
+            check(shape, where, size, gathered)
         except MALFORMED as error:
-            gathered.problems.append(
-                f"{where}, shape {number} ({show(label)}): {describe(error)}"
-            )
+            gathered.problems.append(f"{where}: {describe(error)}")
         if label in structures:
-            draw = functools.partial(_fill, shape)
+            draw = functools.partial(fill, shape)
             shapes.append(Shape(structures[label], draw))
-    flags = content["flags"]
-    wanted = [structures[label] for label in structures if flags.get(label, True)]
+    wanted = [name for x, name in structures.items() if file.looked_for.get(x, True)]
     found = [*wanted, *(shape.structure for shape in shapes)]
     return Entry(picture, size, list(dict.fromkeys(found)), shapes)
-
-
-def _read_size(content: dict) -> Size | None:
-    size = content["size"]
-    if size == UNSTATED:
-        return None
-    if (
-        not all(type(n) is int and n > 0 for n in size)
-        or size[0] * size[1] > MAX_PIXELS
-    ):
-        raise ValueError(
-            f"imageHeight {size[0]} and imageWidth {size[1]} of no picture"
-        )
-    return size
-
-
-def _check(shape: dict, where: str, size: Size | None, gathered: Gathered) -> None:
-    """Gather or raise what is wrong with a shape; of an unknown size only its form."""
-    kind = shape.get("shape_type") or "polygon"
-    if kind in NO_OUTLINES or kind not in CORNERS:
-        raise ValueError(
-            f"a {show(str(kind))} is no outline; draw a polygon, rectangle, circle or mask"
-        )
-    points = _read_points(shape)
-    if len(points) < CORNERS[kind] or (
-        kind != "polygon" and len(points) > CORNERS[kind]
-    ):
-        raise ValueError(f"a {kind} of {len(points)} points")
-    if kind == "mask":
-        _read_mask(shape)
-        points = points + np.array([[0, 0], [1, 1]])
-    if kind == "circle":
-        points = points[:1] + _radius(points) * np.array([[-1], [1]])
-    if size:
-        gathered.check_points(where, points, size)
-
-
-def _read_points(shape: dict) -> Float[np.ndarray, "points 2"]:
-    points = np.array(shape["points"], float)
-    if points.ndim != 2 or points.shape[1] != 2:
-        raise ValueError("points that are not x and y each")
-    return points
-
-
-def _radius(points: Float[np.ndarray, "2 2"]) -> float:
-    """Of a circle, given as its centre and a point on it."""
-    return float(np.hypot(*(points[1] - points[0])))
-
-
-def _read_mask(shape: dict) -> Bool[np.ndarray, "rows columns"]:
-    """The part of a mask within its box, of which the last row and column are named."""
-    content = base64.b64decode(shape["mask"])
-    part = np.asarray(decode(content).image)
-    (left, top), (right, bottom) = shape["points"]
-    box = bottom - top + 1, right - left + 1
-    if part.ndim != 2 or part.shape != box or left != int(left) or top != int(top):
-        raise ValueError(
-            f"a mask of shape {part.shape} in a box of {box[0]:g} rows and {box[1]:g} "
-            "columns"
-        )
-    return part > 0
-
-
-def _fill(shape: dict, size: Size) -> Bool[np.ndarray, "height width"]:
-    """The mask of a shape that `_check` found no fault with."""
-    kind, points = shape.get("shape_type") or "polygon", _read_points(shape)
-    if kind == "circle":
-        radius = _radius(points)
-        return draw_ellipse(tuple(points[0].tolist()), (radius, radius), 0.0, size)
-    if kind == "rectangle":
-        (left, top), (right, bottom) = points
-        points = np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
-    if kind != "mask":
-        return draw_polygon(points, size)
-    mask, part = np.zeros(size, bool), _read_mask(shape)
-    left, top = points[0].astype(int)
-    rows = slice(max(top, 0), top + part.shape[0])
-    columns = slice(max(left, 0), left + part.shape[1])
-    inside = mask[rows, columns]
-    first = max(-top, 0), max(-left, 0)
-    inside[:] = part[first[0] :, first[1] :][: inside.shape[0], : inside.shape[1]]
-    return mask
 
 
 def write(
@@ -248,7 +167,7 @@ def write(
             "version": VERSION,
             "flags": {f"{FLAG}{s}": s in one.masks for s in structures},
             "shapes": [
-                _make_shape(structure, mask)
+                make_shape(structure, mask)
                 for structure, mask in one.masks.items()
                 if mask.any()
             ],
@@ -258,21 +177,3 @@ def write(
             "imageWidth": one.size[1],
         }
         (folder / f"{one.name}.json").write_text(to_json(content, indent=2) + "\n")
-
-
-def _make_shape(structure: str, mask: Bool[np.ndarray, "height width"]) -> dict:
-    """A mask as LabelMe keeps it."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    top, bottom, left, right = (int(n[i]) for n in (rows, columns) for i in (0, -1))
-    buffer = io.BytesIO()
-    part = mask[top : bottom + 1, left : right + 1].astype(np.uint8)
-    Image.fromarray(part).save(buffer, format="PNG")
-    return {
-        "label": structure,
-        "points": [[left, top], [right, bottom]],
-        "group_id": None,
-        "description": "",
-        "shape_type": "mask",
-        "flags": {},
-        "mask": base64.b64encode(buffer.getvalue()).decode(),
-    }

@@ -59,7 +59,13 @@ def read(folder: Path) -> Iterator[Labelled]:
     if more := sum(task.num_more for task in tasks):
         say(f"left out: {count_of(more, 'annotation')} by a second person or more")
     find = _make_finder(find_pictures(folder))
-    entries = [_make_entry(task, structures, find, gathered) for task in tasks]
+    entries = []
+    for task in tasks:
+        entry = _make_entry(task, structures, gathered)
+        try:
+            entries.append(entry._replace(file_name=find(task.reference)))
+        except ValueError as error:
+            gathered.problems.append(f"{task.where}: {error}")
     return settle(entries, folder, gathered)
 
 
@@ -83,18 +89,9 @@ def _tidy(name: str) -> str:
     return re.sub(r"[^-\w.]", "", name.strip().replace(" ", "_"))
 
 
-def _make_entry(
-    task: Task,
-    structures: Mapping[str, str],
-    find: Callable[[str], str],
-    gathered: Gathered,
-) -> Entry:
+def _make_entry(task: Task, structures: Mapping[str, str], gathered: Gathered) -> Entry:
     """What a task says of its picture; what is wrong with it is gathered."""
-    picture, regions = "", task.regions or []
-    try:
-        picture = find(task.reference)
-    except ValueError as error:
-        gathered.problems.append(f"{task.where}: {error}")
+    regions = task.regions or []
     sizes = {region.size for region in regions}
     if len(sizes) > 1:
         gathered.problems.append(f"{task.where}: regions on pictures of several sizes")
@@ -113,7 +110,7 @@ def _make_entry(
     if task.regions is None:
         found = []
     size = min(sizes) if sizes else None
-    return Entry(picture or task.reference, size, list(dict.fromkeys(found)), shapes)
+    return Entry(task.reference, size, list(dict.fromkeys(found)), shapes)
 
 
 def write(

@@ -50,7 +50,10 @@ def parse(result: dict) -> Region | None:
     lists = [value[key] for key in value if key.endswith("labels")]
     labels = [str(label) for some in lists if isinstance(some, list) for label in some]
     size = result["original_height"], result["original_width"]
-    if not all(type(n) is int and n > 0 for n in size) or np.prod(size) > MAX_PIXELS:
+    if (
+        not all(type(n) is int and n > 0 for n in size)
+        or size[0] * size[1] > MAX_PIXELS
+    ):
         raise ValueError(
             f"region {show(number)}: of a picture of {size[1]}x{size[0]} px"
         )
@@ -71,6 +74,8 @@ def check(region: Region, where: str, gathered: Gathered) -> None:
     """
     value = region.value
     if "rle" in value:
+        if not isinstance(value["rle"], bytes):
+            raise ValueError("its rle is no list of bytes, 0 to 255")
         brush.decode(value["rle"], region.size)
     elif "points" in value or "radiusX" in value or {"x", "height"} <= value.keys():
         gathered.check_points(where, _find_corners(value, region.size), region.size)
@@ -112,5 +117,5 @@ def _find_corners(value: dict[str, Any], size: Size) -> Float[np.ndarray, "corne
     return turn_points(corners, tuple(start.tolist()), angle)
 
 
-def _to_px(x: float, y: float, size: Size) -> Float[np.ndarray, "2"]:
+def _to_px(x: Any, y: Any, size: Size) -> Float[np.ndarray, "2"]:
     return np.array([x, y], float) * np.array(size[::-1]) / 100

@@ -75,9 +75,6 @@ def open_volume(content: bytes, path: Path, table: Mapping[int, str]) -> Volume:
         raise ValueError(f"segment {bad[0]} is in a layer that is not there")
     if not segments:
         parts = [Part(label, 0, value) for value, label in table.items()]
-    elif math.prod(shape) == num_layers:  # one voxel stands for none
-        nothing = np.zeros((num_layers, 1, 1), np.int64)
-        return Volume((1, 1), (0, 0), parts, lambda: nothing)
     corner = None
     if segments:
         left, top = map(int, str(header.get(OFFSET, "0 0 0")).split()[:2])
