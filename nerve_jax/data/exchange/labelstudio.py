@@ -1,12 +1,13 @@
 """Label Studio: its JSON exports, read, and tasks with brushed regions, written.
 
-A task is of one picture, found by the name that its URL ends with, also without the eight
+A task is of one picture or clip, found by the name that its URL ends with, also without the eight
 hexadecimal digits that an upload adds. Structures are the labels that occur in a folder's
 exports: whoever annotated a picture has looked for all of them, unless the task's data
 say for which, in the field `structures_labelled`.
 """
 
 import functools
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -23,10 +24,13 @@ from nerve_jax.data.exchange.labelstudio_tasks import (
     find_path,
     read_tasks,
 )
+from nerve_jax.data.exchange.labelstudio_video import draw_all, read_clips
 from nerve_jax.data.exchange.names import name_structures
 from nerve_jax.data.exchange.pictures import copy_pictures, find_pictures
 from nerve_jax.data.exchange.references import MALFORMED, choose, describe, group
+from nerve_jax.data.exchange.tracks import find_clips
 from nerve_jax.data.listing import count_of
+from nerve_jax.data.media import video
 from nerve_jax.system.console import say
 from nerve_jax.system.files import show, write_whole
 
@@ -34,7 +38,7 @@ UPLOADED = re.compile(r"[0-9a-f]{8}-")
 
 
 def read(folder: Path) -> Iterator[Labelled]:
-    """Read the exports, *.json, in a folder; pictures lie there or below.
+    """Read the exports, *.json, in a folder; pictures and clips lie there or below.
 
     Of several annotations of a task the first that is not cancelled is read.
 
@@ -58,19 +62,31 @@ def read(folder: Path) -> Iterator[Labelled]:
         )
     if more := sum(task.num_more for task in tasks):
         say(f"left out: {count_of(more, 'annotation')} by a second person or more")
+    of_clips = [task for task in tasks if _is_of_clip(task)]
+    clips = {n: p for n, p in find_clips(folder).items() if of_clips and p.is_file()}
+    read = read_clips(
+        of_clips, structures, clips, _make_finder(clips), folder, gathered
+    )
+    if len(of_clips) == len(tasks) > 0:
+        gathered.raise_if_any(folder)
+        return draw_all(read)
     find = _make_finder(find_pictures(folder))
     entries = []
-    for task in tasks:
+    for task in (task for task in tasks if not _is_of_clip(task)):
         entry = _make_entry(task, structures, gathered)
         try:
             entries.append(entry._replace(file_name=find(task.reference)))
         except ValueError as error:
             gathered.problems.append(f"{task.where}: {error}")
-    return settle(entries, folder, gathered)
+    return itertools.chain(draw_all(read), settle(entries, folder, gathered))
+
+
+def _is_of_clip(task: Task) -> bool:
+    return find_path(task.reference).suffix.lower() in video.SUFFIXES
 
 
 def _make_finder(pictures: Iterable[str]) -> Callable[[str], str]:
-    """A function from the URL of a picture to its key, or to the name that is missing."""
+    """A function from a URL to the picture or clip, or to the name that is missing."""
     pictures = list(pictures)
     by_name = group(pictures, lambda name: PurePosixPath(name).name)
     tidied = group(pictures, lambda name: _tidy(PurePosixPath(name).name))

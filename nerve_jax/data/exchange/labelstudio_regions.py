@@ -15,7 +15,8 @@ from nerve_jax.data.exchange.shapes import draw_ellipse, draw_polygon, turn_poin
 from nerve_jax.data.frames import MAX_PIXELS
 from nerve_jax.system.files import show
 
-BARE = ("brush", "polygon", "rectangle", "ellipse")  # their labels are a second region
+# Their labels are in a second region, or in the same.
+BARE = ("brush", "polygon", "rectangle", "ellipse", "videorectangle")
 
 
 class Region(NamedTuple):
@@ -25,7 +26,8 @@ class Region(NamedTuple):
       number: its id; a second region of the same may have its labels.
       kind: as the export calls it.
       labels: of the region, most often one.
-      size: height and width of the picture that it was drawn on, in px.
+      size: height and width of the picture that it was drawn on, in px; (0, 0) of a
+        clip, of which the export does not say it.
       value: its geometry, as the export has it.
     """
 
@@ -49,6 +51,8 @@ def parse(result: dict) -> Region | None:
     number = str(result.get("id", ""))
     lists = [value[key] for key in value if key.endswith("labels")]
     labels = [str(label) for some in lists if isinstance(some, list) for label in some]
+    if "sequence" in value:
+        return Region(number, kind, labels, (0, 0), value)
     size = result["original_height"], result["original_width"]
     if (
         not all(type(n) is int and n > 0 for n in size)
