@@ -77,6 +77,8 @@ def read(folder: Path) -> Iterator[Labelled]:
             gathered.problems.append(f"{show(str(file.where))}: {error}")
             continue
         entries.append(_make_entry(file, picture, size, structures, gathered))
+    if not entries:
+        gathered.raise_if_any(folder)
     return settle(entries, folder, gathered)
 
 

@@ -67,7 +67,7 @@ def read(folder: Path) -> Iterator[Labelled]:
     read = read_clips(
         of_clips, structures, clips, _make_finder(clips), folder, gathered
     )
-    if len(of_clips) == len(tasks) > 0:
+    if len(of_clips) == len(tasks):
         gathered.raise_if_any(folder)
         return draw_all(read)
     find = _make_finder(find_pictures(folder))
@@ -78,6 +78,8 @@ def read(folder: Path) -> Iterator[Labelled]:
             entries.append(entry._replace(file_name=find(task.reference)))
         except ValueError as error:
             gathered.problems.append(f"{task.where}: {error}")
+    if not entries:
+        gathered.raise_if_any(folder)
     return itertools.chain(draw_all(read), settle(entries, folder, gathered))
 
 

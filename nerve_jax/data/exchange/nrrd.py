@@ -15,18 +15,12 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Int, Shaped
 
 from nerve_jax.data.exchange.labelled import Labelled
 from nerve_jax.data.exchange.pictures import copy_pictures
-from nerve_jax.data.exchange.volumes import (
-    Part,
-    Volume,
-    read_plane,
-    read_volumes,
-    to_labels,
-)
-from nerve_jax.data.frames import MAX_BYTES, in_words
+from nerve_jax.data.exchange.volumes import Part, Volume, read_volumes
+from nerve_jax.data.frames import MAX_BYTES, in_words, read_file
 from nerve_jax.system.extras import require
 
 ENDINGS = (".seg.nrrd", ".nrrd")
@@ -53,9 +47,9 @@ def read(folder: Path) -> Iterator[Labelled]:
     return read_volumes(folder, ENDINGS, open_volume)
 
 
-def open_volume(content: bytes, path: Path, table: Mapping[int, str]) -> Volume:
+def open_volume(path: Path, table: Sequence[Part]) -> Volume:
     """Read a header; see `volumes.read_volumes`. No more is unpacked than it counts."""
-    del path
+    content = read_file(path)
     library, file = _get_library(), io.BytesIO(content)
     with in_words():
         header = library.read_header(file)
@@ -67,14 +61,14 @@ def open_volume(content: bytes, path: Path, table: Mapping[int, str]) -> Volume:
         )
     if any(header.get(key) == FRACTIONAL for key in SOURCES):
         raise ValueError("a fractional segmentation; save it as binary labels")
-    size = read_plane(shape[1:] if has_list else shape)
+    size = _read_plane(shape[1:] if has_list else shape)
     num_layers = shape[0] if has_list else 1
     segments = sorted({int(m[1] or m[2]) for m in map(SEGMENT.fullmatch, header) if m})
     parts = [_read_segment(header, n, has_list) for n in segments]
     if bad := [part.label for part in parts if not 0 <= part.layer < num_layers]:
         raise ValueError(f"segment {bad[0]} is in a layer that is not there")
     if not segments:
-        parts = [Part(label, 0, value) for value, label in table.items()]
+        parts = list(table)
     corner = None
     if segments:
         left, top = map(int, str(header.get(OFFSET, "0 0 0")).split()[:2])
@@ -101,7 +95,7 @@ def _load(
         file = io.BytesIO(content)
         file.seek(start)
         values = library.read_data(header, file, index_order="F")
-    labels = to_labels(values).reshape((num_layers, width, height), order="F")
+    labels = _to_labels(values).reshape((num_layers, width, height), order="F")
     return labels.transpose(0, 2, 1)
 
 
@@ -120,6 +114,28 @@ def _check_length(header: Mapping, body: bytes, count: int) -> None:
             return
     if len(found) > most:
         raise ValueError("it holds more values than its header counts")
+
+
+def _to_labels(values: Shaped[np.ndarray, "..."]) -> Int[np.ndarray, "..."]:
+    """Values as integers; raise `ValueError` where some are none."""
+    if values.dtype.kind not in "biuf":
+        raise ValueError(f"values of type {values.dtype}, no labels")
+    if values.dtype.kind == "f":
+        is_whole = np.isfinite(values) & (np.abs(values) < 2**31)
+        if not is_whole.all() or (values != np.rint(values)).any():
+            raise ValueError(
+                "values that are no whole numbers: probabilities, not labels"
+            )
+    return values.astype(np.int64)
+
+
+def _read_plane(shape: Sequence[int]) -> tuple[int, int]:
+    """Height and width of axes x, y and more of length 1; else raise `ValueError`."""
+    if len(shape) < 2 or any(n != 1 for n in shape[2:]) or min(shape) < 1:
+        raise ValueError(
+            f"axes of {', '.join(map(str, shape))}: not one picture; save a file per frame"
+        )
+    return int(shape[1]), int(shape[0])
 
 
 def write(

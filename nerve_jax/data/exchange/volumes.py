@@ -16,8 +16,9 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Int, Shaped
+from jaxtyping import Bool, Int
 
+from nerve_jax.data.exchange import nnunet
 from nerve_jax.data.exchange.entries import Entry, Gathered, Shape, Size, settle
 from nerve_jax.data.exchange.labelled import Labelled
 from nerve_jax.data.exchange.names import name_picture, name_structures
@@ -26,7 +27,7 @@ from nerve_jax.data.exchange.references import MALFORMED, choose, describe, grou
 from nerve_jax.data.frames import MAX_PIXELS, read_file
 from nerve_jax.data.listing import compose, is_litter, list_some
 from nerve_jax.data.ultrasound_nerve.sources import SourceFile
-from nerve_jax.data.ultrasound_nerve.tables import read_table
+from nerve_jax.data.ultrasound_nerve.structures_table import read_structures
 from nerve_jax.system.errors import InputError
 from nerve_jax.system.files import show, write_table
 
@@ -64,21 +65,23 @@ class Volume(NamedTuple):
 def read_volumes(
     folder: Path,
     endings: Sequence[str],
-    open_volume: Callable[[bytes, Path, Mapping[int, str]], Volume],
+    open_volume: Callable[[Path, Sequence[Part]], Volume],
 ) -> Iterator[Labelled]:
     """Read all label maps in and below a folder.
 
     Args:
       folder: of labels and pictures.
       endings: of files, the longest first.
-      open_volume: from content and path of a file, and the label of each value of the
-        folder's table, to what it holds; raises `ValueError`.
+      open_volume: from the path of a file, and the structures of the folder's table, to
+        what it holds; raises `ValueError`.
 
     Raises:
       InputError: lists all that is wrong; see `entries.settle`. Values without a name.
     """
     gathered = Gathered()
-    table = read_labels(folder, gathered)
+    values = read_values(folder, gathered)
+    gathered.raise_if_any(folder)  # without a table every file has a problem
+    table = [Part(name, 0, value) for name, of in values.items() for value in of]
     pictures = find_pictures(folder)
     find, opened = _make_finder(pictures), []
     for path in sorted(folder.rglob("*")):
@@ -90,63 +93,52 @@ def read_volumes(
         where = show(inside.as_posix())
         try:
             picture = find(inside.as_posix()[: -len(ending)])
-            open_it = partial(_open, open_volume, path, table)
+            open_it = partial(open_volume, path, table)
             volume = _check(open_it, pictures.get(picture))
-            opened.append((picture, volume.size, volume.parts, open_it))
+            size = volume.size if volume.corner is None else None
+            opened.append((picture, size, volume.parts, open_it))
         except (OSError, *MALFORMED) as error:
             gathered.problems.append(f"{where}: {describe(error)}")
     labels = [part.label for _, _, parts, _ in opened for part in parts]
     structures = name_structures(dict.fromkeys(labels), gathered.problems)
     if not opened and not gathered.problems:
         gathered.problems.append(f"no {' or '.join(endings)} file there")
+    if not opened:
+        gathered.raise_if_any(folder)
     entries = [_make_entry(*one, structures) for one in opened]
     return settle(entries, folder, gathered)
 
 
-def read_labels(folder: Path, gathered: Gathered) -> dict[int, str]:
-    """The label of each value: of structures.csv, else of nnU-Net's dataset.json.
+def read_values(folder: Path, gathered: Gathered) -> dict[str, tuple[int, ...]]:
+    """The values of each label: of structures.csv, else of nnU-Net's dataset.json.
 
     Returns:
-      Labels by value, 1 or more; empty where the folder has neither file.
+      Empty where the folder has neither file.
     """
     for path in (folder / TABLE, folder / "labels" / TABLE):
         if path.exists():
             try:
-                rows = read_table(SourceFile(path), COLUMNS).rows
+                values = read_structures(SourceFile(path), gathered.problems)
             except InputError as error:
                 gathered.problems.append(str(error))
                 return {}
-            pairs = [(row["value"], row["name"]) for _, row in rows]
-            return _read_pairs(path.name, pairs, gathered)
-    path = folder / "dataset.json"
+            colours = [name for name, value in values.items() if type(value) is not int]
+            if colours:
+                shown = list_some(colours, VALUES_SHOWN)
+                gathered.problems.append(
+                    f"{path.name}: colours ({shown}); the values here are whole numbers"
+                )
+                return {}
+            return {name: (value,) for name, value in values.items()}
+    path = folder / nnunet.FILE
     if not path.exists():
         return {}
     try:
         labels = json.loads(read_file(path))["labels"]
-        pairs = [(str(value), str(name)) for name, value in labels.items()]
+        return nnunet.read_labels(labels, gathered)
     except (OSError, RecursionError, *MALFORMED) as error:
         gathered.problems.append(f"{path.name}: no labels in it ({error}); mend it")
         return {}
-    return _read_pairs(path.name, pairs, gathered)
-
-
-def _read_pairs(
-    where: str, pairs: Sequence[tuple[str, str]], gathered: Gathered
-) -> dict[int, str]:
-    labels: dict[int, str] = {}
-    for value, name in pairs:
-        shown = f"{where}: value {show(value)!r}, name {show(name)!r}"
-        if name.lower() == "background" and value == "0":
-            continue
-        if not re.fullmatch(r"[1-9][0-9]{0,8}", value) or not name:
-            gathered.problems.append(
-                f"{shown}: write a whole number from 1, and a name"
-            )
-        elif int(value) in labels or name in labels.values():
-            gathered.problems.append(f"{shown}: one of them is there twice; keep one")
-        else:
-            labels[int(value)] = name
-    return labels
 
 
 def _make_finder(pictures: Mapping[str, Path]) -> Callable[[str], str]:
@@ -164,10 +156,6 @@ def _make_finder(pictures: Mapping[str, Path]) -> Callable[[str], str]:
         return ENDING.sub("", inner[-1])
 
     return find
-
-
-def _open(open_volume, path: Path, table: Mapping[int, str]) -> Volume:
-    return open_volume(read_file(path), path, table)
 
 
 def _check(open_it: Callable[[], Volume], picture: Path | None) -> Volume:
@@ -205,7 +193,7 @@ def _check_values(volume: Volume) -> None:
 
 def _make_entry(
     picture: str,
-    size: Size,
+    size: Size | None,
     parts: Sequence[Part],
     open_it: Callable[[], Volume],
     structures: Mapping[str, str],
@@ -214,9 +202,8 @@ def _make_entry(
     shapes = [
         Shape(structures[part.label], partial(_draw, open_it, part)) for part in named
     ]
-    is_part = open_it().corner is not None
-    looked_for = [shape.structure for shape in shapes]
-    return Entry(picture, None if is_part else size, looked_for, shapes)
+    looked_for = list(dict.fromkeys(shape.structure for shape in shapes))
+    return Entry(picture, size, looked_for, shapes)
 
 
 def _draw(
@@ -229,29 +216,7 @@ def _draw(
     return mask
 
 
-def to_labels(values: Shaped[np.ndarray, "..."]) -> Int[np.ndarray, "..."]:
-    """Values as integers; raise `ValueError` where some are none."""
-    if values.dtype.kind not in "biuf":
-        raise ValueError(f"values of type {values.dtype}, no labels")
-    if values.dtype.kind == "f":
-        is_whole = np.isfinite(values) & (np.abs(values) < 2**31)
-        if not is_whole.all() or (values != np.rint(values)).any():
-            raise ValueError(
-                "values that are no whole numbers: probabilities, not labels"
-            )
-    return values.astype(np.int64)
-
-
-def read_plane(shape: Sequence[int]) -> Size:
-    """Height and width of axes x, y and more of length 1; else raise `ValueError`."""
-    if len(shape) < 2 or any(n != 1 for n in shape[2:]) or min(shape) < 1:
-        raise ValueError(
-            f"axes of {', '.join(map(str, shape))}: not one picture; save a file per frame"
-        )
-    return int(shape[1]), int(shape[0])
-
-
-def write_labels(folder: Path, structures: Sequence[str]) -> dict[str, int]:
+def write_values(folder: Path, structures: Sequence[str]) -> dict[str, int]:
     """Write structures.csv, and return the value of each structure, from 1."""
     values = {structure: value for value, structure in enumerate(structures, 1)}
     write_table(folder / TABLE, COLUMNS, [(v, s) for s, v in values.items()])
