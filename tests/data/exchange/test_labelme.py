@@ -179,7 +179,7 @@ BAD = {
     ),
     "no png": ([shape([[1, 1], [2, 2]], "mask", mask="aaaa")], {}, "cannot be decoded"),
     "no label": ([{"points": SQUARE}], {}, "not as its program writes it"),
-    "odd label": ([shape(label="../x")], {}, "named by letters"),
+    "odd label": ([shape(label="1x")], {}, "begins with a letter"),
     "alike": ([shape(), shape(label="Nerve")], {}, "both structure nerve"),
     "size": (
         [shape()],

@@ -241,7 +241,7 @@ BAD = {
     "no picture": (task(brushed(), data={"text": "a"}), "no field names one"),
     "two pictures": (task(data={"x": "a.png", "y": "b.png"}), "2 fields name one"),
     "alike": (task(brushed(), brushed(labels=["Nerve"])), "both structure nerve"),
-    "odd label": (task(brushed(labels=["../x"])), "named by letters"),
+    "odd label": (task(brushed(labels=["1x"])), "begins with a letter"),
     "no result": (task(annotations=[{}]), "not as its program writes it"),
     "value": (task(brushed() | {"value": 3}), "not as its program writes it"),
     "data": (task(data=[]), "not as its program writes it"),
