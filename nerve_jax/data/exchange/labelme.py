@@ -93,7 +93,9 @@ def _read_file(folder: Path, path: Path, gathered: Gathered) -> list[File]:
     if not isinstance(content, dict) or "shapes" not in content:
         return []
     try:
-        shapes = [{**s, "label": str(s["label"])} for s in content["shapes"]]
+        shapes = [dict(shape) for shape in content["shapes"]]
+        if not all(isinstance(shape["label"], str) for shape in shapes):
+            raise ValueError("a label that is no text")
         flags = (content.get("flags") or {}).items()
         looked_for = {k[len(FLAG) :]: bool(v) for k, v in flags if k.startswith(FLAG)}
         named = PurePosixPath(compose(content["imagePath"].replace("\\", "/")))

@@ -50,7 +50,9 @@ def parse(result: dict) -> Region | None:
         return None
     number = str(result.get("id", ""))
     lists = [value[key] for key in value if key.endswith("labels")]
-    labels = [str(label) for some in lists if isinstance(some, list) for label in some]
+    labels = [label for some in lists if isinstance(some, list) for label in some]
+    if not all(isinstance(label, str) for label in labels):
+        raise ValueError(f"region {show(number)}: a label that is no text")
     if "sequence" in value:
         return Region(number, kind, labels, (0, 0), value)
     size = result["original_height"], result["original_width"]

@@ -97,7 +97,8 @@ def _parse_rows(where: str, rows: list[dict]) -> Task:
             keys = value if isinstance(value, dict) else {}
             labels = [key for key in keys if key.endswith("labels")]
             if labels:
-                results.append({**value, "type": labels[0], "value": value})
+                named = {"id": len(results) + 1, "type": labels[0], "value": value}
+                results.append(value | named)
     regions = _list_regions(results)
     return Task(where, _find_reference(rows[0]), regions, None, len(rows) - 1)
 

@@ -1,17 +1,19 @@
 """LabelMe's files, read and written."""
 
 import base64
+import contextlib
 import io
 import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from PIL import Image
 
 from nerve_jax.data.exchange import labelme
 from nerve_jax.data.exchange.formats import FORMATS
 from nerve_jax.system.errors import InputError
+from tests.data.exchange.breaking import broken
 from tests.data.exchange.making import check_round_trip, make_labelled, sets
 
 SIZE = (10, 20)
@@ -238,3 +240,27 @@ def test_a_folder_without_a_file_is_refused(tmp_path):
     (tmp_path / "other.json").write_text("[]")
     with pytest.raises(InputError, match="no file of LabelMe there"):
         labelme.read(tmp_path)
+
+
+WHOLE = {
+    "flags": {"labelled: nerve": True},
+    "shapes": [
+        shape(),
+        masked([[4, 2], [5, 3]]),
+        shape([[9, 5], [9, 2]], "circle"),
+        shape([[9, 5], [4, 2]], "rectangle"),
+    ],
+    "imagePath": "a.png",
+    "imageData": None,
+    "imageHeight": 10,
+    "imageWidth": 20,
+}
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=broken(WHOLE))
+def test_any_one_wrong_value_is_refused_or_read(folder, content):
+    root = folder()
+    (root / "a.json").write_text(json.dumps(content))
+    with contextlib.suppress(InputError):
+        assert all(one.masks.keys() <= {"nerve", "x"} for one in labelme.read(root))

@@ -1,15 +1,17 @@
 """Label Studio's exports, read and written."""
 
+import contextlib
 import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from PIL import Image
 
 from nerve_jax.data.exchange import brush, labelstudio
 from nerve_jax.data.exchange.formats import FORMATS
 from nerve_jax.system.errors import InputError
+from tests.data.exchange.breaking import broken
 from tests.data.exchange.making import check_round_trip, make_labelled, sets
 
 SIZE = (10, 20)
@@ -202,7 +204,7 @@ def test_folders_in_a_url_decide_between_pictures_of_one_name(folder):
         read_masks(folder(task(brushed())))
 
 
-def broken(change):
+def coded(change):
     result = brushed()
     result["value"] |= change
     return task(result)
@@ -232,10 +234,10 @@ BAD = {
     ),
     "huge": (task(box() | {"original_width": 10**12}), "1000000000000x10 px"),
     "size is text": (task(box() | {"original_width": "20"}), "20x10 px"),
-    "short rle": (broken({"rle": brush.encode(MASK)[:-3]}), "ends too early"),
-    "long rle": (broken({"rle": [*brush.encode(MASK), 0, 7]}), "goes on behind"),
-    "rle of text": (broken({"rle": "abc"}), "no list of bytes"),
-    "rle of large numbers": (broken({"rle": [256, 1]}), "no list of bytes"),
+    "short rle": (coded({"rle": brush.encode(MASK)[:-3]}), "ends too early"),
+    "long rle": (coded({"rle": [*brush.encode(MASK), 0, 7]}), "goes on behind"),
+    "rle of text": (coded({"rle": "abc"}), "no list of bytes"),
+    "rle of large numbers": (coded({"rle": [256, 1]}), "no list of bytes"),
     "not there": (task(brushed(), image="x.png"), "1 picture .* not .*: x.png"),
     "parent": (task(brushed(), image="/data/../.png"), "no field names one|not there"),
     "no picture": (task(brushed(), data={"text": "a"}), "no field names one"),
@@ -289,3 +291,23 @@ def test_a_folder_without_an_export_is_refused(tmp_path):
     (tmp_path / "other.json").write_text('{"a": 1}')
     with pytest.raises(InputError, match="no label in any task"):
         labelstudio.read(tmp_path)
+
+
+WHOLE = [
+    task(box(), brushed(id="r2")),
+    task(
+        region({"points": [[1, 2], [9, 2], [9, 9]]}, "polygonlabels"),
+        region({"x": 50, "y": 50, "radiusX": 9, "radiusY": 9}, "ellipselabels"),
+        id=6,
+        data={"image": "b.png", "structures_labelled": "nerve"},
+    ),
+]
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=broken(WHOLE))
+def test_any_one_wrong_value_is_refused_or_read(folder, content):
+    root = folder(*WHOLE, pictures=["a.png", "b.png"])
+    (root / "export.json").write_text(json.dumps(content))
+    with contextlib.suppress(InputError):
+        assert all(one.masks.keys() <= {"nerve", "x"} for one in labelstudio.read(root))

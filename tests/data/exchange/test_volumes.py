@@ -1,6 +1,7 @@
 """NIfTI and NRRD label maps beside pictures, read and written."""
 
 import bz2
+import contextlib
 import gzip
 import struct
 
@@ -8,12 +9,14 @@ import nibabel
 import nrrd as pynrrd
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from nerve_jax.data.exchange import nifti, nrrd
 from nerve_jax.data.exchange.formats import FORMATS
 from nerve_jax.system.errors import InputError
+from tests.data.exchange.breaking import flipped
 from tests.data.exchange.making import check_round_trip, make_labelled, sets
 
 SIZE = (4, 6)
@@ -414,3 +417,17 @@ def test_a_header_that_does_not_fit_is_refused(folder, lines, message):
 def test_a_folder_without_a_volume_is_refused(folder, read):
     with pytest.raises(InputError, match="no .* file there"):
         read(folder)
+
+
+@pytest.mark.parametrize(("format_", "ending"), [("nifti", ".nii"), ("nrrd", ".nrrd")])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_any_one_wrong_byte_is_refused_or_read(folder, format_, ending, data):
+    read, save, _ = SAVE[format_]
+    path = folder / f"labels/p1{ending}"
+    header = {"encoding": "raw"} | segment(0, "nerve", LabelValue=1, Layer=0)
+    header |= segment(1, "vessel", LabelValue=2, Layer=0)
+    save(path, VALUES.T[..., None], **(header if format_ == "nrrd" else {}))
+    path.write_bytes(data.draw(flipped(path.read_bytes(), 600)))
+    with contextlib.suppress(InputError):
+        assert [one.size for one in read(folder)] == [SIZE]
