@@ -17,6 +17,8 @@ MASK = np.eye(6, 9, dtype=bool)
 FILES = {
     "coco": coco.FILE,
     "nnunet": nnunet.FILE,
+    "labelstudio": "tasks.json",
+    "labelme": "p0_a.json",
 }
 SCALARS = st.one_of(
     st.none(),
