@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
 from nerve_jax.data.exchange import brush
+from nerve_jax.data.exchange.clips import find_clips
 from nerve_jax.data.exchange.entries import Entry, Gathered, Shape, settle
 from nerve_jax.data.exchange.labelled import Labelled
 from nerve_jax.data.exchange.labelstudio_regions import check, fill
@@ -28,7 +29,6 @@ from nerve_jax.data.exchange.labelstudio_video import draw_all, read_clips
 from nerve_jax.data.exchange.names import name_structures
 from nerve_jax.data.exchange.pictures import copy_pictures, find_pictures
 from nerve_jax.data.exchange.references import MALFORMED, choose, describe, group
-from nerve_jax.data.exchange.tracks import find_clips
 from nerve_jax.data.listing import count_of
 from nerve_jax.data.media import video
 from nerve_jax.system.console import say

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from nerve_jax.data.exchange.clips import Clip, Position, describe_clip, draw_clip
 from nerve_jax.data.exchange.entries import Gathered, Size
 from nerve_jax.data.exchange.labelled import Labelled
 from nerve_jax.data.exchange.labelstudio_tasks import Task
 from nerve_jax.data.exchange.names import describe_missing, find_clashes, name_picture
 from nerve_jax.data.exchange.references import MALFORMED, describe
-from nerve_jax.data.exchange.tracks import Clip, Position, describe_clip, draw_clip
 from nerve_jax.system.files import show
 
 PERCENT = ("x", "y", "width", "height")

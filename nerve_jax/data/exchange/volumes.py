@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int
 
-from nerve_jax.data.exchange import nnunet
+from nerve_jax.data.exchange import nnunet_dataset
 from nerve_jax.data.exchange.entries import Entry, Gathered, Shape, Size, settle
 from nerve_jax.data.exchange.labelled import Labelled
 from nerve_jax.data.exchange.names import name_picture, name_structures
@@ -130,12 +130,12 @@ def read_values(folder: Path, gathered: Gathered) -> dict[str, tuple[int, ...]]:
                 )
                 return {}
             return {name: (value,) for name, value in values.items()}
-    path = folder / nnunet.FILE
+    path = folder / nnunet_dataset.FILE
     if not path.exists():
         return {}
     try:
         labels = json.loads(read_file(path))["labels"]
-        return nnunet.read_labels(labels, gathered)
+        return nnunet_dataset.read_labels(labels, gathered)
     except (OSError, RecursionError, *MALFORMED) as error:
         gathered.problems.append(f"{path.name}: no labels in it ({error}); mend it")
         return {}
