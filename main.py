@@ -29,6 +29,12 @@ FLAGS = {
         "input", "", "Folder of frames: pictures, DICOM, clips."
     ),
     "output": flags.DEFINE_string("output", "", "Folder of what is written."),
+    "labels": flags.DEFINE_string(
+        "labels",
+        "",
+        "Format of labels of another program, which are turned into ours "
+        "or made of ours; see docs/labels.md.",
+    ),
     "target": flags.DEFINE_string("target", "", "Accelerator to compile for, h100:1."),
     "submission": flags.DEFINE_bool("submission", False, "Write the Kaggle file."),
     "keep_marked": flags.DEFINE_bool(

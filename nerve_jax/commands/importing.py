@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from nerve_jax.commands import labels
 from nerve_jax.commands.request import Request
 from nerve_jax.data.cleaning import Sector, find_clean_part, read_cleaned
 from nerve_jax.data.exports import Source, list_exports, name_frames
@@ -18,7 +19,7 @@ from nerve_jax.data.pseudonyms import (
 from nerve_jax.reports.imported import Result, draw_source, write_imported
 from nerve_jax.system import claims, clusters
 from nerve_jax.system.console import say, track
-from nerve_jax.system.errors import RunError, list_problems, sum_up
+from nerve_jax.system.errors import InputError, RunError, list_problems, sum_up
 from nerve_jax.system.files import write_png
 
 TABLES = ("subjects.csv", "imported.csv", "imported.html")
@@ -27,6 +28,13 @@ TABLES = ("subjects.csv", "imported.csv", "imported.html")
 def run(request: Request) -> None:
     """Run the command."""
     clusters.check_alone("import")
+    if request.labels:
+        if request.keep_marked:
+            raise InputError(
+                "--keep_marked does not go with --labels, which looks for no text"
+            )
+        labels.convert(request.input_folder, request.output_folder, request.labels)
+        return
     import_folder(
         request.input_folder, request.output_folder, keep_marked=request.keep_marked
     )

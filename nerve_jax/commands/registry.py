@@ -76,8 +76,8 @@ COMMANDS = {
         together=True,
     ),
     "import": Command(
-        "Make a data set without names of what a scanner exports: DICOM, clips, screens.",
-        ("input", "output", "keep_marked"),
+        "Make a data set of a scanner's exports, without names, or of others' labels.",
+        ("input", "output", "keep_marked", "labels"),
         ("input", "output"),
         importing.run,
     ),

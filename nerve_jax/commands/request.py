@@ -23,6 +23,7 @@ class Request:
       split: of the data set.
       input: folder of frames.
       output: folder of masks and tables.
+      labels: format of another program, to turn into ours or to make; "" without.
       target: to compile for.
       submission: write the Kaggle file.
       keep_marked: write frames in which text remains.
@@ -42,6 +43,7 @@ class Request:
     split: str = "train"
     input: str = ""
     output: str = ""
+    labels: str = ""
     target: str = ""
     submission: bool = False
     keep_marked: bool = False

@@ -4,13 +4,14 @@ Before its first file a command leaves a marker, `.nerve_jax.MODE.json`, which l
 the command writes there. What no marker lists is somebody's own, and so is a sealed file
 that has been changed since. A name that ends with * stands for all that begin so;
 masks/a.png is a file in a folder that is written whole, in which nothing else may lie;
-so is masks/clip/00000.png.
+so is masks/nerve/clip/00000.png.
 """
 
 import contextlib
 import hashlib
 import tempfile
 from collections.abc import Collection, Iterator
+from pathlib import PurePosixPath
 
 from nerve_jax.system.errors import InputError
 from nerve_jax.system.files import Path, is_remote, read_json, show, write_json
@@ -136,26 +137,23 @@ def _list_present(folder: Path, names: Collection[str]) -> list[str]:
     present = _list_entries(folder)
     # Of entries that are there, so none is outside, whatever a marker says.
     whole = {name.partition("/")[0] for name in _list_folders(names)}
-    for outer in sorted(whole & set(present)):
-        inner = _list_inside(folder, outer)
-        present += inner
-        for inside in inner:
-            present += _list_inside(folder, inside)
-    return sorted(present)
+    return sorted(
+        {*present, *(n for o in whole & set(present) for n in _list_inside(folder, o))}
+    )
 
 
 def _list_inside(folder: Path, inside: str) -> list[str]:
-    """Names, from `folder`, of what is in a folder inside it; none of a file."""
+    """Names, from `folder`, of all that is in a folder inside it; none of a file."""
     if not (folder / inside).is_dir():
         return []
-    return [f"{inside}/{name}" for name in _list_entries(folder / inside)]
+    found = [f"{inside}/{name}" for name in _list_entries(folder / inside)]
+    return found + [deeper for name in found for deeper in _list_inside(folder, name)]
 
 
 def _list_folders(names: Collection[str]) -> list[str]:
     """The folders that files of these names lie in, outer ones first."""
-    outer = {name.rpartition("/")[0] for name in names} - {""}
-    inner = {part.rpartition("/")[0] for part in outer} - {""}
-    return sorted(outer | inner)
+    parents = {outer.as_posix() for n in names for outer in PurePosixPath(n).parents}
+    return sorted(parents - {".", "/"})
 
 
 def _list_entries(folder: Path) -> list[str]:

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from etils import epath
-from jaxtyping import UInt8
+from jaxtyping import UInt
 from PIL import Image
 
 from nerve_jax.system.errors import InputError
@@ -155,8 +155,8 @@ def remove_leftovers(folder: Path) -> None:
                 path.unlink()
 
 
-def write_png(path: Path, pixels: UInt8[np.ndarray, "..."]) -> None:
-    """Write a grey or RGB picture; there may be thousands, so none is waited for."""
+def write_png(path: Path, pixels: UInt[np.ndarray, "..."]) -> None:
+    """Write a picture, grey of 8 or 16 bits or RGB; there may be thousands, so none is waited for."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, format="PNG")
     write_whole(path, buffer.getvalue(), sync=False)

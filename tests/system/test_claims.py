@@ -116,3 +116,19 @@ def test_a_marker_says_who_wrote_what(tmp_path):
         "mode": "train",
         "files": {"fold_*": "", "table.csv": ""},
     }
+
+
+def test_folders_are_whole_however_deep(tmp_path):
+    names = ("masks/nerve/clip/00000.png", "masks/nerve/a.png")
+    for name in (*names, "masks/nerve/clip/00001.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    claim(tmp_path, names, "import")
+    with pytest.raises(
+        InputError, match=r"overwrite masks/nerve/clip/00001.png, which"
+    ):
+        check(tmp_path, names)
+    (tmp_path / "masks/nerve/clip/00001.png").unlink()
+    check(tmp_path, names)
+    claims.remove_own(tmp_path, "import")
+    assert [p.name for p in (tmp_path / "masks").iterdir()] == []
