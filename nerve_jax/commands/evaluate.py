@@ -231,7 +231,7 @@ class Averaged(NamedTuple):
     dice_without: dict[str, Float[np.ndarray, "frames structures"]]
 
     def of(self, place: int, positions: Int[np.ndarray, " frames"]) -> Predicted:
-        """What is said of the structure at a place."""
+        """What they say of the structure at a place."""
         return Predicted(positions, self.probs[:, place], self.presence_probs[:, place])
 
 
