@@ -96,6 +96,32 @@ def count_frames(
     return counts
 
 
+def count_structures(
+    examples: Examples,
+    positions: Int[np.ndarray, " chosen"],
+    probs: Float[np.ndarray, "chosen structures height width"],
+    presence_probs: Float[np.ndarray, "chosen structures"],
+    rules: Sequence[Sequence[Rule]],
+) -> Int[np.ndarray, "chosen structures 4"]:
+    """`count_frames` of each structure.
+
+    Args:
+      examples: of the data set.
+      positions: which frames.
+      probs, presence_probs: what a model says of them.
+      rules: of each structure, one per frame.
+    """
+    counts = [
+        count_frames(
+            examples.of(name),
+            Predicted(positions, probs[:, place], presence_probs[:, place]),
+            rules[place],
+        )
+        for place, name in enumerate(examples.structures)
+    ]
+    return np.stack(counts, 1)
+
+
 def score_frames(
     examples: Examples,
     predicted: Predicted,

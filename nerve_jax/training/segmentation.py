@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import jax
-import numpy as np
 
 from nerve_jax.data.examples import Examples
 from nerve_jax.model.unet import Params
 from nerve_jax.runs.folder import Fold, find_subfolder
 from nerve_jax.scoring import metrics
 from nerve_jax.scoring.decide import Rule
-from nerve_jax.scoring.scores import Predicted, count_frames
+from nerve_jax.scoring.scores import count_structures
 from nerve_jax.training.augment import make_augment
 from nerve_jax.training.losses import make_loss
 from nerve_jax.training.optimizer import TrainState
@@ -72,24 +71,17 @@ class Segmentation:
         """
         del step
         rule, named = Rule(self.threshold), self.examples.structures
-        own = [self.examples.of(name) for name in named]
 
         def count(rows, probs, presence):
-            each = [
-                Predicted(fold.val[rows], probs[:, place], presence[:, place])
-                for place in range(len(own))
-            ]
-            rules = [rule] * len(rows)
-            counts = [
-                count_frames(*pair, rules) for pair in zip(own, each, strict=True)
-            ]
-            return np.stack(counts, 1)
+            rules = [[rule] * len(rows)] * len(named)
+            return count_structures(
+                self.examples, fold.val[rows], probs, presence, rules
+            )
 
         counts = predict([params], self.examples.images[fold.val], count)
-        scores = {}
-        for place, (name, labels) in enumerate(zip(named, own, strict=True)):
-            known = labels.labelled[fold.val]
-            found = metrics.compute_scores(counts[known, place])
+        known, scores = self.examples.structures_labelled[fold.val], {}
+        for place, name in enumerate(named):
+            found = metrics.compute_scores(counts[known[:, place], place])
             scores |= {f"{name}/{k}" if place else k: v for k, v in found.items()}
         return scores
 
