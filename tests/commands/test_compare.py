@@ -221,11 +221,11 @@ def test_what_only_the_second_run_has_first_is_not_the_headline(tmp_path, hits):
 def test_a_fold_may_have_no_frame_that_is_labelled_for_a_structure(tmp_path, hits):
     first = write_structures(tmp_path / "a", nerve=hits, vessel=hits)
     second = write_structures(tmp_path / "b", nerve=hits, vessel=hits - 5)
-    for run in (first, second):
-        (run / "fold_1").mkdir()
-        (run / "fold_1" / "summary.json").write_text("{}")
-        text = (run / "fold_0" / "scores.csv").read_text().replace("\nf", "\ng")
-        (run / "fold_1" / "scores.csv").write_text(text)
+    for workdir in (first, second):
+        (workdir / "fold_1").mkdir()
+        (workdir / "fold_1" / "summary.json").write_text("{}")
+        text = (workdir / "fold_0" / "scores.csv").read_text().replace("\nf", "\ng")
+        (workdir / "fold_1" / "scores.csv").write_text(text)
     found = compare(first, second, tmp_path / "out")["by_structure"]
     assert {name: row["num_frames"] for name, row in found.items()} == {
         "nerve": 120,
