@@ -149,7 +149,7 @@ def describe(content: dict, structure: str) -> str:
 
     Args:
       content: of compare.json.
-      structure: whose Dice it is; "" where that need not be said.
+      structure: whose Dice it is; "" where it is clear.
     """
     (first, second), difference = content["runs"], content["difference"]
     low, high = content["interval"]

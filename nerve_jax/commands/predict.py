@@ -92,25 +92,33 @@ def predict(
         submission=submission,
         trained=load_storage(workdir),
     )
+    folders = "masks/, labels/" if len(rules) > 1 else "masks/"
     say(
         f"{count} frames by {len(members)} fold(s); wrote {output_dir}/predictions.csv",
-        f"  {'masks/ and overlays/' if len(rules) == 1 else 'masks/, labels/ and overlays/'}"
-        + (", submission.csv" if submission else ""),
+        f"  {folders} and overlays/" + (", submission.csv" if submission else ""),
     )
     return count
 
 
 def _load_rules(workdir: files.Path, config: ConfigDict) -> dict[str, Rule]:
-    """The rule of each structure of a run, in order."""
-    structures = config.data.structures
-    return {
-        name: load_rule(
-            workdir / find_subfolder(structures, name),
-            config.decision.rule,
-            config.decision.threshold,
-        )
-        for name in structures
-    }
+    """The rule of each structure of a run, in order.
+
+    The plain one of a structure after the first for which no scored frame is labelled.
+    """
+    structures, decision = tuple(config.data.structures), config.decision
+    is_reported = (workdir / "report.json").exists()
+    rules = {}
+    for name in structures:
+        own = workdir / find_subfolder(structures, name)
+        is_fitted = name == structures[0] or (own / "decision.json").exists()
+        kind = decision.rule if is_fitted or not is_reported else "threshold"
+        rules[name] = load_rule(own, kind, decision.threshold)
+        if kind != decision.rule:
+            say(
+                f"{name}: no frame that {workdir} scored is labelled for it, so its masks "
+                "are cut at the threshold"
+            )
+    return rules
 
 
 def predict_folder(
