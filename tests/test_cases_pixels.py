@@ -184,8 +184,8 @@ def test_predict_takes_the_range_of_all_frames_and_of_those_trained_on(
 
     def keep(images):
         seen.append(images)
-        probs = np.zeros(images.shape, np.float32)
-        return probs, probs.max((1, 2))
+        probs = np.zeros((len(images), 1, *images.shape[1:]), np.float32)
+        return probs, probs.max((2, 3))
 
     def predict_images(folder, bits):
         predict.predict_folder(
@@ -193,7 +193,7 @@ def test_predict_takes_the_range_of_all_frames_and_of_those_trained_on(
             tmp_path / f"{folder}_out",
             keep,
             image_size=(48, 64),
-            rule=Rule(0.5, Outline("expected_dice", 1.0)),
+            rules={"nerve": Rule(0.5, Outline("expected_dice", 1.0))},
             submission=False,
             trained=Storage(bits),
         )

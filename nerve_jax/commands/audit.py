@@ -6,8 +6,9 @@ from nerve_jax.commands import setup
 from nerve_jax.commands.request import Request
 from nerve_jax.data.examples import Examples
 from nerve_jax.data.population import find_people
-from nerve_jax.reports.audit import compute_audit, describe
+from nerve_jax.reports.audit import audit_structures, compute_audit
 from nerve_jax.reports.audit_page import render_audit
+from nerve_jax.reports.audit_text import describe, describe_structures
 from nerve_jax.system.claims import check_folder, claim
 from nerve_jax.system.console import say
 from nerve_jax.system.files import Path, write_json, write_whole
@@ -30,15 +31,27 @@ def audit(
 ) -> dict:
     """Write audit.json and audit.html of a data set; return the content of the first.
 
+    That is `structures`, the names of all; what `compute_audit` finds, of the labels of
+    the first; and `by_structure`, what `audit_structures` finds of the others.
+
     Args:
       examples: of a split.
       workdir: where to write.
       others: of the other splits, whose people should be others.
     """
-    content = compute_audit(find_people(examples), others or {})
+    people = find_people(examples)
+    content = {
+        "structures": list(examples.structures),
+        **compute_audit(people, others or {}),
+        "by_structure": audit_structures(people),
+    }
     check_folder(workdir, FILES, flag="--workdir")
     claim(workdir, "audit", FILES, flag="--workdir")
     write_json(workdir / "audit.json", content)
     write_whole(workdir / "audit.html", render_audit(content, examples))
-    say(describe(content), f"wrote {workdir / 'audit.json'} and audit.html")
+    say(
+        describe(content),
+        *describe_structures(content),
+        f"wrote {workdir / 'audit.json'} and audit.html",
+    )
     return content

@@ -78,6 +78,7 @@ def evaluate(
       InputError: no labelled frames there, or all of them were trained on by all folds;
         or another's files under these names.
     """
+    processes.share(lambda: check_folder(workdir, FILES, flag="--workdir"))
     trained = load_config(workdir) if trained is None else trained
     names = _list_files(trained)
     processes.share(lambda: check_folder(workdir, names, flag="--workdir"))

@@ -1,16 +1,25 @@
 """--mode=predict: from a folder of frames to masks and a table."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path, PurePath
-from typing import NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from nerve_jax.commands import setup
+from nerve_jax.commands.predicted import (
+    FOLDERS,
+    STRUCTURES,
+    TABLES,
+    Row,
+    Seen,
+    describe_labels,
+    name_files,
+    name_label,
+    write_frame,
+    write_tables,
+)
 from nerve_jax.commands.request import Request
-from nerve_jax.data import rle
-from nerve_jax.data.cleaning import hide
 from nerve_jax.data.frames import PLAIN, Storage, choose_bits, describe_bits
 from nerve_jax.data.frames_folder import (
     Frame,
@@ -18,17 +27,13 @@ from nerve_jax.data.frames_folder import (
     find_frames_folder,
     in_chunks,
     list_media,
-    name_frame,
-    name_mask,
     read_frames,
 )
-from nerve_jax.data.labels import read_mask
 from nerve_jax.data.listing import describe_left_out
 from nerve_jax.data.media import Medium
 from nerve_jax.data.resize import resize_image
-from nerve_jax.reports.pictures import outline
 from nerve_jax.runs.config import load_config, override
-from nerve_jax.runs.folder import load_storage
+from nerve_jax.runs.folder import find_subfolder, load_storage
 from nerve_jax.runs.members import load_members
 from nerve_jax.runs.out_of_fold import load_rule
 from nerve_jax.scoring.decide import Rule
@@ -36,19 +41,6 @@ from nerve_jax.scoring.predictor import PresenceProbs, Probs
 from nerve_jax.system import claims, clusters, files
 from nerve_jax.system.console import say, track
 from nerve_jax.system.errors import RunError, list_problems, sum_up
-from nerve_jax.system.files import read_table, show, write_png, write_table
-
-FOLDERS = ("masks", "overlays")
-COLUMNS = (
-    "frame",
-    "presence",
-    "area",
-    "probability",
-    "file",
-    "frame_number",
-    "scanner",
-)
-TABLES = ("predictions.csv", "submission.csv", "errors.csv")
 
 
 def run(request: Request) -> None:
@@ -90,20 +82,43 @@ def predict(
     if not config.decision.ensemble:
         members = members[:1]
     predictor = setup.create_predictor_of(config)
+    rules = _load_rules(workdir, config)
     count = predict_folder(
         input_dir,
         output_dir,
         lambda images: predictor(members, images),
         image_size=tuple(config.data.image_size),
-        rule=load_rule(workdir, config.decision.rule, config.decision.threshold),
+        rules=rules,
         submission=submission,
         trained=load_storage(workdir),
     )
+    folders = "masks/, labels/" if len(rules) > 1 else "masks/"
     say(
         f"{count} frames by {len(members)} fold(s); wrote {output_dir}/predictions.csv",
-        "  masks/ and overlays/" + (", submission.csv" if submission else ""),
+        f"  {folders} and overlays/" + (", submission.csv" if submission else ""),
     )
     return count
+
+
+def _load_rules(workdir: files.Path, config: ConfigDict) -> dict[str, Rule]:
+    """The rule of each structure of a run, in order.
+
+    The plain one of a structure after the first for which no scored frame is labelled.
+    """
+    structures, decision = tuple(config.data.structures), config.decision
+    is_reported = (workdir / "report.json").exists()
+    rules = {}
+    for name in structures:
+        own = workdir / find_subfolder(structures, name)
+        is_fitted = name == structures[0] or (own / "decision.json").exists()
+        kind = decision.rule if is_fitted or not is_reported else "threshold"
+        rules[name] = load_rule(own, kind, decision.threshold)
+        if kind != decision.rule:
+            say(
+                f"{name}: no frame that {workdir} scored is labelled for it, so its masks "
+                "are cut at the threshold"
+            )
+    return rules
 
 
 def predict_folder(
@@ -113,16 +128,19 @@ def predict_folder(
     *,
     image_size: tuple[int, int],
     submission: bool,
-    rule: Rule,
+    rules: Mapping[str, Rule],
     trained: Storage = PLAIN,
 ) -> int:
     """Segment every frame of a folder.
 
     Writes `masks/<stem>.png` (0 or 255, the frame's own size), of clips and multi-frame
     objects `masks/<stem>/<number>.png`, the same under `overlays/`, `predictions.csv`
-    and, if asked, `submission.csv`. A file that cannot be read is listed in `errors.csv`
-    and keeps none of the others from being done. What an earlier command of this kind has
-    left in the folder is removed first.
+    and, if asked, `submission.csv` of the first structure. Of several structures masks lie
+    in `masks/<structure>/`; `labels/` holds, under the names of overlays, label maps
+    of the frames whose masks do not overlap, and `structures.csv` names their values. A
+    file that cannot be read is listed in `errors.csv` and keeps none of the others from
+    being done. What an earlier command of this kind has left in the folder is removed
+    first.
 
     Args:
       input_dir: folder of pictures (PNG, TIFF, JPEG, BMP), DICOM files and clips.
@@ -130,7 +148,7 @@ def predict_folder(
       predict_images: frames at training size -> probabilities.
       image_size: training height and width.
       submission: write the Kaggle file too.
-      rule: makes a mask of probabilities.
+      rules: what makes a mask of the probabilities of each structure, in their order.
       trained: how the frames are stored that were trained on. Where these show the
         sector alone, it is found in each file and predicted alone.
 
@@ -145,7 +163,8 @@ def predict_folder(
     listed = list_media(input_dir)
     if listed.left_out:
         say(f"{input_dir}: {describe_left_out(listed.left_out)}")
-    prepare_output(output_dir, input_dir, listed.media)
+    structures = tuple(rules)
+    names = prepare_output(output_dir, input_dir, listed.media, structures)
     brightest = find_brightest(listed.media)
     bits = choose_bits(brightest, trained.bits)
     say(*describe_bits(brightest, bits))
@@ -155,15 +174,35 @@ def predict_folder(
     for frames in in_chunks(track(reading, "predicting", total)):
         small = np.stack([resize_image(frame.cut, image_size) for frame in frames])
         for frame, probs, presence in zip(frames, *predict_images(small), strict=True):
-            pred = rule.mask(probs, float(presence), frame.cut.shape)
-            present = rule.predict_presence(probs, float(presence))
-            rows.append(_write_frame(output_dir, frame, pred, present))
-    _write_tables(output_dir, rows, errors, submission)
-    claims.seal(output_dir, "predict")
+            seen = _decide(frame, rules, probs, presence)
+            rows += write_frame(output_dir, frame, seen)
+    write_tables(output_dir, structures, rows, errors, submission=submission)
+    _seal(output_dir, names, rows)
+    say(*describe_labels(structures, rows))
     if errors:
         num_files = len(listed.media) + len(listed.errors)
         raise RunError(_describe_errors(errors, num_files, output_dir))
-    return len(rows)
+    return len(rows) // len(structures)
+
+
+def _decide(
+    frame: Frame, rules: Mapping[str, Rule], probs: np.ndarray, presence: np.ndarray
+) -> dict[str, Seen]:
+    """Decide each structure of a frame, given probabilities of what was cut out of it.
+
+    Args:
+      frame: of the folder.
+      rules: of each structure, in order.
+      probs: [structures, height, width], at training size.
+      presence: [structures].
+    """
+    top, left, bottom, right = frame.box
+    found = {}
+    for name, own, sure in zip(rules, probs, map(float, presence), strict=True):
+        mask = np.zeros(frame.image.shape, bool)
+        mask[top:bottom, left:right] = rules[name].mask(own, sure, frame.cut.shape)
+        found[name] = Seen(mask, rules[name].predict_presence(own, sure))
+    return found
 
 
 def check_output(
@@ -185,93 +224,35 @@ def check_output(
     claims.check_alone(output_dir, "predict", names, flag="--output")
 
 
-def prepare_output(output_dir: Path, input_dir: Path, found: Sequence[Medium]) -> None:
-    """Check a folder of predictions, remove those of an earlier command, and claim it."""
-    names = {f"{part}/{name}" for part in FOLDERS for name in _name_masks(found)}
+def prepare_output(
+    output_dir: Path,
+    input_dir: Path,
+    found: Sequence[Medium],
+    structures: tuple[str, ...],
+) -> set[str]:
+    """Check a folder of predictions, remove those of an earlier command, and claim it.
+
+    Returns:
+      Names of all files that may be written, as paths from `output_dir`.
+    """
+    names = name_files(structures, found)
+    if len(structures) > 1:
+        names.add(STRUCTURES)
     check_output(output_dir, input_dir, names)
     claims.remove_own(output_dir, "predict")
     claims.claim(output_dir, "predict", {*names, *TABLES}, flag="--output")
     for folder in {str(PurePath(name).parent) for name in names}:
-        (output_dir / folder).mkdir(exist_ok=True, parents=True)
+        if not folder.startswith("labels"):  # there may be none in it
+            (output_dir / folder).mkdir(exist_ok=True, parents=True)
+    return names
 
 
-def _name_masks(found: Sequence[Medium]) -> Iterator[str]:
-    for medium in found:
-        yield from (name_mask(medium, number) for number in medium.frame_numbers)
-
-
-class Row(NamedTuple):
-    """What the tables say of a frame."""
-
-    medium: Medium
-    number: int
-    area: int
-    probability: float
-    runs: str
-
-
-def _write_frame(output_dir: Path, frame: Frame, pred, probability: float) -> Row:
-    """Write the mask of a whole frame, given that of what was cut out, and its outline."""
-    top, left, bottom, right = frame.box
-    mask = np.zeros(frame.image.shape, bool)
-    mask[top:bottom, left:right] = pred
-    name = name_mask(frame.medium, frame.number)
-    write_png(output_dir / "masks" / name, mask.astype(np.uint8) * 255)
-    # What a screen shows beside tissue may be a name, and is not passed on.
-    shown = frame.image if frame.sector is None else hide(frame.image, frame.sector)
-    write_png(output_dir / "overlays" / name, outline(shown, prediction=mask))
-    runs = rle.encode(mask)
-    return Row(frame.medium, frame.number, int(mask.sum()), probability, runs)
-
-
-def _write_tables(
-    output_dir: Path, rows: list[Row], errors: list, submission: bool
-) -> None:
-    write_table(
-        output_dir / "predictions.csv",
-        COLUMNS,
-        [
-            (
-                show(name_frame(row.medium, row.number)),
-                int(row.area > 0),
-                row.area,
-                f"{row.probability:.6f}",
-                show(row.medium.path.name),
-                row.number if row.medium.is_clip else "",
-                row.medium.scanner,
-            )
-            for row in rows
-        ],
-    )
-    if submission:
-        masks_dir = output_dir / "masks"
-        named = {name_frame(row.medium, row.number): row for row in rows}
-        write_submission(
-            output_dir / "submission.csv",
-            {name: row.runs for name, row in named.items()},
-            {n: masks_dir / name_mask(r.medium, r.number) for n, r in named.items()},
-        )
-    if errors:
-        write_table(output_dir / "errors.csv", ("file", "error"), errors)
-
-
-def write_submission(path: Path, runs: dict[str, str], masks: dict[str, Path]) -> None:
-    """Write the Kaggle file `img,pixels`, and check it against the masks on disk.
-
-    Args:
-      path: of the CSV file.
-      runs: run lengths of each frame by name.
-      masks: the file of each, which its row must decode to.
-
-    Raises:
-      RunError: a row decodes to another mask.
-    """
-    rows = [(show(name), pixels) for name, pixels in runs.items()]
-    write_table(path, ("img", "pixels"), rows)
-    for name, row in zip(runs, read_table(path), strict=True):
-        mask = read_mask(masks[name].read_bytes())
-        if not np.array_equal(rle.decode(row["pixels"], *mask.shape), mask):
-            raise RunError(f"{path}: frame {row['img']} does not decode to its mask")
+def _seal(output_dir: Path, names: set[str], rows: Sequence[Row]) -> None:
+    """Seal what was written; a label map that could not be is anybody's to draw."""
+    undrawn = {name_label(row.medium, row.number) for row in rows if row.overlaps}
+    written = {*names, *TABLES} - undrawn
+    claims.claim(output_dir, "predict", written, flag="--output")
+    claims.seal(output_dir, "predict")
 
 
 def _describe_errors(

@@ -14,7 +14,7 @@ from nerve_jax.data import rle
 from nerve_jax.data.examples import Examples
 from nerve_jax.data.resize import resize_image
 
-LARGE_SHARE = 0.5  # of a frame; no nerve covers so much
+LARGE_SHARE = 0.5  # of a frame; what is outlined covers less
 NARROW_RANGE = 16  # of 256 greys
 MIN_PEOPLE, FEW_PEOPLE = (
     6,
@@ -26,9 +26,19 @@ NUM_FOLDS = 5
 
 
 def find_implausible(examples: Examples) -> list[str]:
-    """What is hard to believe of a data set, a sentence each; see the functions below."""
-    checks = (_check_share, _check_range, _check_fit)
-    return [text for check in checks if (text := check(examples))]
+    """What is hard to believe of a data set, of its frames and of each structure.
+
+    Returns:
+      A sentence each; see the functions below.
+    """
+    found = [find_implausible_labels(examples.of(n)) for n in examples.structures]
+    texts = [text for of_structure in found for text in of_structure]
+    return texts + list(filter(None, [_check_range(examples)]))
+
+
+def find_implausible_labels(examples: Examples) -> list[str]:
+    """What is hard to believe of the labels of the first structure, a sentence each."""
+    return list(filter(None, [_check_share(examples), _check_fit(examples)]))
 
 
 def measure_fit(examples: Examples, seed: int = 0) -> tuple[float, int]:
@@ -40,7 +50,8 @@ def measure_fit(examples: Examples, seed: int = 0) -> tuple[float, int]:
     or mirrored, the share is 0.5 but for chance.
 
     Args:
-      examples: of a split; at most `FRAMES_TRIED` of its frames that show a nerve are used.
+      examples: of a split; at most `FRAMES_TRIED` of its frames that show the first
+        structure are used.
       seed: of the choice of frames and of others' masks.
 
     Returns:
@@ -74,8 +85,9 @@ def _check_share(examples: Examples) -> str:
     if large <= len(labelled) / 2:
         return ""
     return (
-        f"nerve covers more than half of the frame in {large} of {len(labelled)} masks: "
-        "are they the wrong way round? The nerve is to be 1 or 255, all else 0"
+        f"{examples.structures[0]} covers more than half of the frame in {large} of "
+        f"{len(labelled)} masks: are they the wrong way round? The structure is to be 1 or "
+        "255, or a value of its own in a label map, all else 0"
     )
 
 
@@ -98,8 +110,8 @@ def _check_fit(examples: Examples) -> str:
         return ""
     few = " With so few people that may be chance." if num_people < FEW_PEOPLE else ""
     return (
-        f"outlines lie along nothing: masks fit their own frames in {fit:.0%} of "
-        f"comparisons with masks of other people, and chance is 50% ({num_people} "
+        f"outlines of {examples.structures[0]} lie along nothing: masks fit their own "
+        f"frames in {fit:.0%} of comparisons with masks of other people, and chance is 50% ({num_people} "
         f"people). Do masks belong to frames of other names, or are they turned?{few}"
     )
 

@@ -10,8 +10,7 @@ import numpy as np
 
 from nerve_jax.data.duplicates import SAME_VIEW, Pair, shared_subjects
 from nerve_jax.data.examples import Examples
-from nerve_jax.data.listing import count_of
-from nerve_jax.data.plausible import find_implausible
+from nerve_jax.data.plausible import find_implausible, find_implausible_labels
 from nerve_jax.data.population import (
     Population,
     Shown,
@@ -34,7 +33,7 @@ ALONE_SHARE = 0.9  # of subjects in frames, from which nobody seems to know who 
 def compute_audit(
     population: Population, others: Mapping[str, Examples] | None = None
 ) -> dict:
-    """Everything odd about a data set.
+    """Everything odd about a data set and the labels of its first structure.
 
     Labels are compared at training size, a pixel being nerve if half of it is.
 
@@ -65,6 +64,7 @@ def compute_audit(
     """
     examples = population.examples
     people = len(set(examples.subjects))
+    described = _describe_pairs(population)
     return {
         "implausible": find_implausible(examples),
         "num_frames": len(examples),
@@ -76,7 +76,8 @@ def compute_audit(
             split: _find_in_other_split(population, other)
             for split, other in (others or {}).items()
         },
-        **_compare_frames(population),
+        **_list_pairs(population, described),
+        **_compare_labels(population, described),
         "presence_by_subject": _count_presence(examples),
         "sizes": {f"{h}x{w}": count for (h, w), count in count_sizes(examples)},
         "odd_sizes": find_odd_sizes(examples),
@@ -85,21 +86,53 @@ def compute_audit(
     }
 
 
-def _compare_frames(population: Population) -> dict:
-    """Of `compute_audit`, what frames of one view say: pairs, and what their labels do."""
+def audit_structures(population: Population) -> dict[str, dict]:
+    """`compute_label_audit` of every structure but the first, by name."""
+    examples = population.examples
+    return {
+        name: compute_label_audit(population._replace(examples=examples.of(name)))
+        for name in examples.structures[1:]
+    }
+
+
+def compute_label_audit(population: Population) -> dict:
+    """What is odd about the labels of the first structure alone.
+
+    Returns:
+      `implausible`, of `find_implausible_labels`; and of `compute_audit` `num_labelled`,
+      `num_compared`, `num_contradictions`, `contradictions`, `doubtful`, label noise,
+      `odd_masks` and `presence_by_subject`.
+    """
+    examples = population.examples
+    return {
+        "implausible": find_implausible_labels(examples),
+        "num_labelled": int(examples.labelled.sum()),
+        **_compare_labels(population, _describe_pairs(population)),
+        "presence_by_subject": _count_presence(examples),
+        "odd_masks": find_odd_masks(examples),
+    }
+
+
+def _describe_pairs(population: Population) -> list[dict]:
+    """Pairs of frames of one view, and what their labels say; those of two subjects first."""
     examples, duplicates = population.examples, population.duplicates
     described = [
         _describe_pair(pair, examples) | {"view": int(duplicates.views[pair.first])}
         for pair in duplicates.pairs
     ]
-    described.sort(
-        key=lambda p: (p["subjects"][0] == p["subjects"][1], -p["similarity"])
+    return sorted(
+        described,
+        key=lambda p: (p["subjects"][0] == p["subjects"][1], -p["similarity"]),
     )
+
+
+def _list_pairs(population: Population, described: list[dict]) -> dict:
+    """Of `compute_audit`, which frames are alike."""
+    duplicates = population.duplicates
     listed = [p for p in described if not p["within_clip"]]
     exact = [p for p in listed if p["exact"]]
     near = [p for p in listed if not p["exact"]]
     near.sort(key=_telling)
-    contradictions = [p for p in described if p["kind"]]
     return {
         "num_exact_duplicates": duplicates.num_exact,
         "num_near_duplicates": duplicates.num_near,
@@ -107,10 +140,18 @@ def _compare_frames(population: Population) -> dict:
         "num_within_clips": duplicates.num_within_clips,
         "exact_duplicates": exact[:LISTED],
         "near_duplicates": near[:LISTED],
+    }
+
+
+def _compare_labels(population: Population, described: list[dict]) -> dict:
+    """Of `compute_audit`, what the labels of frames that are alike say of each other."""
+    contradictions = [p for p in described if p["kind"]]
+    doubtful = find_doubtful(population)
+    return {
         "num_compared": len(described),
         "num_contradictions": len(contradictions),
         "contradictions": contradictions[:LISTED],
-        "doubtful": [examples.frames[i] for i in find_doubtful(population)],
+        "doubtful": [population.examples.frames[i] for i in doubtful],
         **_measure_label_noise(described),
     }
 
@@ -127,44 +168,6 @@ def _measure_label_noise(described: list[dict]) -> dict:
     labelled = [p for p in described if p["same_view"] and p["nerves"]]
     columns = ([p[key] for p in labelled] for key in ("view", "dice", "nerves"))
     return compute_label_noise(*columns)
-
-
-def describe(content: dict) -> str:
-    """Say in a few lines what an audit found."""
-    count = {k: len(v) for k, v in content.items() if isinstance(v, list)}
-    not_listed, within = count_not_listed(content), content["num_within_clips"]
-    warned = "".join(f"warning: {text}\n" for text in content["implausible"])
-    text = f"""\
-{warned}{content["num_frames"]} frames of {content["num_subjects"]} subjects, \
-{content["num_labelled"]} labelled
-{count_of(content["num_exact_duplicates"], "pair")} of equal frames, \
-{content["num_near_duplicates"]} of nearly equal ones; \
-{content["num_across_subjects"]} of them across subjects{
-        f"; {not_listed} are not listed" * bool(not_listed)
-    }{f"; {within} more within clips, as expected" * bool(within)}
-{count["shared_subjects"]} group(s) of subjects that share a view; each counts as one \
-subject in the folds
-{content["num_contradictions"]} of {content["num_compared"]} compared pairs contradict \
-each other; the labels of {count["doubtful"]} frames are in doubt
-frames unlike the rest of the set: {count["odd_sizes"]} in size, \
-{count["odd_intensities"]} in intensity, {count["odd_masks"]} in their mask; \
-warnings of the set as a whole: {count["implausible"]}"""
-    if content["num_label_pairs"]:
-        text += (
-            f"\ntwo labels of one view agree with Dice {content['label_noise_dice']:.3f} "
-            f"on average ({count_of(content['num_label_views'], 'view')}, "
-            f"{count_of(content['num_label_pairs'], 'pair')}); a model that is always right would "
-            f"have {content['perfect_model_dice']:.3f} with one of them"
-        )
-    for split, frames in content["in_other_splits"].items():
-        if frames:
-            text += f"\n{len(frames)} frames are of people who are in split {split} too"
-    if content["one_frame_a_subject"]:
-        text += (
-            "\nnearly every frame counts as a subject of its own: if people recur, one "
-            "may be on both sides of a fold and scores are optimistic"
-        )
-    return text
 
 
 def list_across(content: dict) -> list[dict]:

@@ -36,7 +36,9 @@ def load_member(workdir: Path, fold: int, sharding) -> dict[str, jax.Array]:
 
 def _load_init(workdir: Path) -> Callable:
     """`init` of a run's model, which says the shapes of its parameters."""
-    return create_model(**load_config(workdir).model)[1]
+    config = load_config(workdir)
+    num_structures = len(config.data.structures)
+    return create_model(**config.model, num_structures=num_structures)[1]
 
 
 def _load(workdir: Path, fold: int, init: Callable, sharding) -> dict[str, jax.Array]:

@@ -54,14 +54,15 @@ def check_alone(folder: Path, mode: str, names: Collection[str], *, flag: str) -
     files by now, under other names.
     """
     with _naming(folder, flag):
-        begun = (folder / _name_marker(mode)).exists()
-        present = [] if begun else _list_entries(folder)
+        marker = folder / _name_marker(mode)
+        owned = _read_marker(marker)
+        present = [] if marker.exists() else _list_entries(folder)
     if present:
         raise InputError(
             f"{flag}={folder}: holds {_list(present)}, which --mode={mode} has not "
             "written. Name an empty folder or a new one"
         )
-    check_folder(folder, names, flag=flag)
+    check_folder(folder, {*names, *owned}, flag=flag)  # what it owns is removed first
 
 
 def check_apart(output_dir: Path, input_dir: Path) -> None:
@@ -98,7 +99,7 @@ def remove_own(folder: Path, mode: str) -> None:
         if name in owned and (folder / name).is_file():
             (folder / name).unlink()
     for inside in reversed(_list_folders(owned)):
-        if "/" in inside and inside in present and (folder / inside).is_dir():
+        if inside in present and (folder / inside).is_dir():
             with contextlib.suppress(OSError):  # there are others' files in it
                 (folder / inside).rmdir()
 

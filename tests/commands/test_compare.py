@@ -13,6 +13,12 @@ from nerve_jax.system.errors import InputError
 def write_run(folder, hits, num_subjects=12, area=100, scanners=""):
     """A finished fold that finds `hits` of each frame's nerve pixels."""
     directory = folder / "fold_0"
+    write_table(directory, hits, num_subjects, area, scanners)
+    (directory / "summary.json").write_text("{}")
+    return folder
+
+
+def write_table(directory, hits, num_subjects=12, area=100, scanners=""):
     directory.mkdir(parents=True)
     hits = np.asarray(hits).astype(int)
     nothing = np.zeros(len(hits))
@@ -29,7 +35,17 @@ def write_run(folder, hits, num_subjects=12, area=100, scanners=""):
         {"surface_dice_5px": hits / area, "hd95_px": np.full(len(hits), np.nan)},
     )
     write_scores(directory / "scores.csv", scored)
-    (directory / "summary.json").write_text("{}")
+
+
+def write_structures(folder, **hits):
+    """A run of several structures, in their order; of one that has None nothing is scored."""
+    for number, (name, found) in enumerate(hits.items()):
+        inner = f"structures/{name}" if number else ""
+        if found is not None:
+            write_table(folder / "fold_0" / inner, found)
+    (folder / "fold_0" / "summary.json").write_text("{}")
+    config = {"data": {"structures": list(hits)}}
+    (folder / "config.json").write_text(json.dumps(config))
     return folder
 
 
@@ -144,3 +160,93 @@ def test_a_comma_in_a_path_is_explained():
     request = Request("compare", workdirs=("a", "1", "b"), workdir="c")
     with pytest.raises(InputError, match="names 3 folders.*comma goes into quotes"):
         run(request)
+
+
+def test_a_structure_is_compared_wherever_it_stands(tmp_path, hits, capsys):
+    """Nerve alone against nerve first, and against nerve last."""
+    alone = write_structures(tmp_path / "alone", nerve=hits)
+    runs = {
+        "first": {"nerve": hits - 5, "vessel": hits - 20},
+        "last": {"vessel": hits - 20, "nerve": hits - 5},
+    }
+    plain = write_run(tmp_path / "plain", hits - 5)
+    expected = compare(alone, plain, tmp_path / "out")
+    assert " Dice (95 %" in expected["sentence"]
+    assert " on 60 frames" in expected["sentence"]
+    for name, found in runs.items():
+        both = write_structures(tmp_path / name, **found)
+        content = compare(alone, both, tmp_path / "out")
+        assert content["structure"] == "nerve"
+        assert list(content["by_structure"]) == ["nerve"]
+        for key in ("difference", "interval", "by_score", "num_frames"):
+            np.testing.assert_equal(content[key], expected[key])
+            np.testing.assert_equal(content["by_structure"]["nerve"][key], content[key])
+        assert ") of nerve on 60 frames" in content["sentence"]
+        back = compare(both, alone, tmp_path / "out")
+        assert back["structure"] == "nerve"
+        assert back["difference"] == pytest.approx(-content["difference"])
+    assert "vessel: " not in capsys.readouterr().out
+
+
+def test_every_structure_of_both_runs_has_its_difference(tmp_path, hits, capsys):
+    first = write_structures(tmp_path / "a", nerve=hits, vessel=hits, bone=hits)
+    second = write_structures(
+        tmp_path / "b", vessel=hits[:40] - 20, muscle=hits, nerve=hits - 5, bone=None
+    )
+    content = compare(first, second, tmp_path / "out")
+    assert content["structure"] == "nerve"
+    assert list(content["by_structure"]) == ["nerve", "vessel"]
+    vessel = content["by_structure"]["vessel"]
+    assert vessel["num_frames"] == 40
+    assert vessel["num_frames_of_one_run_only"] == 20
+    assert vessel["interval"][0] > content["difference"]
+    assert vessel["by_score"]["iou"]["difference"] > 0
+    said = capsys.readouterr().out
+    assert f"  vessel: {vessel['difference']:+.3f} Dice (+" in said
+    assert "  bone: no frame in common that is labelled for it" in said
+    assert "muscle" not in said
+    written = json.loads((tmp_path / "out" / "compare.json").read_text())
+    assert written["by_structure"]["vessel"]["difference"] == vessel["difference"]
+
+
+def test_what_only_the_second_run_has_first_is_not_the_headline(tmp_path, hits):
+    first = write_structures(tmp_path / "a", muscle=hits, vessel=hits)
+    second = write_structures(tmp_path / "b", nerve=hits, vessel=hits - 5)
+    content = compare(first, second, tmp_path / "out")
+    assert content["structure"] == "vessel"
+    assert content["difference"] > 0
+    assert "of vessel on 60 frames" in content["sentence"]
+
+
+def test_a_fold_may_have_no_frame_that_is_labelled_for_a_structure(tmp_path, hits):
+    first = write_structures(tmp_path / "a", nerve=hits, vessel=hits)
+    second = write_structures(tmp_path / "b", nerve=hits, vessel=hits - 5)
+    for workdir in (first, second):
+        (workdir / "fold_1").mkdir()
+        (workdir / "fold_1" / "summary.json").write_text("{}")
+        text = (workdir / "fold_0" / "scores.csv").read_text().replace("\nf", "\ng")
+        (workdir / "fold_1" / "scores.csv").write_text(text)
+    found = compare(first, second, tmp_path / "out")["by_structure"]
+    assert {name: row["num_frames"] for name, row in found.items()} == {
+        "nerve": 120,
+        "vessel": 60,
+    }
+
+
+def test_runs_without_a_structure_or_frame_in_common_are_refused(tmp_path, hits):
+    first = write_structures(tmp_path / "a", nerve=hits, vessel=hits)
+    other = write_structures(tmp_path / "b", bone=hits, muscle=hits)
+    with pytest.raises(InputError, match="a outlines nerve, vessel, and .*b bone, mus"):
+        compare(first, other, tmp_path / "out")
+    missing = write_structures(tmp_path / "c", vessel=hits, nerve=None)
+    with pytest.raises(InputError, match="nerve/scores.csv not there"):
+        compare(first, missing, tmp_path / "out")
+    with pytest.raises(InputError, match="nowhere: no finished fold"):
+        compare(other, tmp_path / "nowhere", tmp_path / "out")
+    truth = write_structures(tmp_path / "d", nerve=hits)
+    write_table(truth / "fold_0" / "structures" / "vessel", hits, area=101)
+    config = {"data": {"structures": ["nerve", "vessel"]}}
+    (truth / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match="other truths of vessel .*f000"):
+        compare(first, truth, tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -192,12 +192,17 @@ def test_nothing_of_the_header_is_in_what_is_predicted(tmp_path, exports, sweep)
     save_dicom(exports / "IM_0002", [put_on_screen(sweep[1], (120, 200))])
 
     def bright(images):
-        probs = (np.asarray(images) > 128).astype(np.float32)
-        return probs, probs.max((1, 2))
+        probs = (np.asarray(images)[:, None] > 128).astype(np.float32)
+        return probs, probs.max((2, 3))
 
     output = tmp_path / "out"
     count = predict.predict_folder(
-        exports, output, bright, image_size=(24, 32), submission=True, rule=Rule(0.5)
+        exports,
+        output,
+        bright,
+        image_size=(24, 32),
+        submission=True,
+        rules={"nerve": Rule(0.5)},
     )
     assert count == 6
     rows = read_rows(output / "predictions.csv")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nerve_jax.commands import predict
+from nerve_jax.commands import predict, predicted
 from nerve_jax.data import frames_folder, rle
 from nerve_jax.scoring.decide import Rule
 from nerve_jax.system.errors import InputError, RunError
@@ -15,8 +15,8 @@ SIZE = (24, 32)
 
 def bright(images):
     """A model that takes bright pixels for nerve."""
-    probs = (np.asarray(images) > 128).astype(np.float32)
-    return probs, probs.max((1, 2))
+    probs = (np.asarray(images)[:, None] > 128).astype(np.float32)
+    return probs, probs.max((2, 3))
 
 
 @pytest.fixture(autouse=True)
@@ -31,7 +31,7 @@ def run(folder, output, model=bright, **options):
         model,
         **{
             "image_size": SIZE,
-            "rule": Rule(0.5),
+            "rules": {"nerve": Rule(0.5)},
             "submission": False,
         }
         | options,
@@ -91,9 +91,9 @@ def test_a_submission_that_is_not_the_masks_on_disk_is_an_error(tmp_path):
     mask[1, 2] = 255
     Image.fromarray(mask).save(tmp_path / "x.png")
     masks = {"x": tmp_path / "x.png"}
-    predict.write_submission(tmp_path / "s.csv", {"x": "8 1"}, masks)
+    predicted.write_submission(tmp_path / "s.csv", {"x": "8 1"}, masks)
     with pytest.raises(RunError, match="frame x does not decode"):
-        predict.write_submission(tmp_path / "s.csv", {"x": "7 1"}, masks)
+        predicted.write_submission(tmp_path / "s.csv", {"x": "7 1"}, masks)
 
 
 def test_run_lengths_may_be_longer_than_a_csv_field_usually_is(tmp_path):
@@ -103,7 +103,7 @@ def test_run_lengths_may_be_longer_than_a_csv_field_usually_is(tmp_path):
     runs = rle.encode(mask > 0)
     assert len(runs) > 2**17
     masks = {"x": tmp_path / "x.png"}
-    predict.write_submission(tmp_path / "s.csv", {"x": runs}, masks)
+    predicted.write_submission(tmp_path / "s.csv", {"x": runs}, masks)
 
 
 def test_a_bad_frame_keeps_no_good_one_from_being_done(tmp_path, folder):
@@ -207,7 +207,7 @@ def test_pictures_and_clips_are_predicted_together(tmp_path, folder):
     for part in ("masks", "overlays"):
         assert list_files(output / part) == masks
     rows = read_rows(output)
-    assert list(rows[0]) == list(predict.COLUMNS)
+    assert list(rows[0]) == list(predicted.COLUMNS)
     assert [row["frame"] for row in rows][:4] == ["1", "2", "10", "clip#0"]
     assert {(row["file"], row["frame_number"]) for row in rows} == {
         *((f"{n}.png", "") for n in (1, 2, 10)),

@@ -167,8 +167,8 @@ def test_names_are_shown_on_one_line():
 
 
 def bright(images):
-    probs = (np.asarray(images) > 128).astype(np.float32)
-    return probs, probs.max((1, 2))
+    probs = (np.asarray(images)[:, None] > 128).astype(np.float32)
+    return probs, probs.max((2, 3))
 
 
 def test_a_folder_of_everything(tmp_path):
@@ -210,7 +210,7 @@ def test_a_folder_of_everything(tmp_path):
             tmp_path / "out",
             bright,
             image_size=(24, 32),
-            rule=rule,
+            rules={"nerve": rule},
             submission=True,
         )
     with (tmp_path / "out" / "errors.csv").open(newline="") as file:

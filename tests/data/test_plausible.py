@@ -5,7 +5,7 @@ import pytest
 
 from nerve_jax.data.plausible import find_implausible, measure_fit
 from nerve_jax.data.resize import resize_image
-from tests.samples import make_examples, relabel, texture
+from tests.samples import labels_of, make_examples, relabel, texture
 
 
 def people(count=12, each=2, size=(48, 64)):
@@ -39,7 +39,7 @@ def test_masks_of_other_frames_are_found():
     order = np.random.default_rng(1).permutation(len(examples))
     found = find_implausible(relabel(examples, examples.masks[order]))
     assert len(found) == 1
-    assert "outlines lie along nothing" in found[0]
+    assert "outlines of nerve lie along nothing" in found[0]
     assert "16 people" in found[0]
 
 
@@ -47,6 +47,20 @@ def test_masks_the_wrong_way_round_are_found():
     examples = people()
     found = find_implausible(relabel(examples, 255 - examples.masks))
     assert any("more than half of the frame in 24 of 24 masks" in f for f in found)
+
+
+def test_each_structure_is_asked_and_named():
+    examples = people(16)
+    order = np.random.default_rng(1).permutation(len(examples))
+    masks = {"vessel": examples.masks[order], "bone": 255 - examples.masks}
+    labels = {name: labels_of(mask) for name, mask in masks.items()}
+    both = dataclasses.replace(examples, labels=examples.labels | labels)
+    texts = find_implausible(both)
+    assert [text.split(" lie ")[0] for text in texts if "lie along" in text][:1] == [
+        "outlines of vessel"
+    ]
+    assert any(text.startswith("bone covers more than half") for text in texts)
+    assert not any("nerve" in text for text in texts)
 
 
 def test_greys_of_another_range_are_found():
@@ -81,4 +95,4 @@ def test_real_frames_are_believed_and_their_shuffled_masks_are_not(usgra_dir, tm
     assert find_implausible(examples) == []
     order = np.random.default_rng(0).permutation(len(examples))
     shuffled = relabel(examples, examples.masks[order])
-    assert "outlines lie along nothing" in find_implausible(shuffled)[0]
+    assert "outlines of nerve lie along nothing" in find_implausible(shuffled)[0]

@@ -13,8 +13,9 @@ from nerve_jax.data.loading import load_examples
 from nerve_jax.data.population import find_people, leave_out_doubtful
 from nerve_jax.data.records import create_builder
 from nerve_jax.data.splits import create_splits
-from nerve_jax.reports.audit import LISTED, compute_audit, describe
-from tests.samples import texture
+from nerve_jax.reports.audit import LISTED, audit_structures, compute_audit
+from nerve_jax.reports.audit_text import describe
+from tests.samples import labels_of, texture
 
 SIZE = (96, 128)
 
@@ -275,3 +276,85 @@ def test_a_cohort_without_names_is_called_optimistic(load):
     with pytest.warns(UserWarning, match="name no subject"):
         found = findings(load(frames))
     assert found["one_frame_a_subject"]
+
+
+def with_vessel(examples, masks, labelled=None):
+    """Frames with a second structure, of masks by frame and none in all others."""
+    drawn = np.zeros_like(examples.masks)
+    for frame, mask in masks.items():
+        drawn[examples.frames.index(frame)] = mask
+    seen = np.isin(examples.frames, labelled) if labelled else None
+    labels = examples.labels | {"vessel": labels_of(drawn, seen)}
+    return dataclasses.replace(examples, labels=labels)
+
+
+@pytest.fixture
+def vessels(load):
+    """A vessel in each frame; one is tiny, and in one of two equal frames it is missing."""
+    frames = cohort()
+    frames["s2_8"] = frames["s2_1"]
+    examples = load(frames)
+    rng = np.random.default_rng(1)
+    masks = {f: disc(*rng.normal((60, 90), 2), 10) for f in examples.frames}
+    masks["s2_8"] = disc(0, 0, 0)
+    masks["s4_2"] = disc(60, 90, 2)
+    return with_vessel(examples, masks)
+
+
+def test_labels_of_each_structure_are_audited_by_themselves(vessels, tmp_path, capsys):
+    content = audit(vessels, tmp_path / "out")
+    plain = compute_audit(find_people(vessels.of("nerve")))
+    assert set(plain.pop("implausible")) < set(content["implausible"])
+    np.testing.assert_equal({key: content[key] for key in plain}, plain)
+    assert content["num_contradictions"] == len(content["odd_masks"]) == 0
+    assert content["structures"] == ["nerve", "vessel"]
+    own = content["by_structure"]["vessel"]
+    np.testing.assert_equal(own, audit_structures(find_people(vessels))["vessel"])
+    assert [p["frames"] for p in own["contradictions"]] == [["s2_1", "s2_8"]]
+    assert own["doubtful"] == ["s2_1", "s2_8"]
+    assert [entry["frame"] for entry in own["odd_masks"]] == ["s4_2"]
+    assert own["presence_by_subject"]["s2"] == [4, 5]
+    assert own["label_noise_dice"] == 0
+    said = capsys.readouterr().out
+    assert "nerve: 25 of 25 frames labelled for it; 13 show it; 0 of " in said
+    assert "vessel: 25 of 25 frames labelled for it; 24 show it; 1 of " in said
+    assert "2 labels in doubt, 1 mask unlike the rest; two labels of one view" in said
+    page = (tmp_path / "out" / "audit.html").read_text()
+    assert "<h2>vessel</h2>" in page
+    assert page.count("data:image/jpeg") == 2 + 2 + 1  # equal, contradiction, odd
+    assert "Most frames are not labelled" not in page
+
+
+def test_a_structure_that_most_frames_are_not_labelled_for_is_said_so(
+    load, tmp_path, capsys
+):
+    examples = load(cohort())
+    seen = ["s0_0", "s0_1", "s3_2"]
+    masks = dict.fromkeys(seen[1:], disc(60, 90, 10))
+    content = audit(with_vessel(examples, masks, seen), tmp_path / "out")
+    assert content["by_structure"]["vessel"]["num_labelled"] == 3
+    assert content["by_structure"]["vessel"]["presence_by_subject"]["s1"] == [0, 0]
+    said = capsys.readouterr().out
+    assert "vessel: 3 of 24 frames labelled for it, most are not; 2 show it" in said
+    assert "nerve: 24 of 24 frames labelled for it; " in said
+    page = (tmp_path / "out" / "audit.html").read_text()
+    assert "Most frames are not labelled for vessel: " in page
+    assert "are of 3 frames" in page
+
+
+def test_a_set_of_one_structure_is_said_nothing_of_others(load, tmp_path, capsys):
+    content = audit(load(cohort()), tmp_path / "out")
+    assert (content["structures"], content["by_structure"]) == (["nerve"], {})
+    assert "labelled for it" not in capsys.readouterr().out
+    assert "Structures</h2>" not in (tmp_path / "out" / "audit.html").read_text()
+
+
+def test_masks_of_a_structure_that_fit_nothing_are_warned_of(load, tmp_path, capsys):
+    examples = load(cohort())
+    masks = dict.fromkeys(examples.frames, 255 - disc(48, 64, 20))
+    content = audit(with_vessel(examples, masks), tmp_path / "out")
+    (text,) = [t for t in content["implausible"] if "wrong way round" in t]
+    assert text.startswith("vessel covers more than half of the frame in 24 of 24")
+    assert text in content["by_structure"]["vessel"]["implausible"]
+    assert f"warning: {text}" in capsys.readouterr().out
+    assert text in (tmp_path / "out" / "audit.html").read_text()

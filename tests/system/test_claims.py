@@ -131,4 +131,17 @@ def test_folders_are_whole_however_deep(tmp_path):
     (tmp_path / "masks/nerve/clip/00001.png").unlink()
     check(tmp_path, names)
     claims.remove_own(tmp_path, "import")
-    assert [p.name for p in (tmp_path / "masks").iterdir()] == []
+    assert not (tmp_path / "masks").exists()
+
+
+def test_what_a_command_would_remove_must_be_as_it_was_left(tmp_path):
+    """Though it would write nothing of that name any more."""
+    claim(tmp_path, ("labels/a.png", "masks/a.png"), "predict")
+    for name in ("labels", "masks"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.png").write_text("ours")
+    claims.seal(tmp_path, "predict")
+    claims.check_alone(tmp_path, "predict", ("masks/a.png",), flag="--output")
+    (tmp_path / "labels" / "a.png").write_text("corrected by hand")
+    with pytest.raises(InputError, match="labels/a.png"):
+        claims.check_alone(tmp_path, "predict", ("masks/a.png",), flag="--output")

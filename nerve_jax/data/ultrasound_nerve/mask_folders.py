@@ -126,7 +126,8 @@ def list_mask_folders(
         else:
             found.append(MaskFolder(path, table or {NERVE: None}, reader))
     by_folder = {n for f in found for n in f.values if f.values is not table}
-    if table and not any(folder.values is table for folder in found):
+    is_read = any(folder.values is table for folder in found)
+    if table and not is_read and by_folder != set(table):
         listing.problems.append(
             "structures.csv: it names the values of label maps, but there is a folder of "
             f"masks for each structure ({list_some(sorted(by_folder))}); take the table or "

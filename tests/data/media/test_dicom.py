@@ -621,13 +621,18 @@ def test_pixels_are_not_held(tmp_path):
 
 
 def bright(images):
-    probs = (np.asarray(images) > 128).astype(np.float32)
-    return probs, probs.max((1, 2))
+    probs = (np.asarray(images)[:, None] > 128).astype(np.float32)
+    return probs, probs.max((2, 3))
 
 
 def predict(folder, output):
     return predict_folder(
-        folder, output, bright, image_size=(24, 32), submission=False, rule=Rule(0.5)
+        folder,
+        output,
+        bright,
+        image_size=(24, 32),
+        submission=False,
+        rules={"nerve": Rule(0.5)},
     )
 
 
