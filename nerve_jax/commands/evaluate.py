@@ -1,5 +1,7 @@
 """--mode=evaluate: scores of a trained run on labelled frames."""
 
+import itertools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +21,6 @@ from nerve_jax.reports.pictures import draw_scored
 from nerve_jax.reports.structure import compare_with_readers
 from nerve_jax.reports.tables import print_scores
 from nerve_jax.runs.config import load_config, override
-from nerve_jax.runs.folder import find_subfolder, make_subfolder
 from nerve_jax.runs.members import load_members
 from nerve_jax.runs.score_table import write_scores
 from nerve_jax.scoring.intervals import compute_mean_interval
@@ -72,7 +73,7 @@ def evaluate(
       `ensemble_gain` where mirror images and several folds were used, and `by_structure`
       and `readers` as in report.json. evaluation.csv has one row per frame, and
       evaluation.png shows frames from the worst scored to the best; those of other
-      structures lie in structures/NAME/.
+      structures are evaluation_NAME.csv and evaluation_NAME.png.
 
     Raises:
       InputError: no labelled frames there, or all of them were trained on by all folds;
@@ -80,8 +81,13 @@ def evaluate(
     """
     processes.share(lambda: check_folder(workdir, FILES, flag="--workdir"))
     trained = load_config(workdir) if trained is None else trained
-    names = _list_files(trained)
-    processes.share(lambda: check_folder(workdir, names, flag="--workdir"))
+    structures = trained.data.structures
+    names = {
+        name: [_name_file(structures, name, ending) for ending in ("csv", "png")]
+        for name in structures
+    }
+    files = [FILES[0], *itertools.chain(*names.values())]
+    processes.share(lambda: check_folder(workdir, files, flag="--workdir"))
     config = override(trained, overrides, (*DATA_FIELDS, "decision."), workdir)
     decision = config.decision
     members = load_members(workdir)
@@ -116,10 +122,12 @@ def evaluate(
         **environment.describe(),
     }
     if is_first():
-        claim(workdir, "evaluate", names, flag="--workdir")
+        claim(workdir, "evaluate", files, flag="--workdir")
         for name, one in found.items():
             if one:
-                _write_tables(workdir, find_subfolder(examples.structures, name), one)
+                table, sheet = names[name]
+                write_scores(workdir / table, one.scored)
+                write_png(workdir / sheet, one.sheet)
         write_json(workdir / "evaluation.json", content)
     _print(content, workdir)
     return content
@@ -141,12 +149,6 @@ class Evaluated(NamedTuple):
     sheet: UInt8[np.ndarray, "height width 3"]
 
 
-def _write_tables(workdir: Path, subfolder: str, one: Evaluated) -> None:
-    directory = make_subfolder(workdir, subfolder)
-    write_scores(directory / "evaluation.csv", one.scored)
-    write_png(directory / "evaluation.png", one.sheet)
-
-
 def _print(content: dict, workdir: Path) -> None:
     count, left_out = content["num_frames"], content["num_frames_left_out"]
     title = f"{content['dataset']}, split {content['split']}, {count} frames"
@@ -160,11 +162,10 @@ def _print(content: dict, workdir: Path) -> None:
     say(f"wrote {workdir / 'evaluation.json'}, evaluation.csv and evaluation.png")
 
 
-def _list_files(config: ConfigDict) -> list[str]:
-    """What is written, below the run's folder."""
-    structures = config.data.structures
-    subfolders = [find_subfolder(structures, name) for name in structures[1:]]
-    return [*FILES, *(f"{each}{name}" for each in subfolders for name in FILES[1:])]
+def _name_file(structures: Sequence[str], structure: str, ending: str) -> str:
+    """ "evaluation.csv" for the first structure, "evaluation_vessel.csv" for another."""
+    own = "" if structure == structures[0] else f"_{structure}"
+    return f"evaluation{own}.{ending}"
 
 
 def _score(

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from nerve_jax.commands.compare import compare
+from nerve_jax.commands.evaluate import evaluate
 from nerve_jax.commands.predict import predict
 from nerve_jax.commands.train import cross_validate
 from nerve_jax.system.errors import InputError
@@ -73,3 +74,116 @@ def test_a_run_of_two_structures_is_predicted_and_compared(trained, tmp_path, ca
     with pytest.raises(InputError, match=r"vessel/decision\.json not there"):
         predict(trained, {}, frames, tmp_path / "out", submission=False)
     assert json.loads((tmp_path / "same" / "compare.json").read_text())["structure"]
+
+
+def read(path):
+    return json.loads(path.read_text())
+
+
+def test_simulated_vessels_and_two_readers_are_trained_reported_and_evaluated(
+    tmp_path, small_config, capsys
+):
+    config = small_config(
+        **{
+            "data.name": "ultrasound_nerve/phantom",
+            "data.manual_dir": "",
+            "data.phantom.num_subjects": 6,
+            "data.phantom.frames_per_subject": 3,
+            "data.phantom.num_readers": 2,
+            "data.structures": ("nerve", "vessel"),
+            "folds": (0, 1),
+        }
+    )
+    workdir = tmp_path / "run"
+    content = cross_validate(config, workdir)
+    report = read(workdir / "report.json")
+    assert (
+        list(report["by_structure"]) == list(report["readers"]) == ["nerve", "vessel"]
+    )
+    for name, value in report["by_structure"]["nerve"].items():
+        if name != "by_fold":  # which has the times of training, too
+            assert report[name] == value
+    assert report["by_structure"]["vessel"]["num_frames"] == 18
+    assert (
+        report["dice_empty_baseline"]
+        != report["by_structure"]["vessel"]["dice_empty_baseline"]
+    )
+    for table in report["readers"].values():
+        names = [(row["first"], row["second"]) for row in table["pairs"]]
+        assert names[0] == ("reader1", "reader2")
+        assert {second for _, second in names[1:]} == {"model"}
+        assert 0.5 < table["between_readers"]["dice"] < 1
+        assert table["num_frames"] == 18
+    printed = capsys.readouterr().out
+    assert "by structure" in printed
+    assert "vessel: two readers of one frame agree with Dice" in printed
+    page = (workdir / "report.html").read_text()
+    for text in ("By structure", 'id="vessel"', "Dice, vessel present", "reader2"):
+        assert text in page
+    for fold in (0, 1):
+        for name in ("scores.csv", "examples.png", "decision.json", "val_probs.npy"):
+            assert (workdir / f"fold_{fold}" / "structures" / "vessel" / name).exists()
+    rows = (workdir / "metrics.jsonl").read_text().splitlines()
+    assert {"dice", "vessel/dice"} <= json.loads(rows[-1]).keys()
+    found = evaluate(
+        workdir,
+        {"data.phantom.seed": 1, "decision.test_flips": True},
+        "train",
+    )
+    assert list(found["by_structure"]) == list(found["readers"]) == ["nerve", "vessel"]
+    assert "flip_gain" in found["by_structure"]["vessel"]
+    assert found["num_frames"] == found["by_structure"]["vessel"]["num_frames"] == 18
+    assert (workdir / "evaluation_vessel.csv").exists()
+    assert content["dataset"] != found["dataset"]
+
+
+def test_sets_that_are_labelled_for_different_structures_train_together(
+    tmp_path, small_config
+):
+    """One hospital outlined nerves alone: its frames say nothing of vessels."""
+    for number in range(8):
+        draw(tmp_path / "set", f"s{number // 2}_{number}", number)
+    for number in range(4):
+        (
+            tmp_path / "set" / "masks" / "vessel" / f"s{number // 2}_{number}.png"
+        ).unlink()
+    config = small_config(
+        **{
+            "data.manual_dir": str(tmp_path / "set"),
+            "data.structures": ("nerve", "vessel"),
+            "num_folds": 4,
+            "folds": (0, 1, 2, 3),
+        }
+    )
+    report = cross_validate(config, tmp_path / "run")
+    assert report["num_frames"] == 8
+    vessel = report["by_structure"]["vessel"]
+    assert vessel["num_frames"] == 4
+    assert vessel["num_subjects"] == 2
+    assert len(vessel["by_fold"]) == 2
+    assert report["readers"] == {}
+
+
+def test_a_run_whose_headline_structure_is_on_no_scored_frame_ends_in_a_sentence(
+    tmp_path, small_config
+):
+    for number in range(8):
+        draw(tmp_path / "set", f"s{number // 2}_{number}", number)
+    for number in range(1, 8):
+        (tmp_path / "set" / "masks" / "nerve" / f"s{number // 2}_{number}.png").unlink()
+    config = small_config(
+        **{
+            "data.manual_dir": str(tmp_path / "set"),
+            "data.structures": ("nerve", "vessel"),
+            "num_folds": 4,
+        }
+    )
+    for fold in range(4):
+        config.folds = (fold,)
+        try:
+            cross_validate(config, tmp_path / f"run{fold}")
+        except InputError as error:
+            assert "no scored frame is labelled for nerve, the first" in str(error)
+            break
+    else:
+        pytest.fail("every fold scored a nerve, which one frame has")
