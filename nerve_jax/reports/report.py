@@ -50,7 +50,8 @@ def write_report(
     if first not in reported:
         raise InputError(
             f"{workdir}: no scored frame is labelled for {first}, the first of "
-            f"data.structures={examples.structures}; name one first that is"
+            f"data.structures={examples.structures}: train other folds too, or name one "
+            "first that is"
         )
     audit = compute_audit(population)
     content = {

@@ -44,6 +44,7 @@ def render_report(
       curves: rows of metrics.jsonl.
     """
     first, *others = (_describe(name, one) for name, one in reported.items())
+    first["title"] = ""
     examples = next(iter(reported.values())).examples
     drawn = {
         "loss": plots.plot_curves(curves, "loss", "training loss"),
@@ -77,6 +78,7 @@ def _describe(structure: str, one: Reported) -> dict:
     cleaned = {key: value for key, _, value, *_ in cleaned}
     return {
         "structure": structure,
+        "title": f"{structure.capitalize()}: ",
         "scores": content,
         "headline": [
             (*row, cleaned.get(key, "–"))
