@@ -187,3 +187,23 @@ def test_a_run_whose_headline_structure_is_on_no_scored_frame_ends_in_a_sentence
             break
     else:
         pytest.fail("every fold scored a nerve, which one frame has")
+
+
+def test_a_structure_that_is_not_asked_for_changes_no_bit(tmp_path, small_config):
+    for number in range(8):
+        draw(tmp_path / "both", f"s{number // 2}_{number}", number)
+    alone = tmp_path / "alone"
+    shutil.copytree(tmp_path / "both" / "images", alone / "images")
+    shutil.copytree(tmp_path / "both" / "masks" / "nerve", alone / "masks")
+    runs = []
+    for folder in (tmp_path / "both", alone):
+        workdir = tmp_path / f"run_{folder.name}"
+        cross_validate(small_config(**{"data.manual_dir": str(folder)}), workdir)
+        fold = workdir / "fold_0"
+        arrays = [np.load(fold / f"val_{name}.npy") for name in ("probs", "presence")]
+        losses = [
+            json.loads(line)["loss"] for line in (workdir / "metrics.jsonl").open()
+        ]
+        runs.append((*arrays, losses, (fold / "scores.csv").read_text()))
+    for ours, theirs in zip(*runs, strict=True):
+        np.testing.assert_array_equal(ours, theirs)

@@ -11,6 +11,7 @@ import pytest
 from nerve_jax.data import streaming
 from nerve_jax.data.batches import batch_positions
 from nerve_jax.data.loading import load_examples
+from nerve_jax.data.outlines import Wanted
 from nerve_jax.data.records import create_builder
 from nerve_jax.runs.folder import Fold
 from nerve_jax.system import devices
@@ -52,6 +53,33 @@ def test_streamed_batches_are_those_of_the_resident_path(examples):
             np.testing.assert_array_equal(
                 rows.masks[place, :, 0], examples.masks[wanted]
             )
+
+
+def test_streamed_batches_have_every_structure_and_what_is_labelled(tmp_path):
+    builder = create_builder(
+        "ultrasound_nerve/phantom",
+        records_dir=str(tmp_path),
+        phantom={"num_subjects": 2, "frames_per_subject": 3, "num_readers": 2},
+    )
+    wanted = Wanted(("vessel", "nerve"))
+    examples = load_examples(builder, "train", (24, 32), wanted)
+    train = np.arange(6)
+    next_rows = streaming.open_streams(
+        (0,),
+        [train],
+        examples=examples,
+        mesh=mesh_of(1),
+        batch_size=6,
+        seed=3,
+        num_workers=1,
+    )
+    rows = next_rows(0)
+    order = batch_positions(0, batch_size=6, num_frames=6, seed=3, fold=0)
+    for ours, theirs in zip(rows, examples.training_frames, strict=True):
+        np.testing.assert_array_equal(ours[0], theirs[order])
+    assert rows.masks.shape == (1, 6, 2, 24, 32)
+    soft = np.unique(rows.masks)
+    assert ((soft > 100) & (soft < 150)).any()  # where one of two readers is alone
 
 
 @pytest.mark.parametrize("num_workers", [1, 2])

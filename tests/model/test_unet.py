@@ -75,6 +75,32 @@ def test_a_strided_stem_keeps_the_size(size):
     assert outputs.logits.shape == (2, *size, 1)
 
 
+@pytest.mark.parametrize("stem_stride", [1, 2])
+def test_each_structure_has_channels_of_its_own(stem_stride):
+    """What one column of a head says reaches one structure, at every level."""
+    options = {"widths": (8, 8, 16), "deep_supervision": True}
+    options |= {"num_structures": 3, "stem_stride": stem_stride}
+    apply, init = create_model(**options)
+    params = init(KEY)
+    outputs = apply(params, images(2, 30, 44))
+    assert outputs.logits.shape == (2, 30, 44, 3)
+    assert outputs.presence_logits.shape == (2, 3)
+    assert [c.shape for c in outputs.coarse_logits] == [(2, 30, 44, 3)]
+    for name in [name for name in params if name.endswith("bias")]:
+        if name.startswith(("head", "coarse_heads", "presence")):
+            own = jnp.arange(len(params[name])) % 3 == 1
+            moved = params | {name: params[name] + own.astype(jnp.float32)}
+            after = apply(moved, images(2, 30, 44))
+            for old, new in zip(*map(jax.tree.leaves, (outputs, after)), strict=True):
+                np.testing.assert_array_equal(old[..., ::2], new[..., ::2])
+            assert any(
+                (old[..., 1] != new[..., 1]).all()
+                for old, new in zip(*map(jax.tree.leaves, (outputs, after)))
+            )
+    with pytest.raises(InputError, match="num_structures=0"):
+        create_model(widths=(8,), num_structures=0)
+
+
 def test_options_add_what_they_say():
     def names(**options):
         _, init = create_model(widths=(8, 16), **options)
