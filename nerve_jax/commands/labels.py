@@ -9,6 +9,7 @@ from nerve_jax.data.exchange import own
 from nerve_jax.data.exchange.formats import FORMATS
 from nerve_jax.data.exchange.labelled import Labelled
 from nerve_jax.data.listing import SUBJECT_COLUMNS, count_of
+from nerve_jax.data.outlines import show_tuple
 from nerve_jax.data.ultrasound_nerve.layouts import IMPORTED
 from nerve_jax.system import claims
 from nerve_jax.system.console import say
@@ -80,12 +81,10 @@ def _copy_tables(input_dir: Path, folder: Path) -> None:
 
 def _explain_training(folder: Path, structures: Sequence[str]) -> str:
     """How to go on with a folder of our own layout."""
-    quoted = ",".join(f'"{structure}"' for structure in structures)
-    comma = "," * (len(structures) == 1)
     return (
         "to train on it: --config.data.name=ultrasound_nerve/folder "
         f"--config.data.manual_dir={folder} "
-        f"--config.data.structures='({quoted}{comma})'"
+        f"--config.data.structures='{show_tuple(structures)}'"
     )
 
 

@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 from nerve_jax.data import rle
 from nerve_jax.data.examples import Labels
 from nerve_jax.data.outlines import (
-    NERVE,
+    NERVE_ALONE,
     Wanted,
     average,
     draw_outlines,
@@ -23,7 +23,7 @@ THUMBNAIL_SIZE = (48, 64)
 def read_row(
     record: dict,
     image_size: tuple[int, int],
-    wanted: Wanted = NERVE,
+    wanted: Wanted = NERVE_ALONE,
     readers: Sequence[str] = (),
 ) -> dict:
     """What `Examples` keep of a record, as a row for `fill`.
@@ -73,7 +73,7 @@ def _read_labels(
 
 
 def gather_labels(
-    columns: Mapping, wanted: Wanted = NERVE, readers: Sequence[str] = ()
+    columns: Mapping, wanted: Wanted = NERVE_ALONE, readers: Sequence[str] = ()
 ) -> dict:
     """Columns of `fill` with `labels` in place of the columns of each structure."""
     labels = {

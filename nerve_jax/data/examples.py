@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from nerve_jax.data import rle
 from nerve_jax.data.batches import Frames
 from nerve_jax.data.frames import PLAIN, Storage
-from nerve_jax.data.outlines import NERVE, Wanted
+from nerve_jax.data.outlines import NERVE_ALONE, Wanted
 
 
 class Labels(NamedTuple):
@@ -86,7 +86,7 @@ class Examples:
     source: Sequence[dict]
     records: Int[np.ndarray, " frames"]
     storage: Storage = PLAIN
-    wanted: Wanted = NERVE
+    wanted: Wanted = NERVE_ALONE
 
     def __len__(self) -> int:
         return len(self.frames)

@@ -24,9 +24,10 @@ from nerve_jax.data.columns import fill, gather_labels, read_row
 from nerve_jax.data.examples import Examples, join_examples
 from nerve_jax.data.frames import Storage
 from nerve_jax.data.listing import count_of
-from nerve_jax.data.outlines import NERVE, ONLY_READER, ONLY_STRUCTURE, Wanted
+from nerve_jax.data.outlines import NERVE_ALONE, Wanted
 from nerve_jax.data.records import prepare, quiet_tfds
 from nerve_jax.data.resize import check_image_size
+from nerve_jax.data.structures import NERVE, READER
 from nerve_jax.system.console import is_first, say
 from nerve_jax.system.errors import InputError
 from nerve_jax.system.files import create_beside
@@ -35,7 +36,7 @@ CACHE_VERSION = 4  # of what is kept and how it is made; another one is not read
 
 
 def load_split(
-    split: str, image_size: tuple[int, int], wanted: Wanted = NERVE, **source
+    split: str, image_size: tuple[int, int], wanted: Wanted = NERVE_ALONE, **source
 ) -> Examples:
     """Load the frames of a split.
 
@@ -54,7 +55,7 @@ def load_split(
 
 
 def load_all_frames(
-    image_size: tuple[int, int], wanted: Wanted = NERVE, **source
+    image_size: tuple[int, int], wanted: Wanted = NERVE_ALONE, **source
 ) -> tuple[Examples, Examples]:
     """Load split "train", and the same joined by all unlabelled frames of other splits.
 
@@ -105,7 +106,7 @@ def load_examples(
     builder: tfds.core.DatasetBuilder,
     split: str,
     image_size: tuple[int, int],
-    wanted: Wanted = NERVE,
+    wanted: Wanted = NERVE_ALONE,
 ) -> Examples:
     """Prepare the records if need be, decode every frame of a split and resize it.
 
@@ -152,8 +153,8 @@ def load_examples(
 def _check_labels(builder: tfds.core.DatasetBuilder, wanted: Wanted) -> list[str]:
     """Check that a data set has what is wanted; its readers where there are several."""
     kept = records.read_metadata(builder)
-    structures = kept.get("structures", [ONLY_STRUCTURE])
-    readers = kept.get("readers", [ONLY_READER])
+    structures = kept.get("structures", [NERVE])
+    readers = kept.get("readers", [READER])
     wanted.check(structures, readers, builder.info.full_name)
     return readers if len(readers) > 1 else []
 

@@ -9,13 +9,13 @@ from jaxtyping import Bool, UInt8
 
 from nerve_jax.data import rle
 from nerve_jax.data.resize import resize_image
+from nerve_jax.data.structures import NERVE, READER
 from nerve_jax.system.errors import InputError
 
-ONLY_STRUCTURE, ONLY_READER = "nerve", "reader1"  # where a data set names none
 OF_ALL = "mean"  # for `Wanted.reader`
 
 Mask = Bool[np.ndarray, "height width"]
-Drawn = Mapping[str, Mapping[str, Mask]]  # by structure and reader
+Outlines = dict[str, dict[str, Mask]]  # by structure and the reader who drew it
 
 
 class Wanted(NamedTuple):
@@ -26,13 +26,13 @@ class Wanted(NamedTuple):
       reader: whose outlines are the truth, or `OF_ALL`.
     """
 
-    structures: tuple[str, ...] = (ONLY_STRUCTURE,)
+    structures: tuple[str, ...] = (NERVE,)
     reader: str = OF_ALL
 
     @property
     def name(self) -> str:
         """For a folder; "" for what was there before others could be asked for."""
-        parts = [] if self.structures == (ONLY_STRUCTURE,) else [*self.structures]
+        parts = [] if self.structures == (NERVE,) else [*self.structures]
         parts += [] if self.reader == OF_ALL else [self.reader]
         return "+".join(parts)
 
@@ -47,12 +47,13 @@ class Wanted(NamedTuple):
         twice = len(set(self.structures)) < len(self.structures)
         if twice or not self.structures or not set(self.structures) <= set(structures):
             asked, there = (
-                _show_tuple(names) for names in (self.structures, structures)
+                show_tuple(names) for names in (self.structures, structures)
             )
             raise InputError(
                 f"data.structures={asked}: {where} has {there}. Name each of those that "
-                f"you want once, --config.data.structures='{there}', or say what its "
-                "masks show in structures.csv (value,name)"
+                f"you want once, --config.data.structures='{there}', say what its "
+                "masks show in structures.csv (value,name), or, where the folders in "
+                "masks/ are readers, --config.data.readers=True"
             )
         if self.reader not in (OF_ALL, *readers):
             raise InputError(
@@ -60,22 +61,50 @@ class Wanted(NamedTuple):
                 f"{', '.join((OF_ALL, *readers))}"
             )
 
-    def choose(self, drawn: Drawn, structure: str) -> dict[str, Mask]:
+    def choose(self, drawn: Outlines, structure: str) -> dict[str, Mask]:
         """The outlines that make the truth of a structure, of `draw_outlines`."""
         own = drawn.get(structure, {})
         return {n: m for n, m in own.items() if self.reader in (OF_ALL, n)}
 
 
-NERVE = Wanted()
+NERVE_ALONE = Wanted()
 
 
-def _show_tuple(names: Sequence[str]) -> str:
+def show_tuple(names: Sequence[str]) -> str:
     """As it is typed on a command line: ("nerve","vessel") or ("nerve",)."""
     quoted = ",".join(f'"{name}"' for name in names)
     return f"({quoted}{',' * (len(names) == 1)})"
 
 
-def draw_outlines(record: dict) -> dict[str, dict[str, Mask]]:
+def encode_outlines(
+    outlines: Outlines, structures: Sequence[str], readers: Sequence[str]
+) -> str:
+    """The outlines of a frame as JSON: {structure: {reader: run lengths of `rle`}}.
+
+    Args:
+      outlines: of the frame: without a structure that it is not labelled for.
+      structures: all of the data set, in order.
+      readers: all of the data set, in order.
+
+    Returns:
+      "" in a data set of the nerve alone by one reader without a name.
+    """
+    if list(structures) == [NERVE] and list(readers) == [READER]:
+        return ""
+    return json.dumps(
+        {
+            structure: {
+                reader: rle.encode(outlines[structure][reader])
+                for reader in readers
+                if reader in outlines[structure]
+            }
+            for structure in structures
+            if structure in outlines
+        }
+    )
+
+
+def draw_outlines(record: dict) -> Outlines:
     """The masks of a record at its original size, by structure and reader.
 
     Args:
@@ -95,7 +124,16 @@ def draw_outlines(record: dict) -> dict[str, dict[str, Mask]]:
         }
     if not record["labelled"]:
         return {}
-    return {ONLY_STRUCTURE: {ONLY_READER: mask.astype(bool)}}
+    return {NERVE: {READER: mask.astype(bool)}}
+
+
+def choose_mask(
+    outlines: Outlines, structure: str, readers: Sequence[str], shape: tuple[int, int]
+) -> Mask:
+    """The outline of a structure by the first reader who gave one; empty without any."""
+    of_reader = outlines.get(structure, {})
+    given = [of_reader[reader] for reader in readers if reader in of_reader]
+    return given[0] if given else np.zeros(shape, bool)
 
 
 def vote(outlines: Mapping[str, Mask], size: tuple[int, ...]) -> Mask:

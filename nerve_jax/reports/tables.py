@@ -6,7 +6,7 @@ import numpy as np
 from rich.table import Table
 
 from nerve_jax.data.listing import count_of
-from nerve_jax.data.outlines import ONLY_STRUCTURE
+from nerve_jax.data.structures import NERVE
 from nerve_jax.reports.html import show_gain, show_interval, show_number
 from nerve_jax.scoring.metrics import compute_mean
 from nerve_jax.scoring.readers import MODEL
@@ -66,7 +66,7 @@ def summarise_folds(rows: list[dict]) -> dict:
 
 
 def list_headline(
-    scores: dict, structure: str = ONLY_STRUCTURE
+    scores: dict, structure: str = NERVE
 ) -> list[tuple[str, str, str, str, str]]:
     """The rows of a headline table: key, name, score, interval, predicting nothing's.
 
@@ -84,7 +84,7 @@ def list_headline(
             scores["intervals"].get(key, (np.nan, np.nan)), f".{digits}f"
         )
         baseline = show_number(scores.get(f"{key}_empty_baseline"))
-        name = name.replace(ONLY_STRUCTURE, structure)
+        name = name.replace(NERVE, structure)
         rows.append((key, name, show_number(scores[key], digits), interval, baseline))
     return rows
 
@@ -162,7 +162,7 @@ def print_scores(scores: dict, *, title: str, folds: list[dict] | None = None) -
     console = create_console()
     say(title)  # a title of the table would be broken at its width
     table = _create_table(("score", "this run", "95 % interval", "predicting nothing"))
-    first = next(iter(scores.get("by_structure", {})), ONLY_STRUCTURE)
+    first = next(iter(scores.get("by_structure", {})), NERVE)
     for _, *row in list_headline(scores, first):
         table.add_row(*row)
     console.print(table)

@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from nerve_jax.data import rle
-from nerve_jax.data.structures import choose_mask, encode_outlines, name_structure
+from nerve_jax.data.outlines import Wanted, choose_mask, encode_outlines
+from nerve_jax.data.structures import name_structure
+from nerve_jax.system.errors import InputError
 
 SIZE = (5, 7)
 MASKS = arrays.arrays(np.bool_, SIZE)
@@ -66,3 +68,8 @@ def test_the_first_reader_who_gave_an_outline_counts():
     assert choose_mask(outlines, "nerve", readers, SIZE) is first
     assert choose_mask(outlines, "vessel", readers, SIZE) is second
     assert not choose_mask(outlines, "bone", readers, SIZE).any()
+
+
+def test_folders_that_are_readers_are_named_where_a_structure_is_not_there():
+    with pytest.raises(InputError, match=r'has \("anna","ben"\).*data.readers=True'):
+        Wanted(("nerve",)).check(["anna", "ben"], ["reader1"], "set/1.0")

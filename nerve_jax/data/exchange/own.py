@@ -10,7 +10,8 @@ import numpy as np
 from nerve_jax.data.exchange.labelled import Labelled
 from nerve_jax.data.exchange.pictures import copy_picture
 from nerve_jax.data.listing import is_image
-from nerve_jax.data.structures import NERVE, choose_mask
+from nerve_jax.data.outlines import choose_mask
+from nerve_jax.data.structures import NERVE
 from nerve_jax.data.ultrasound_nerve.checking import check_frames
 from nerve_jax.data.ultrasound_nerve.layouts import (
     FRAME_FOLDERS,

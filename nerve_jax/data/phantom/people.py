@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 from scipy import stats
 
+from nerve_jax.data.outlines import Outlines
 from nerve_jax.data.phantom.anatomy import (
     Anatomy,
     draw_echogenicity,
@@ -21,7 +22,7 @@ from nerve_jax.data.phantom.anatomy import (
 )
 from nerve_jax.data.phantom.readers import Reader, Scene, outline_vessels
 from nerve_jax.data.phantom.scanner import Scanner, Sweep, insonify
-from nerve_jax.data.structures import READER, Outlines
+from nerve_jax.data.structures import READER
 from nerve_jax.system.errors import InputError
 
 VERSION = 1  # of the simulation; raise it whenever the same seed gives other frames

@@ -10,7 +10,7 @@ from jaxtyping import Bool
 from nerve_jax.data import media, rle
 from nerve_jax.data.frames import Grey, read_grey
 from nerve_jax.data.labels import Label, read_label, turn_with_frame
-from nerve_jax.data.structures import Outlines
+from nerve_jax.data.outlines import Outlines
 from nerve_jax.data.ultrasound_nerve.sources import (
     UNREADABLE,
     MaskFile,

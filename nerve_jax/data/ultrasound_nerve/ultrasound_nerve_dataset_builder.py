@@ -20,8 +20,8 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from nerve_jax.data.frames import to_8_bit
+from nerve_jax.data.outlines import Outlines, choose_mask, encode_outlines
 from nerve_jax.data.phantom import anatomy, people
-from nerve_jax.data.structures import Outlines, choose_mask, encode_outlines
 from nerve_jax.data.ultrasound_nerve import checking, layouts, sources
 from nerve_jax.data.ultrasound_nerve.reading import read_frames
 from nerve_jax.system.errors import InputError
@@ -66,7 +66,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 
     Features of a record: `image` uint8 [height, width, 1]; `outlines`, JSON of the
     outlines of all structures for which the frame is labelled by all readers (see
-    `structures.encode_outlines`), "" in a data set of the nerve alone by `reader1` alone;
+    `outlines.encode_outlines`), "" in a data set of the nerve alone by `reader1` alone;
     `mask` uint8 of the shape of `image`, 0 or 1, the first structure's by its first
     reader, all 0 where the frame is not labelled for that; `labelled`, whether it is
     labelled for any; `subject`, the person; `frame`, an id unique in the data set;
