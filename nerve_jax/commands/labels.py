@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nerve_jax.data.exchange import own
 from nerve_jax.data.exchange.formats import FORMATS
-from nerve_jax.data.exchange.labelled import Labelled
+from nerve_jax.data.exchange.pictures import Labelled
 from nerve_jax.data.listing import SUBJECT_COLUMNS, count_of
 from nerve_jax.data.outlines import show_tuple
 from nerve_jax.data.ultrasound_nerve.layouts import IMPORTED

@@ -2,6 +2,6 @@
 
 A module per format: `read(folder)` gives the pictures that a folder of that format
 labels, `write(folder, labelled)` makes such a folder. What passes between them is
-`labelled.Labelled`, a picture and where each structure is in it. Packages that read a
+`pictures.Labelled`, a picture and where each structure is in it. Packages that read a
 format are of the extra `labels`.
 """

@@ -18,14 +18,16 @@ which Label Studio encodes with.
 import itertools
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Int64, UInt8
+
+from nerve_jax.data.exchange.shapes import Mask, Size
 
 CHANNELS, ALPHA = 4, 3
 COUNT_BITS, WORD_BITS, LENGTH_BITS, CHOICE_BITS = 32, 5, 4, 2
 WORD, LENGTHS = 8, (3, 4, 8, 16)  # in bits, as Label Studio writes
 
 
-def encode(mask: Bool[np.ndarray, "height width"]) -> list[int]:
+def encode(mask: Mask) -> list[int]:
     """Code a mask: all four channels are 255 where it is, else 0.
 
     Returns:
@@ -33,33 +35,22 @@ def encode(mask: Bool[np.ndarray, "height width"]) -> list[int]:
     """
     values = np.repeat(mask.ravel(), CHANNELS)
     edges = (np.flatnonzero(values[1:] != values[:-1]) + 1).tolist()
-    ends = [*edges, values.size] if values.size else []
-    fields = [
-        (values.size, COUNT_BITS),
-        (WORD - 1, WORD_BITS),
-        *((bits - 1, LENGTH_BITS) for bits in LENGTHS),
-    ]
+    fields = [(values.size, COUNT_BITS), (WORD - 1, WORD_BITS)]
+    fields += [(bits - 1, LENGTH_BITS) for bits in LENGTHS]
     longest = 2 ** LENGTHS[-1]
-    for start, end in itertools.pairwise([0, *ends]):
+    for start, end in itertools.pairwise([0, *edges, values.size]):
         value = 255 * int(values[start])
         for at in range(start, end, longest):
-            fields += _list_fields(min(longest, end - at), value)
+            count = min(longest, end - at)
+            choice = next(i for i, bits in enumerate(LENGTHS) if count <= 2**bits)
+            fields += [(1, 1), (choice, CHOICE_BITS)]
+            fields += [(count - 1, LENGTHS[choice]), (value, WORD)]
     text = "".join(f"{number:0{bits}b}" for number, bits in fields)
     text += "0" * (-len(text) % 8)
     return list(int(text, 2).to_bytes(len(text) // 8))
 
 
-def _list_fields(count: int, value: int) -> list[tuple[int, int]]:
-    choice = next(i for i, bits in enumerate(LENGTHS) if count <= 2**bits)
-    return [
-        (1, 1),
-        (choice, CHOICE_BITS),
-        (count - 1, LENGTHS[choice]),
-        (value, WORD),
-    ]
-
-
-def decode(code: bytes, size: tuple[int, int]) -> Bool[np.ndarray, "height width"]:
+def decode(code: bytes, size: Size) -> Mask:
     """Decode where a region is.
 
     A pixel belongs to it if its alpha is at least half of the largest: the edge of a
@@ -76,62 +67,50 @@ def decode(code: bytes, size: tuple[int, int]) -> Bool[np.ndarray, "height width
     return (alpha > 0) & (alpha >= (int(alpha.max(initial=0)) + 1) // 2)
 
 
-def decode_values(
-    code: bytes, size: tuple[int, int]
-) -> UInt8[np.ndarray, "height width 4"]:
+def decode_values(code: bytes, size: Size) -> UInt8[np.ndarray, "height width 4"]:
     """Decode the RGBA picture; see `decode`."""
-    reader = _Reader(code)
-    count, expected = reader.read(COUNT_BITS), size[0] * size[1] * CHANNELS
+    bits = _Bits(code)
+    count, expected = bits.read(COUNT_BITS), size[0] * size[1] * CHANNELS
     if count != expected:
         raise ValueError(
             f"its rle is of {count} values, not the {expected} of {size[1]}x{size[0]} px"
         )
-    word = reader.read(WORD_BITS) + 1
-    lengths = [reader.read(LENGTH_BITS) + 1 for _ in range(4)]
+    word = bits.read(WORD_BITS) + 1
+    lengths = [bits.read(LENGTH_BITS) + 1 for _ in range(4)]
     if word > 8:
         raise ValueError(f"its rle has values of {word} bits, not 8")
     values = np.zeros(count, np.uint8)
     done = 0
     while done < count:
-        repeated = reader.read(1)
-        end = done + reader.read(lengths[reader.read(CHOICE_BITS)]) + 1
+        is_repeated = bits.read(1)
+        end = done + bits.read(lengths[bits.read(CHOICE_BITS)]) + 1
         if end > count:
             raise ValueError("its rle holds more values than it counts")
-        values[done:end] = (
-            reader.read(word) if repeated else reader.read_many(end - done, word)
-        )
+        values[done:end] = bits.read_many(1 if is_repeated else end - done, word)
         done = end
-    if reader.has_more:
+    if bits.has_more:
         raise ValueError("its rle goes on behind the last value")
     return values.reshape(*size, CHANNELS)
 
 
-class _Reader:
+class _Bits:
     """Numbers out of a sequence of bits."""
 
     def __init__(self, content: bytes):
-        self._content = content
+        self._flags = np.unpackbits(np.frombuffer(content, np.uint8))
         self._at = 0
 
     def read(self, bits: int) -> int:
-        first, self._at = self._at, self._at + bits
-        last = (self._at + 7) // 8
-        if last > len(self._content):
-            raise ValueError("its rle ends too early")
-        number = int.from_bytes(self._content[first // 8 : last])
-        return number >> (8 * last - self._at) & ((1 << bits) - 1)
+        return int(self.read_many(1, bits)[0])
 
-    def read_many(self, count: int, bits: int) -> UInt8[np.ndarray, " count"]:
+    def read_many(self, count: int, bits: int) -> Int64[np.ndarray, " count"]:
         first, self._at = self._at, self._at + count * bits
-        last = (self._at + 7) // 8
-        if last > len(self._content):
+        if self._at > self._flags.size:
             raise ValueError("its rle ends too early")
-        part = np.frombuffer(self._content[first // 8 : last], np.uint8)
-        flags = np.unpackbits(part)[first % 8 :][: count * bits].reshape(count, bits)
-        return flags @ (1 << np.arange(bits, dtype=np.uint8)[::-1])
+        flags = self._flags[first : self._at].reshape(count, bits)
+        return flags @ (1 << np.arange(bits)[::-1])
 
     @property
     def has_more(self) -> bool:
         """Whether what was not read is more than zeros that fill a byte."""
-        last = (self._at + 7) // 8
-        return any(self._content[last:])
+        return bool(self._flags[self._at :].any())

@@ -5,68 +5,44 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
-from jaxtyping import Bool
 
 from nerve_jax.data.exchange import tracks
-from nerve_jax.data.exchange.cvat_shapes import (
-    IGNORED,
-    parse,
-    read_labels,
-    read_shape,
-)
-from nerve_jax.data.exchange.entries import Entry, Gathered, read_files, settle
-from nerve_jax.data.exchange.labelled import Labelled
-from nerve_jax.data.exchange.pictures import copy_pictures
-from nerve_jax.data.exchange.shapes import encode_counts
+from nerve_jax.data.exchange.cvat_shapes import IGNORED, parse, read_area, read_labels
+from nerve_jax.data.exchange.entries import Entry, Problems, Shape, settle
+from nerve_jax.data.exchange.names import LABELLED, select
+from nerve_jax.data.exchange.pictures import Labelled, copy_pictures
+from nerve_jax.data.exchange.shapes import Mask, cut_out, encode_counts
 from nerve_jax.system.files import show, write_whole
 
 FILE = "annotations.xml"
-# Of an image for which not all labels were looked for; CVAT passes it over.
-LABELLED = "structures_labelled"
 
 
 def read(folder: Path) -> Iterator[Labelled]:
     """Read the XML files of a folder: of images, or of clips with tracks.
 
-    Shapes of one label in one image are united. A label without a shape was looked for
-    and is not there; a picture that no file lists is unlabelled.
+    A label without a shape was looked for and is not there.
 
     Raises:
       InputError: lists all that is wrong; see `entries.settle` and `tracks.read`.
     """
-    paths = sorted(folder.glob("*.xml"))
-    gathered = Gathered()
-    roots = _parse_all(paths, gathered)
-    gathered.raise_if_any(folder)
+    problems = Problems()
+    roots = {}
+    for path in sorted(folder.glob("*.xml")):
+        with problems.at(show(path.name)):
+            root = parse(path)
+            if root.tag == "annotations":
+                roots[path] = root
     of_clips = {path: root for path, root in roots.items() if _is_of_clip(root)}
     if of_clips and len(of_clips) == len(roots):
-        return tracks.read(folder, of_clips)
+        return tracks.read(folder, of_clips, problems)
     if of_clips:
-        gathered.problems.append("files of images and of clips; import each alone")
-    if not roots:
-        gathered.problems.append(f"no {FILE}, nor another *.xml of CVAT")
-
-    def read_file(path: Path, of_file: Gathered) -> list[Entry]:
-        return _read_images(roots[path], of_file)
-
-    entries = read_files(list(roots), read_file, gathered)
-    return settle(entries, folder, gathered)
-
-
-def _parse_all(
-    paths: Iterable[Path], gathered: Gathered
-) -> dict[Path, ElementTree.Element]:
-    """The files of CVAT among XML files."""
-    roots = {}
-    for path in paths:
-        try:
-            root = parse(path)
-        except (OSError, ValueError) as error:
-            gathered.problems.append(f"{show(path.name)}: {error}")
-            continue
-        if root.tag == "annotations":
-            roots[path] = root
-    return roots
+        problems.append("files of images and of clips; import each alone")
+    entries: list[Entry] = []
+    for path, root in roots.items():
+        with problems.at(show(path.name)) as found:
+            entries += _list_entries(root, show(path.name), found)
+    nothing = f"no label of an image in {FILE}, nor in another *.xml of CVAT"
+    return settle(entries, folder, problems, nothing)
 
 
 def _is_of_clip(root: ElementTree.Element) -> bool:
@@ -76,33 +52,28 @@ def _is_of_clip(root: ElementTree.Element) -> bool:
     )
 
 
-def _read_images(root: ElementTree.Element, gathered: Gathered) -> list[Entry]:
+def _list_entries(
+    root: ElementTree.Element, where: str, problems: Problems
+) -> list[Entry]:
     """The pictures that a file lists."""
-    structures = read_labels(root, gathered)
+    structures = read_labels(root, problems)
     entries = []
     for image in root.iterfind("image"):
         name = image.get("name", "")
-        where = show(name)
-        try:
-            size = int(image.attrib["height"]), int(image.attrib["width"])
-        except (KeyError, ValueError):
-            gathered.problems.append(f"image {where}: needs height and width in px")
-            continue
-        wanted = image.get(LABELLED, " ".join(structures.values())).split()
+        looked_for = select(structures.values(), image.get(LABELLED))
         shapes = []
-        for element in image:
-            label = element.get("label", "")
+        for number, element in enumerate(image, 1):
             if element.tag in IGNORED:
                 continue
-            if label not in structures:
-                gathered.problems.append(
-                    f"{where}, {element.tag}: label {show(label)!r} is not declared"
-                )
-                continue
-            found = read_shape(element, structures[label], size, where, gathered)
-            shapes += [found] if found and found.structure in wanted else []
-        looked_for = [s for s in structures.values() if s in wanted]
-        entries.append(Entry(name, size, looked_for, shapes))
+            place, label = f"{show(name)}, {element.tag} {number}", element.get("label")
+            with problems.at(place):
+                if label not in structures:
+                    raise ValueError(f"label {show(str(label))!r} is not declared")
+                area = read_area(element)
+                shapes.append(Shape(structures[label], area, f"{where}: {place}"))
+        with problems.at(f"image {show(name)}"):
+            size = int(image.attrib["height"]), int(image.attrib["width"])
+            entries.append(Entry(where, name, size, looked_for, shapes))
     return entries
 
 
@@ -113,16 +84,16 @@ def write(
 
     A structure that is not there has no mask; an unlabelled frame is not listed.
     """
-    (folder / "images").mkdir()
+    add = ElementTree.SubElement
     root = ElementTree.Element("annotations")
-    ElementTree.SubElement(root, "version").text = "1.1"
-    task = ElementTree.SubElement(ElementTree.SubElement(root, "meta"), "task")
-    ElementTree.SubElement(task, "mode").text = "annotation"
-    labels = ElementTree.SubElement(task, "labels")
+    add(root, "version").text = "1.1"
+    task = add(add(root, "meta"), "task")
+    add(task, "mode").text = "annotation"
+    labels = add(task, "labels")
     for structure in structures:
-        label = ElementTree.SubElement(labels, "label")
-        ElementTree.SubElement(label, "name").text = structure
-        ElementTree.SubElement(label, "type").text = "mask"
+        label = add(labels, "label")
+        add(label, "name").text = structure
+        add(label, "type").text = "mask"
     number = 0
     for one, file_name in copy_pictures(labelled, folder / "images"):
         if not one.masks:
@@ -132,30 +103,27 @@ def write(
         attributes |= {"width": width, "height": height}
         if set(one.masks) != set(structures):
             attributes[LABELLED] = " ".join(one.masks)
-        image = ElementTree.SubElement(root, "image", attributes)
+        image = add(root, "image", attributes)
         number += 1
         for structure, mask in one.masks.items():
             if mask.any():
-                ElementTree.SubElement(image, "mask", _encode(structure, mask))
+                add(image, "mask", _encode(structure, mask))
     ElementTree.indent(root)
     text = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
     write_whole(folder / FILE, text)
 
 
-def _encode(structure: str, mask: Bool[np.ndarray, "height width"]) -> dict[str, str]:
+def _encode(structure: str, mask: Mask) -> dict[str, str]:
     """A mask as the attributes of its element: run lengths in the box around it."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    top, left = int(rows[0]), int(columns[0])
-    inside = mask[top : rows[-1] + 1, left : columns[-1] + 1]
-    height, width = inside.shape
+    left, top, part = cut_out(mask)
     return {
         "label": structure,
         "source": "manual",
         "occluded": "0",
-        "rle": ", ".join(map(str, encode_counts(np.ascontiguousarray(inside)))),
+        "rle": ", ".join(map(str, encode_counts(np.ascontiguousarray(part)))),
         "left": str(left),
         "top": str(top),
-        "width": str(width),
-        "height": str(height),
+        "width": str(part.shape[1]),
+        "height": str(part.shape[0]),
         "z_order": "0",
     }

@@ -1,212 +1,250 @@
-"""What a file of labels lists of each picture, and the pictures it belongs to.
+"""What labels list of each picture, the pictures it belongs to, and what is wrong.
 
-A format makes an `Entry` per picture and gathers problems; `settle` finds the pictures,
-adds what is wrong with them, raises one error for all, and draws frame after frame.
+A format makes an `Entry` per picture; `settle` finds the pictures, raises one error for
+all that is wrong, and else draws frame after frame.
 """
 
+import contextlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
 
-from nerve_jax.data.exchange.labelled import Labelled
 from nerve_jax.data.exchange.names import (
-    SHOWN,
-    describe_missing,
-    find_clashes,
-    find_name_problem,
+    MALFORMED,
+    check_name,
+    choose,
+    describe,
+    group,
+    name_file,
     name_picture,
+    name_structures,
 )
-from nerve_jax.data.exchange.pictures import find_pictures, measure
-from nerve_jax.data.exchange.shapes import OVERHANG_PX, compute_overhang
+from nerve_jax.data.exchange.pictures import Labelled, find_pictures, measure
+from nerve_jax.data.exchange.shapes import Area, Size, compute_overhang
 from nerve_jax.data.listing import compose, count_of, list_some
 from nerve_jax.system.console import say
 from nerve_jax.system.errors import raise_if_any
 from nerve_jax.system.files import show
 
-Size = tuple[int, int]
+OVERHANG_PX = 1.0  # by which a shape may reach beyond its frame: programs round
+SHOWN = 20
 
 
 class Shape(NamedTuple):
-    """A shape of one structure; `draw` makes its mask in a frame of some size."""
+    """An area of one structure; `where` names it in errors."""
 
     structure: str
-    draw: Callable[[Size], Bool[np.ndarray, "height width"]]
+    area: Area
+    where: str
 
 
 class Entry(NamedTuple):
     """A picture as labels list it.
 
     Attributes:
-      file_name: as they name it, with / between folders.
-      size: height and width in px, as they state it; None where they do not.
-      structures: that were looked for.
-      shapes: that were found, each inside the frame.
+      where: the file of labels, for errors.
+      file_name: of the picture, with / between folders.
+      size: height and width in px, as labels state it; None where they do not.
+      structures: that were looked for, beside those of the shapes.
+      shapes: that were found.
     """
 
+    where: str
     file_name: str
-    size: Size | None
-    structures: Sequence[str]
-    shapes: Sequence[Shape]
+    size: Size | None = None
+    structures: Sequence[str] | None = ()
+    shapes: Sequence[Shape] = ()
 
 
-class Gathered:
-    """What is found while labels are read.
+class Frame(NamedTuple):
+    """A frame with its entry: `name`, `image`, `number` and `size` are of `Labelled`."""
 
-    Attributes:
-      problems: each a line that names file, value and mend.
-      num_cut: shapes that reach beyond their frame by a pixel at most.
-    """
+    name: str
+    image: Path
+    number: int | None
+    size: Size
+    entry: Entry
 
-    def __init__(self) -> None:
-        """Nothing is found yet."""
-        self.problems: list[str] = []
-        self.num_cut = 0
 
-    def include(self, where: str, inner: "Gathered") -> None:
-        """Add what was found in one file, or another part."""
-        self.problems += [f"{where}: {problem}" for problem in inner.problems]
-        self.num_cut += inner.num_cut
+class Problems(list[str]):
+    """What is wrong, found while labels are read: each a line with place and mend."""
 
-    def check_points(
-        self, where: str, points: Float[np.ndarray, "corners 2"], size: Size
-    ) -> bool:
-        """Whether a shape lies in its frame, or would but for `OVERHANG_PX`."""
-        overhang = compute_overhang(points, size)
-        self.num_cut += 0 < overhang <= OVERHANG_PX
-        if overhang > OVERHANG_PX:
-            self.problems.append(
-                f"{where}: reaches beyond its frame of {size[1]}x{size[0]} px by "
-                f"{overhang:.1f} px; are these the labels of this picture?"
-            )
-        return overhang <= OVERHANG_PX
+    @contextlib.contextmanager
+    def at(self, where: str) -> Iterator["Problems"]:
+        """Gather what the block finds or raises at a file, or a part of it."""
+        found = Problems()
+        try:
+            yield found
+        except (OSError, *MALFORMED) as error:
+            found.append(describe(error))
+        self += [f"{where}: {problem}" for problem in found]
 
     def raise_if_any(self, folder: Path) -> None:
-        """Raise one `InputError` with all problems; else report what was cut off."""
+        """Raise one `InputError` with all of them."""
         mend = "Nothing was written. Correct them, and import again"
-        raise_if_any(self.problems, f"{folder}: labels that cannot be read", mend)
-        if self.num_cut:
-            verb = "reach" if self.num_cut > 1 else "reaches"
-            say(
-                f"{count_of(self.num_cut, 'shape')} {verb} beyond the frame, by at most a "
-                "pixel, and what is outside is cut off"
-            )
+        raise_if_any(self, f"{folder}: labels that cannot be read", mend)
 
 
-def read_files(
-    paths: Sequence[Path],
-    read_file: Callable[[Path, Gathered], list[Entry]],
-    gathered: Gathered,
-) -> list[Entry]:
-    """Read label files; several may not list the same picture.
+def name_labels(entries: Sequence[Entry], problems: Problems) -> list[Entry]:
+    """Entries with structures in place of labels; `structures` of None are all there are.
 
     Args:
-      paths: of the files.
-      read_file: gives the entries of one; gathers problems without the file's name.
-      gathered: gains what is wrong, with the names of files.
+      entries: with labels as a program writes them.
+      problems: see `names.name_structures`.
     """
-    entries: list[Entry] = []
-    listed: dict[str, list[str]] = defaultdict(list)
-    for path in paths:
-        of_file = Gathered()
-        found = read_file(path, of_file)
-        gathered.include(show(path.name), of_file)
-        for name in {compose(entry.file_name) for entry in found}:
-            listed[name].append(path.name)
-        entries += found
-    if both := sorted(name for name, files in listed.items() if len(files) > 1):
-        files = sorted({file for name in both for file in listed[name]})
-        gathered.problems.append(
-            f"overlapping label files: {show(list_some(files))} all list "
-            f"{count_of(len(both), 'picture')}: {show(list_some(both, SHOWN))}; keep one"
+    used = [
+        label
+        for entry in entries
+        for label in [*(entry.structures or ()), *(s.structure for s in entry.shapes)]
+    ]
+    names = name_structures(dict.fromkeys(used), problems)
+    return [
+        entry._replace(
+            structures=[
+                names[x]
+                for x in (names if entry.structures is None else entry.structures)
+            ],
+            shapes=[s._replace(structure=names[s.structure]) for s in entry.shapes],
         )
-    return entries
+        for entry in entries
+    ]
 
 
 def settle(
-    entries: Sequence[Entry], folder: Path, gathered: Gathered
+    entries: Sequence[Entry], folder: Path, problems: Problems, nothing: str
 ) -> Iterator[Labelled]:
     """Find the pictures of entries, and draw them one by one; others are unlabelled.
 
     Args:
       entries: of all label files of the folder.
       folder: holds the pictures, in images/, in itself, or where their names say.
-      gathered: what is wrong with the labels themselves.
+      problems: what is wrong with the labels themselves.
+      nothing: see `draw_all`.
 
     Raises:
-      InputError: lists all problems, those gathered and those of pictures: not there,
-        not to be read, of another size, listed twice, of names that are no file's.
+      InputError: lists all problems, those of `draw_all` and those of pictures: not
+        there, not to be read, of another size, of names that are no file's.
     """
     pictures = find_pictures(folder)
-    found = _find_places(entries, pictures, folder, gathered)
+    found = _find_places(entries, pictures, folder, problems)
     listed = {place for _, place in found}
-    unlabelled = [(Entry(p, None, (), ()), p) for p in pictures if p not in listed]
-    found += unlabelled
-    gathered.problems += find_clashes([name_picture(e.file_name) for e, _ in found])
-    if not entries:
-        gathered.problems.append("labels of no picture at all")
+    found += [(Entry("", p), p) for p in pictures if p not in listed]
+    frames = []
     for entry, place in found:
-        _check_size(entry, pictures[place], gathered)
-    gathered.raise_if_any(folder)
-    return (_draw(entry, pictures[place]) for entry, place in found)
+        with problems.at(show(str(pictures[place]))):
+            frames.append(make_frame(entry, pictures[place]))
+    return draw_all(frames, folder, problems, nothing)
+
+
+def make_frame(entry: Entry, path: Path) -> Frame:
+    """A picture with its entry; raise `ValueError` where the sizes are not the same."""
+    size = measure(path)
+    if entry.size not in (None, size):
+        of_labels, of_picture = (f"{w}x{h} px" for h, w in (entry.size, size))
+        raise ValueError(
+            f"labels of {of_labels}, but the picture is {of_picture}; give the picture "
+            "that was labelled"
+        )
+    return Frame(name_picture(entry.file_name), path, None, size, entry)
 
 
 def _find_places(
     entries: Sequence[Entry],
     pictures: Mapping[str, Path],
     folder: Path,
-    gathered: Gathered,
+    problems: Problems,
 ) -> list[tuple[Entry, str]]:
     """Entries with the key of their picture; names that are no picture's are problems."""
-    deeper: dict[str, list[str]] = defaultdict(list)
-    for place in pictures:
-        deeper[PurePosixPath(place).name].append(place)
+    by_name = group(pictures, name_file)
     found, missing = [], []
     for entry in entries:
-        if problem := find_name_problem(entry.file_name):
-            gathered.problems.append(problem)
-            continue
-        path = PurePosixPath(compose(entry.file_name))
-        name = path.as_posix().removeprefix("images/")
-        same = deeper[path.name]
-        fitting = [p for p in same if p == name] or [
-            place for place in same if place.endswith(f"/{name}")
-        ]
-        if len(fitting) > 1:
-            gathered.problems.append(
-                f"{show(name)}: is it {show(fitting[0])} or {show(fitting[1])}? Take the "
-                "picture that is not labelled away"
-            )
-        elif fitting:
-            found.append((entry, fitting[0]))
-        else:
-            missing.append(entry.file_name)
-    gathered.problems += describe_missing(missing, folder)
+        with problems.at(entry.where):
+            check_name(entry.file_name)
+            path = PurePosixPath(compose(entry.file_name)).as_posix()
+            name = path.removeprefix("images/")
+            same = by_name[name_file(name)]
+            fitting = [place for place in same if f"/{place}".endswith(f"/{name}")]
+            if not fitting:
+                missing.append(entry.file_name)
+                continue
+            found.append((entry, name if name in fitting else choose(fitting, name)))
+    if missing:
+        count, are = count_of(len(missing), "picture"), "are" if missing[1:] else "is"
+        listed = show(list_some(missing, SHOWN))
+        problems.append(
+            f"{count} with labels {are} not in {folder} or its images/: {listed}"
+        )
     return found
 
 
-def _check_size(entry: Entry, path: Path, gathered: Gathered) -> None:
-    """Gather what is wrong with a picture, and with what its labels state of it."""
-    try:
-        size = measure(path)
-    except (OSError, ValueError) as error:
-        gathered.problems.append(f"{show(str(path))}: {error}")
-        return
-    if entry.size not in (None, size):
-        of_labels, of_picture = (f"{w}x{h} px" for h, w in (entry.size, size))
-        gathered.problems.append(
-            f"{show(entry.file_name)}: labels of {of_labels}, but the picture is "
-            f"{of_picture}; give the picture that was labelled"
+def draw_all(
+    frames: Sequence[Frame], folder: Path, problems: Problems, nothing: str
+) -> Iterator[Labelled]:
+    """Unite the shapes of each structure, frame after frame.
+
+    Args:
+      frames: labelled or not.
+      folder: that they are of, for errors.
+      problems: what is wrong with the labels themselves.
+      nothing: what is wrong where no frame is labelled for any structure.
+
+    Raises:
+      InputError: lists all problems, those gathered and those of frames: of one name,
+        or with a shape that reaches beyond it by more than `OVERHANG_PX`.
+    """
+    if not problems and not any(f.entry.structures or f.entry.shapes for f in frames):
+        problems.append(nothing)
+    problems += _find_clashes(frames)
+    cut, beyond = set(), {}  # by place: a track has its own in many frames
+    for frame in frames:
+        for shape in frame.entry.shapes:
+            overhang = compute_overhang(shape.area.outline, frame.size)
+            if overhang > OVERHANG_PX:
+                height, width = frame.size
+                beyond.setdefault(
+                    shape.where,
+                    f"{shape.where}: reaches beyond its frame of {width}x{height} px by "
+                    f"{overhang:.1f} px; are these the labels of this picture?",
+                )
+            elif overhang:
+                cut.add(shape.where)
+    problems += beyond.values()
+    problems.raise_if_any(folder)
+    if cut:
+        say(
+            f"{count_of(len(cut), 'shape')} {'reach' if len(cut) > 1 else 'reaches'} "
+            "beyond the frame, by at most a pixel, and what is outside is cut off"
         )
+    return map(_draw, frames)
 
 
-def _draw(entry: Entry, path: Path) -> Labelled:
-    """Unite the shapes of each structure."""
-    size = measure(path)
-    masks = {structure: np.zeros(size, bool) for structure in entry.structures}
-    for shape in entry.shapes:
-        masks[shape.structure] |= shape.draw(size)
-    return Labelled(name_picture(entry.file_name), path, None, size, masks)
+def _find_clashes(frames: Sequence[Frame]) -> list[str]:
+    """Problems of names that are alike, or alike but for capitals, as on some disks."""
+    alike: dict[str, list[Frame]] = defaultdict(list)
+    for frame in frames:
+        alike[frame.name.casefold()].append(frame)
+    problems = []
+    for same in alike.values():
+        names = {frame.name: None for frame in same}
+        if len(names) > 1:
+            listed = show(list_some(names))
+            problems.append(f"{listed}: names that differ in capitals alone; rename")
+        elif len(same) > 1:
+            places = {frame.entry.where or "no file of labels": None for frame in same}
+            problems.append(
+                f"{show(same[0].name)}: {len(same)} entries of one picture, in "
+                f"{' and '.join(places)}; keep one"
+            )
+    return problems
+
+
+def _draw(frame: Frame) -> Labelled:
+    shapes = frame.entry.shapes
+    structures = [*frame.entry.structures, *(shape.structure for shape in shapes)]
+    masks = {structure: np.zeros(frame.size, bool) for structure in structures}
+    for shape in shapes:
+        masks[shape.structure] |= shape.area.draw(frame.size)
+    return Labelled(frame.name, frame.image, frame.number, frame.size, masks)

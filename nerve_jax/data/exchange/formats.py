@@ -13,7 +13,7 @@ from nerve_jax.data.exchange import (
     nnunet,
     nrrd,
 )
-from nerve_jax.data.exchange.labelled import Labelled
+from nerve_jax.data.exchange.pictures import Labelled
 
 
 class Format(NamedTuple):

@@ -2,47 +2,50 @@
 
 Structures are the labels that occur in a folder: whoever saved a JSON file for a picture
 has looked for all of them, unless a flag of the file, "labelled: vessel", says of each
-whether they did.
+whether they did. A mask is a PNG of the box that it fills, from LabelMe 5.3 on; the box is
+given by its first and last pixel.
 """
 
-import functools
-import json
+import base64
+import io
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any
 
-from nerve_jax.data.exchange.entries import Entry, Gathered, Shape, Size, settle
-from nerve_jax.data.exchange.labelled import Labelled
-from nerve_jax.data.exchange.labelme_shapes import check, fill, make_shape
-from nerve_jax.data.exchange.names import name_structures
-from nerve_jax.data.exchange.pictures import copy_pictures, find_pictures, measure
-from nerve_jax.data.exchange.references import MALFORMED, choose, describe, group
-from nerve_jax.data.frames import read_file
-from nerve_jax.data.listing import compose, is_litter
+import numpy as np
+from PIL import Image
+
+from nerve_jax.data.exchange.entries import Entry, Problems, Shape, name_labels, settle
+from nerve_jax.data.exchange.names import (
+    choose,
+    group,
+    name_file,
+    read_json,
+)
+from nerve_jax.data.exchange.pictures import (
+    Labelled,
+    copy_pictures,
+    find_pictures,
+    list_files,
+)
+from nerve_jax.data.exchange.shapes import (
+    Area,
+    Mask,
+    Size,
+    cut_out,
+    make_box,
+    make_ellipse,
+    make_patch,
+    make_polygon,
+)
+from nerve_jax.data.frames import decode
+from nerve_jax.data.listing import compose
 from nerve_jax.system.files import show, to_json
 
 VERSION = "6.3.1"  # of LabelMe, whose fields are written
 FLAG = "labelled: "
-
-
-class File(NamedTuple):
-    """What a JSON file says of its picture.
-
-    Attributes:
-      where: its path below the folder.
-      picture: the path of its picture, from where it lies.
-      is_inside: whether it holds the picture too.
-      size: height and width in px; None where it does not state them.
-      shapes: each with a label and points.
-      looked_for: of labels, whether they were looked for; others were.
-    """
-
-    where: Path
-    picture: PurePosixPath
-    is_inside: bool
-    size: Size | None
-    shapes: list[dict]
-    looked_for: dict[str, bool]
 
 
 def read(folder: Path) -> Iterator[Labelled]:
@@ -52,112 +55,113 @@ def read(folder: Path) -> Iterator[Labelled]:
       InputError: lists all that is wrong; see `entries.settle`. Lines and points are no
         outlines.
     """
-    gathered = Gathered()
-    paths = sorted(path.relative_to(folder) for path in folder.rglob("*.json"))
-    paths = [p for p in paths if not any(is_litter(Path(part)) for part in p.parts)]
-    files = [file for path in paths for file in _read_file(folder, path, gathered)]
+    problems, parsed = Problems(), []
+    for path, inside in list_files(folder):
+        if path.suffix == ".json":
+            with problems.at(show(str(inside))) as found:
+                content = read_json(path)
+                if isinstance(content, dict) and "shapes" in content:
+                    parsed.append((inside, *_parse(content, show(str(inside)), found)))
     labels = dict.fromkeys(
         label
-        for file in files
-        for label in [*file.looked_for, *(shape["label"] for shape in file.shapes)]
+        for _, entry, flags in parsed
+        for label in [*flags, *(shape.structure for shape in entry.shapes)]
     )
-    structures = name_structures(labels, gathered.problems)
-    if not labels and not gathered.problems:
-        found = "only files without a shape" if files else "no file of LabelMe"
-        gathered.problems.append(f"{found} there, so what was looked for is not known")
-    pictures = find_pictures(folder)
-    find = _make_finder(folder, pictures)
-    entries = []
-    for file in files:
-        try:
-            picture, size = find(file), file.size
-            if picture in pictures and not size:  # before LabelMe 4
-                size = measure(pictures[picture])
-        except (OSError, ValueError) as error:
-            gathered.problems.append(f"{show(str(file.where))}: {error}")
-            continue
-        entries.append(_make_entry(file, picture, size, structures, gathered))
-    if not entries:
-        gathered.raise_if_any(folder)
-    return settle(entries, folder, gathered)
+    find, entries = _make_finder(folder), []
+    for path, entry, flags in parsed:
+        with problems.at(entry.where):
+            wanted = [label for label in labels if flags.get(label, True)]
+            name = find(path.parent, PurePosixPath(entry.file_name))
+            entries.append(entry._replace(file_name=name, structures=wanted))
+    entries = name_labels(entries, problems)
+    return settle(entries, folder, problems, "no file of LabelMe with a shape there")
 
 
-def _read_file(folder: Path, path: Path, gathered: Gathered) -> list[File]:
-    """A file, without the picture that it may hold; none of what is another JSON."""
-    where = show(str(path))
-    try:
-        content = json.loads(read_file(folder / path).decode("utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        gathered.problems.append(f"{where}: not JSON ({error}); save it again")
-        return []
-    if not isinstance(content, dict) or "shapes" not in content:
-        return []
-    try:
-        shapes = [dict(shape) for shape in content["shapes"]]
-        if not all(isinstance(shape["label"], str) for shape in shapes):
-            raise ValueError("a label that is no text")
-        flags = (content.get("flags") or {}).items()
-        looked_for = {k[len(FLAG) :]: bool(v) for k, v in flags if k.startswith(FLAG)}
-        named = PurePosixPath(compose(content["imagePath"].replace("\\", "/")))
-        size = _read_size(content.get("imageHeight"), content.get("imageWidth"))
-        is_inside = bool(content.get("imageData"))
-    except MALFORMED as error:
-        gathered.problems.append(f"{where}: {describe(error)}")
-        return []
-    return [File(path, named, is_inside, size, shapes, looked_for)]
+def _parse(
+    content: dict, where: str, problems: Problems
+) -> tuple[Entry, dict[str, bool]]:
+    """What a file says of its picture, and of labels, whether they were looked for.
+
+    The entry has labels, and the path of the picture from where the file lies.
+    """
+    shapes = []
+    for number, shape in enumerate(content["shapes"], 1):
+        label = shape["label"]
+        if type(label) is not str:
+            raise ValueError(f"shape {number}: a label that is no text")
+        place = f"shape {number} ({show(label)})"
+        with problems.at(place):
+            shapes.append(Shape(label, _make_area(shape), f"{where}, {place}"))
+    flags = (content.get("flags") or {}).items()
+    looked_for = {key[len(FLAG) :]: bool(v) for key, v in flags if key.startswith(FLAG)}
+    picture = compose(content["imagePath"].replace("\\", "/"))
+    size = _read_size(content.get("imageHeight"), content.get("imageWidth"))
+    return Entry(where, picture, size, (), shapes), looked_for
 
 
 def _read_size(height: Any, width: Any) -> Size | None:
-    if height is None and width is None:
+    if height is None and width is None:  # before LabelMe 4
         return None
     if type(height) is not int or type(width) is not int or min(height, width) < 1:
         raise ValueError(f"imageHeight {height} and imageWidth {width} of no picture")
     return height, width
 
 
-def _make_finder(folder: Path, pictures: Mapping[str, Path]) -> Callable[[File], str]:
-    """A function from a file to the key of its picture, or to the name that is missing."""
-    places = {path.resolve(): name for name, path in pictures.items()}
-    by_name = group(pictures, lambda name: PurePosixPath(name).name)
+def _make_finder(folder: Path) -> Callable[[Path, PurePosixPath], str]:
+    """A function from a file's folder and the path in it to the key of its picture.
 
-    def find(file: File) -> str:
-        beside = (folder / file.where.parent / file.picture).resolve()
-        if beside in places:
-            return places[beside]
-        if found := by_name.get(file.picture.name):
-            return choose(found, str(file.picture))
-        if file.is_inside:
-            raise ValueError(
-                f"its picture {show(file.picture.name)} is only inside it, as imageData; "
-                "save it beside, e.g. by labelme_export_json of LabelMe"
-            )
-        return file.picture.name
+    The key is that of `find_pictures`, or the name of a picture that is not there.
+    """
+    pictures = find_pictures(folder)
+    by_name = group(pictures, name_file)
+
+    def find(parent: Path, picture: PurePosixPath) -> str:
+        beside = os.path.normpath(parent / picture).removeprefix("images/")
+        same = [beside] if beside in pictures else by_name[picture.name]
+        return choose(same, str(picture)) if same else picture.name
 
     return find
 
 
-def _make_entry(
-    file: File,
-    picture: str,
-    size: Size | None,
-    structures: Mapping[str, str],
-    gathered: Gathered,
-) -> Entry:
-    """What a file says of its picture; what is wrong with it is gathered."""
-    shapes = []
-    for number, shape in enumerate(file.shapes, 1):
-        label = shape["label"]
-        where = f"{show(str(file.where))}, shape {number} ({show(label)})"
-        try:
-            check(shape, where, size, gathered)
-        except MALFORMED as error:
-            gathered.problems.append(f"{where}: {describe(error)}")
-        if label in structures:
-            draw = functools.partial(fill, shape)
-            shapes.append(Shape(structures[label], draw))
-    wanted = [name for x, name in structures.items() if file.looked_for.get(x, True)]
-    found = [*wanted, *(shape.structure for shape in shapes)]
-    return Entry(picture, size, list(dict.fromkeys(found)), shapes)
+def _make_area(shape: dict) -> Area:
+    """The area of a shape.
+
+    Raises:
+      ValueError: it is no outline, or its points are wrong; or one of `names.MALFORMED`.
+    """
+    kind, array = shape.get("shape_type") or "polygon", np.array(shape["points"], float)
+    if array.ndim != 2 or array.shape[1] != 2:
+        raise ValueError("points that are not x and y each")
+    points = array.tolist()
+    match kind, len(points):
+        case ("polygon", _) | ("oriented_rectangle", 4):
+            return make_polygon(points)
+        case "rectangle", 2:
+            return make_box([*points[0], *points[1]])
+        case "circle", 2:
+            radius = float(np.hypot(*np.subtract(points[1], points[0])))
+            return make_ellipse(points[0], (radius, radius))
+        case "mask", 2:
+            (left, top), last = points
+            size = _load_mask(shape["mask"]).shape
+            whole = int(left) == left and int(top) == top
+            if not whole or [left + size[1] - 1, top + size[0] - 1] != last:
+                raise ValueError(f"a mask of shape {size} in a box of another size")
+            load = partial(_load_mask, shape["mask"])
+            return make_patch(int(left), int(top), size, load)
+        case (("rectangle" | "oriented_rectangle" | "circle" | "mask"), count):
+            raise ValueError(f"a {kind} of {count} points")
+    raise ValueError(
+        f"a {show(str(kind))} is no outline; draw a polygon, rectangle, circle or mask"
+    )
+
+
+def _load_mask(code: Any) -> Mask:
+    """Decode the PNG of a mask."""
+    part = np.asarray(decode(base64.b64decode(code)).image)
+    if part.ndim != 2:
+        raise ValueError(f"a mask of shape {part.shape}")
+    return part > 0
 
 
 def write(
@@ -171,7 +175,7 @@ def write(
             "version": VERSION,
             "flags": {f"{FLAG}{s}": s in one.masks for s in structures},
             "shapes": [
-                make_shape(structure, mask)
+                _make_shape(structure, mask)
                 for structure, mask in one.masks.items()
                 if mask.any()
             ],
@@ -181,3 +185,19 @@ def write(
             "imageWidth": one.size[1],
         }
         (folder / f"{one.name}.json").write_text(to_json(content, indent=2) + "\n")
+
+
+def _make_shape(structure: str, mask: Mask) -> Mapping[str, Any]:
+    """A mask as LabelMe keeps it."""
+    left, top, part = cut_out(mask)
+    buffer = io.BytesIO()
+    Image.fromarray(part.astype(np.uint8)).save(buffer, format="PNG")
+    return {
+        "label": structure,
+        "points": [[left, top], [left + part.shape[1] - 1, top + part.shape[0] - 1]],
+        "group_id": None,
+        "description": "",
+        "shape_type": "mask",
+        "flags": {},
+        "mask": base64.b64encode(buffer.getvalue()).decode(),
+    }

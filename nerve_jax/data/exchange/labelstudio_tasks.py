@@ -1,66 +1,51 @@
-"""Tasks of Label Studio's exports: "JSON", also of versions before 2021, and "JSON-MIN"."""
+"""Tasks of Label Studio's export "JSON", with their regions.
 
-import json
-import re
-from collections import defaultdict
+Coordinates are in percent of the picture's width and height. A rectangle is turned about
+its upper left corner, an ellipse about its centre, both clockwise, in degrees.
+"""
+
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from nerve_jax.data.exchange.entries import Gathered
-from nerve_jax.data.exchange.labelstudio_regions import Region, parse
-from nerve_jax.data.exchange.references import MALFORMED, describe
-from nerve_jax.data.frames import read_file
+import numpy as np
+
+from nerve_jax.data.exchange import brush
+from nerve_jax.data.exchange.entries import Entry, Problems, Shape
+from nerve_jax.data.exchange.names import LABELLED, read_json, read_names
+from nerve_jax.data.exchange.shapes import (
+    NOWHERE,
+    Area,
+    Size,
+    make_box,
+    make_ellipse,
+    make_polygon,
+)
+from nerve_jax.data.frames import MAX_PIXELS
 from nerve_jax.data.listing import compose
 from nerve_jax.data.media.kinds import SUFFIXES
 from nerve_jax.system.files import show
 
-LOOKED_FOR = "structures_labelled"
-ANNOTATIONS = ("annotations", "completions")  # the second until 2021
+# Their labels are in a second region, or in the same.
+BARE = ("brush", "polygon", "rectangle", "ellipse")
 
 
-class Task(NamedTuple):
-    """What an export says of one picture.
+def read_tasks(path: Path, problems: Problems) -> list[tuple[Entry, int]]:
+    """The tasks of an export; none of a file that is another.
 
-    Attributes:
-      where: the file, and the task's number in it.
-      reference: the URL of the picture.
-      regions: that have labels; None where nobody annotated the picture.
-      looked_for: labels that were looked for; None where the task does not say so.
-      num_more: further annotations, which are not read.
+    Returns:
+      For each its entry, with labels and the URL of its picture, and the number of its
+      annotations that were not read.
     """
-
-    where: str
-    reference: str
-    regions: list[Region] | None
-    looked_for: list[str] | None
-    num_more: int
-
-
-def read_tasks(path: Path, gathered: Gathered) -> list[Task]:
-    """The tasks of an export; none of a file that is another. Problems are gathered."""
-    where = show(path.name)
-    try:
-        text = read_file(path).decode("utf-8-sig")
-        content = json.loads(text, object_hook=_pack)
-    except (OSError, ValueError, RecursionError) as error:
-        gathered.problems.append(f"{where}: not JSON ({error}); export it again")
-        return []
-    if not isinstance(content, list) or not all(isinstance(t, dict) for t in content):
-        return []
-    rows: dict[str, list[dict]] = defaultdict(list)
-    for number, row in enumerate(content, 1):
-        rows[str(row.get("id", number))].append(row)
-    tasks = []
-    for number, of_task in rows.items():
-        label = f"{where}, task {show(number)}"
-        try:
-            if any("data" in row for row in of_task):
-                tasks += [_parse_task(label, row) for row in of_task]
-            else:
-                tasks.append(_parse_rows(label, of_task))
-        except MALFORMED as error:
-            gathered.problems.append(f"{label}: {describe(error)}")
+    tasks, file = [], show(path.name)
+    with problems.at(file):
+        content = read_json(path, _pack)
+        if isinstance(content, list) and all(isinstance(t, dict) for t in content):
+            for number, task in enumerate(content, 1):
+                where = f"{file}, task {show(str(task.get('id', number)))}"
+                with problems.at(where) as found:
+                    tasks.append(_parse_task(where, task, found))
     return tasks
 
 
@@ -72,45 +57,90 @@ def _pack(content: dict) -> dict:
     return content
 
 
-def _parse_task(where: str, task: dict) -> Task:
-    """A task of the full export, with the first annotation that is not cancelled."""
-    data = task["data"]
-    annotations = [a for key in ANNOTATIONS for a in task.get(key) or []]
+def _parse_task(where: str, task: dict, problems: Problems) -> tuple[Entry, int]:
+    """A task, with the first annotation that is not cancelled."""
+    if "annotations" not in task:
+        raise ValueError('no annotations in it; export as "JSON", not as "JSON-MIN"')
+    data, annotations = task["data"], task["annotations"]
     valid = [
         a for a in annotations if not a.get("was_cancelled") and not a.get("skipped")
     ]
-    looked_for = data.get(LOOKED_FOR)
-    return Task(
-        where,
-        _find_reference(data),
-        _list_regions(valid[0]["result"]) if valid else None,
-        re.split(r"[\s,;]+", looked_for.strip()) if looked_for else None,
-        max(0, len(valid) - 1),
-    )
-
-
-def _parse_rows(where: str, rows: list[dict]) -> Task:
-    """A task of JSON-MIN: a row for each annotation, a field in it for each tool."""
-    results = []
-    for tool in rows[0].values():
-        for value in tool if isinstance(tool, list) else []:
-            keys = value if isinstance(value, dict) else {}
-            labels = [key for key in keys if key.endswith("labels")]
-            if labels:
-                named = {"id": len(results) + 1, "type": labels[0], "value": value}
-                results.append(value | named)
-    regions = _list_regions(results)
-    return Task(where, _find_reference(rows[0]), regions, None, len(rows) - 1)
-
-
-def _list_regions(results: list[dict]) -> list[Region]:
-    """Regions with labels; one without is left out if another of its id has them."""
-    regions = [region for region in map(parse, results) if region]
-    named = {region.number for region in regions if region.labels}
+    regions = list(filter(_is_region, valid[0]["result"])) if valid else []
+    named = {str(region.get("id")) for region in regions if _list_labels(region)}
+    shapes: list[Shape] = []
+    sizes: set[Size] = set()
     for region in regions:
-        if not region.labels and region.number not in named:
-            raise ValueError(f"region {show(region.number)}: no label; give it one")
-    return [region for region in regions if region.labels]
+        number, labels = str(region.get("id")), _list_labels(region)
+        place = f"region {show(number)}"
+        with problems.at(place):
+            if labels:
+                size, area = _parse_region(region)
+                shapes += [Shape(x, area, f"{where}, {place}") for x in labels]
+                sizes.add(size)
+            elif number not in named:
+                raise ValueError("no label; give it one")
+    if len(sizes) > 1:
+        raise ValueError("regions on pictures of several sizes")
+    looked_for = read_names(data.get(LABELLED)) if valid else ()
+    size = sizes.pop() if sizes else None
+    entry = Entry(where, _find_reference(data), size, looked_for, shapes)
+    return entry, len(valid[1:])
+
+
+def _is_region(result: dict) -> bool:
+    """Whether a result of an annotation is a region, and no choice or relation."""
+    kind = result["type"].lower()
+    return kind in BARE or kind.endswith("labels") or "sequence" in result["value"]
+
+
+def _list_labels(region: dict) -> list[str]:
+    value = region["value"]
+    lists = [value[key] for key in value if key.endswith("labels")]
+    labels = [label for some in lists if isinstance(some, list) for label in some]
+    if not all(isinstance(label, str) for label in labels):
+        raise ValueError("a label that is no text")
+    return labels
+
+
+def _parse_region(region: dict) -> tuple[Size, Area]:
+    """The size of the picture that a region was drawn on, and its area."""
+    if "sequence" in region["value"]:
+        raise ValueError("boxes in a clip are not read; label clips in CVAT")
+    height, width = size = region["original_height"], region["original_width"]
+    is_whole = all(type(n) is int and n > 0 for n in size)
+    if not is_whole or height * width > MAX_PIXELS:
+        raise ValueError(f"of a picture of {width}x{height} px")
+    if region.get("image_rotation"):
+        raise ValueError(
+            "drawn on a picture that was turned; turn it back, and export again"
+        )
+    return size, _make_area(region["type"], region["value"], size)
+
+
+def _make_area(kind: str, value: dict[str, Any], size: Size) -> Area:
+    """The area of a region by its geometry; raise `ValueError` where there is none."""
+    if "rle" in value:
+        if not isinstance(value["rle"], bytes):
+            raise ValueError("its rle is no list of bytes, 0 to 255")
+        brush.decode(value["rle"], size)
+        return Area(NOWHERE, partial(brush.decode, value["rle"]))
+    scale = np.array(size[::-1]) / 100
+    angle = float(value.get("rotation") or 0)
+
+    def read_px(x: str, y: str) -> list[float]:
+        return (np.array([value[x], value[y]], float) * scale).tolist()
+
+    if "points" in value:
+        return make_polygon(np.array(value["points"], float) * scale)
+    if "radiusX" in value:
+        return make_ellipse(read_px("x", "y"), read_px("radiusX", "radiusY"), angle)
+    if "height" in value:
+        (left, top), (wide, high) = read_px("x", "y"), read_px("width", "height")
+        return make_box((left, top, left + wide, top + high), angle, (left, top))
+    raise ValueError(
+        f"{show(kind)} is no outline; use brush, polygon, rectangle or ellipse, or delete "
+        "it"
+    )
 
 
 def _find_reference(data: dict[str, Any]) -> str:

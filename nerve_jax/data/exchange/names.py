@@ -1,21 +1,42 @@
-"""Names of pictures and structures, as other programs write them, made safe for files."""
+"""Names and paths that other programs write: made safe for files, and found again."""
 
+import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from pathlib import PurePosixPath
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
 
-from nerve_jax.data.listing import compose, count_of, list_some
+from nerve_jax.data.frames import read_file
+from nerve_jax.data.listing import compose, list_some
 from nerve_jax.data.structures import name_structure
 from nerve_jax.system.files import show
 
-SHOWN = 20
+LABELLED = "structures_labelled"  # the field for what was looked for in a picture
+# What the content of a file raises that is not as its program writes it.
+MALFORMED = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError)
+
+
+def describe(error: Exception) -> str:
+    """One of `MALFORMED` in words; a `ValueError` or `OSError` has them already."""
+    if type(error) is ValueError or isinstance(error, OSError):
+        return show(str(error))
+    return f"not as its program writes it ({type(error).__name__}: {show(str(error))})"
+
+
+def read_json(path: Path, hook: Callable[[dict], dict] | None = None) -> Any:
+    """Read a JSON file; raise `ValueError` for another, or `OSError`. `hook` is given each object."""
+    try:
+        return json.loads(read_file(path).decode("utf-8-sig"), object_hook=hook)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not JSON ({error}); export it again") from error
 
 
 def name_structures(labels: Iterable[str], problems: list[str]) -> dict[str, str]:
     """The structure of each label, by `structures.name_structure`.
 
-    Two labels of one structure are a problem.
+    Two labels of one structure are a problem, and so is a label that no name can be made
+    of, which then stands for itself.
 
     Args:
       labels: as they are declared, each once.
@@ -24,35 +45,47 @@ def name_structures(labels: Iterable[str], problems: list[str]) -> dict[str, str
     names: dict[str, str] = {}
     for label in labels:
         name = name_structure(label)
+        same = [other for other, known in names.items() if known == name]
         if not name:
             problems.append(
                 f"label {show(label)!r}: the name of a structure begins with a letter, and "
                 "has letters a to z, digits and _; rename it"
             )
-            continue
-        if label in names:
+        elif label in names:
             problems.append(f"label {show(label)!r} is declared twice; keep one")
-        elif name in names.values():
-            first = next(other for other, known in names.items() if known == name)
+        elif same:
             problems.append(
-                f"labels {show(first)!r} and {show(label)!r} are both structure {name}; "
+                f"labels {show(same[0])!r} and {show(label)!r} are both structure {name}; "
                 "rename one"
             )
-        names[label] = name
+        names[label] = name or label
     return names
 
 
-def find_name_problem(file_name: str) -> str:
-    """Why the name of a picture could lead out of its folder; "" if it does not."""
+def read_names(field: Any) -> list[str] | None:
+    """The names in a field `LABELLED`, a text or a list; None where it says nothing."""
+    if field is None or field == "":
+        return None
+    names = re.split(r"[\s,;]+", field) if isinstance(field, str) else list(field)
+    return [name for name in names if name]
+
+
+def select(structures: Iterable[str], field: Any) -> list[str]:
+    """Those structures that a field `LABELLED` names; all where it says nothing."""
+    wanted = read_names(field)
+    return [name for name in structures if wanted is None or name in wanted]
+
+
+def check_name(file_name: str) -> None:
+    """Raise `ValueError` where the name of a picture could lead out of its folder."""
     parts = PurePosixPath(file_name).parts
     is_whole = file_name.startswith("/") or re.match("[A-Za-z]:", file_name)
     is_plain = file_name.isprintable() and "\\" not in file_name
-    if parts and is_plain and not is_whole and ".." not in parts:
-        return ""
-    return (
-        f"{show(file_name)!r}: no name of a picture below the folder, with / between "
-        "folders and without ..; rename it"
-    )
+    if not parts or not is_plain or is_whole or ".." in parts:
+        raise ValueError(
+            f"{show(file_name)!r}: no name of a picture below the folder, with / between "
+            "folders and without ..; rename it"
+        )
 
 
 def name_picture(file_name: str) -> str:
@@ -67,25 +100,35 @@ def name_picture(file_name: str) -> str:
     return "_".join([*inner[:-1], PurePosixPath(inner[-1]).stem])
 
 
-def find_clashes(names: Sequence[str]) -> list[str]:
-    """Problems of names that are alike, or alike but for capitals, as on some disks."""
-    alike: dict[str, list[str]] = defaultdict(list)
+def name_file(path: str) -> str:
+    """The last part of a path."""
+    return PurePosixPath(path).name
+
+
+def group(names: Iterable[str], key: Callable[[str], str]) -> Mapping[str, list[str]]:
+    """Names by what `key` makes of each; none for what is not there."""
+    groups = defaultdict(list)
     for name in names:
-        alike[name.casefold()].append(name)
-    return [
-        f"{show(list_some(same))}: names that differ in capitals alone; rename"
-        if len(set(same)) > 1
-        else f"{show(same[0])}: {len(same)} entries of one picture; keep one"
-        for same in alike.values()
-        if len(same) > 1
-    ]
+        groups[key(name)].append(name)
+    return groups
 
 
-def describe_missing(names: Sequence[str], folder: object) -> list[str]:
-    """One problem that names pictures that are not there, `SHOWN` at most; or none."""
-    if not names:
-        return []
-    are = "are" if len(names) > 1 else "is"
-    listed = show(list_some(names, SHOWN))
-    count = count_of(len(names), "picture")
-    return [f"{count} with labels {are} not in {folder} or its images/: {listed}"]
+def choose(candidates: Sequence[str], reference: str) -> str:
+    """The picture that a reference means, out of those whose names fit.
+
+    Args:
+      candidates: keys of `find_pictures`, one or more.
+      reference: a path; the folders that it ends with decide between several.
+
+    Raises:
+      ValueError: it may mean more than one of them.
+    """
+    whole = f"/{reference}"
+    fitting = [name for name in candidates if whole.endswith(f"/{name}")]
+    for found in (candidates, fitting):
+        if len(found) == 1:
+            return found[0]
+    raise ValueError(
+        f"picture {show(reference)!r} may be any of {show(list_some(candidates))}; give "
+        "pictures names of their own"
+    )

@@ -15,10 +15,11 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
-from jaxtyping import Bool, Int, Shaped
+from jaxtyping import Int64
 
-from nerve_jax.data.exchange.labelled import Labelled
-from nerve_jax.data.exchange.pictures import copy_pictures
+from nerve_jax.data.exchange.pictures import Labelled, copy_pictures
+from nerve_jax.data.exchange.planes import check_axes, to_integers
+from nerve_jax.data.exchange.shapes import Mask
 from nerve_jax.data.exchange.volumes import Part, Volume, read_volumes
 from nerve_jax.data.frames import MAX_BYTES, in_words, read_file
 from nerve_jax.system.extras import require
@@ -28,7 +29,7 @@ LISTS = ("list", "vector")  # kinds of an axis of layers
 OFFSET = "Segmentation_ReferenceImageExtentOffset"
 FRACTIONAL = "Fractional labelmap"
 SOURCES = ("Segmentation_SourceRepresentation", "Segmentation_MasterRepresentation")
-SEGMENT = re.compile(r"Segment([0-9]{1,4})_ID|Segment([0-9]{1,4})_Name")
+SEGMENT = re.compile(r"Segment([0-9]{1,4})_(?:ID|Name)")
 ELSEWHERE = ("data file", "datafile", "line skip", "lineskip", "byte skip", "byteskip")
 
 
@@ -48,11 +49,10 @@ def read(folder: Path) -> Iterator[Labelled]:
 
 
 def open_volume(path: Path, table: Sequence[Part]) -> Volume:
-    """Read a header; see `volumes.read_volumes`. No more is unpacked than it counts."""
-    content = read_file(path)
-    library, file = _get_library(), io.BytesIO(content)
+    """Read a header; see `volumes.read_volumes`."""
+    file = io.BytesIO(read_file(path))
     with in_words():
-        header = library.read_header(file)
+        header = _get_library().read_header(file)
         shape = [int(n) for n in header["sizes"]]
         has_list = (header.get("kinds") or [""])[0] in LISTS
     if any(header.get(key) for key in ELSEWHERE):
@@ -61,20 +61,17 @@ def open_volume(path: Path, table: Sequence[Part]) -> Volume:
         )
     if any(header.get(key) == FRACTIONAL for key in SOURCES):
         raise ValueError("a fractional segmentation; save it as binary labels")
-    size = _read_plane(shape[1:] if has_list else shape)
+    size = check_axes(shape[1:] if has_list else shape)
     num_layers = shape[0] if has_list else 1
-    segments = sorted({int(m[1] or m[2]) for m in map(SEGMENT.fullmatch, header) if m})
+    segments = sorted({int(m[1]) for m in map(SEGMENT.fullmatch, header) if m})
     parts = [_read_segment(header, n, has_list) for n in segments]
     if bad := [part.label for part in parts if not 0 <= part.layer < num_layers]:
         raise ValueError(f"segment {bad[0]} is in a layer that is not there")
+    load = partial(_load, path, (num_layers, *size))
     if not segments:
-        parts = list(table)
-    corner = None
-    if segments:
-        left, top = map(int, str(header.get(OFFSET, "0 0 0")).split()[:2])
-        corner = top, left
-    load = partial(_load, header, content, file.tell(), (num_layers, *size))
-    return Volume(size, corner, parts, load)
+        return Volume(size, None, table, load)
+    left, top, *_ = map(int, str(header.get(OFFSET, "0 0 0")).split())
+    return Volume(size, (left, top), parts, load)
 
 
 def _read_segment(header: Mapping, number: int, has_list: bool) -> Part:
@@ -82,20 +79,20 @@ def _read_segment(header: Mapping, number: int, has_list: bool) -> Part:
     start = f"Segment{number}_"
     label = header.get(f"{start}Name") or header[f"{start}ID"]
     layer = int(header.get(f"{start}Layer", number if has_list else 0))
-    return Part(str(label), layer, int(header.get(f"{start}LabelValue", 1)))
+    return Part(str(label), layer, (int(header.get(f"{start}LabelValue", 1)),))
 
 
 def _load(
-    header: Mapping, content: bytes, start: int, shape: tuple[int, int, int]
-) -> Int[np.ndarray, "layers height width"]:
-    library = _get_library()
+    path: Path, shape: tuple[int, int, int]
+) -> Int64[np.ndarray, "layers height width"]:
+    """Read the values of a file; no more is unpacked than its header counts."""
+    library, file = _get_library(), io.BytesIO(read_file(path))
     num_layers, height, width = shape
-    _check_length(header, content[start:], math.prod(shape))
     with in_words():
-        file = io.BytesIO(content)
-        file.seek(start)
+        header = library.read_header(file)
+        _check_length(header, file.getvalue()[file.tell() :], math.prod(shape))
         values = library.read_data(header, file, index_order="F")
-    labels = _to_labels(values).reshape((num_layers, width, height), order="F")
+    labels = to_integers(values).reshape((num_layers, width, height), order="F")
     return labels.transpose(0, 2, 1)
 
 
@@ -104,38 +101,15 @@ def _check_length(header: Mapping, body: bytes, count: int) -> None:
     most = 8 * count  # bytes, of the widest type
     if most > MAX_BYTES:
         raise ValueError(f"{count} values by its header are too many")
-    with in_words():
-        encoding = header["encoding"]
-        if encoding in ("gzip", "gz"):
-            found = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(body, most + 1)
-        elif encoding in ("bzip2", "bz2"):
-            found = bz2.BZ2Decompressor().decompress(body, most + 1)
-        else:
-            return
+    encoding = header["encoding"]
+    if encoding in ("gzip", "gz"):
+        found = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(body, most + 1)
+    elif encoding in ("bzip2", "bz2"):
+        found = bz2.BZ2Decompressor().decompress(body, most + 1)
+    else:
+        return
     if len(found) > most:
         raise ValueError("it holds more values than its header counts")
-
-
-def _to_labels(values: Shaped[np.ndarray, "..."]) -> Int[np.ndarray, "..."]:
-    """Values as integers; raise `ValueError` where some are none."""
-    if values.dtype.kind not in "biuf":
-        raise ValueError(f"values of type {values.dtype}, no labels")
-    if values.dtype.kind == "f":
-        is_whole = np.isfinite(values) & (np.abs(values) < 2**31)
-        if not is_whole.all() or (values != np.rint(values)).any():
-            raise ValueError(
-                "values that are no whole numbers: probabilities, not labels"
-            )
-    return values.astype(np.int64)
-
-
-def _read_plane(shape: Sequence[int]) -> tuple[int, int]:
-    """Height and width of axes x, y and more of length 1; else raise `ValueError`."""
-    if len(shape) < 2 or any(n != 1 for n in shape[2:]) or min(shape) < 1:
-        raise ValueError(
-            f"axes of {', '.join(map(str, shape))}: not one picture; save a file per frame"
-        )
-    return int(shape[1]), int(shape[0])
 
 
 def write(
@@ -147,7 +121,6 @@ def write(
     for is no segment.
     """
     library = _get_library()
-    (folder / "images").mkdir()
     (folder / "labels").mkdir()
     for one, _ in copy_pictures(labelled, folder / "images"):
         if one.masks:
@@ -157,7 +130,7 @@ def write(
 
 
 def _arrange(
-    masks: Mapping[str, Bool[np.ndarray, "height width"]], structures: Sequence[str]
+    masks: Mapping[str, Mask], structures: Sequence[str]
 ) -> tuple[np.ndarray, dict]:
     """Axes (x, y, z), with one of layers in front where there are several; the header."""
     layers: list[np.ndarray] = []

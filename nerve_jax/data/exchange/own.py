@@ -7,8 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nerve_jax.data.exchange.labelled import Labelled
-from nerve_jax.data.exchange.pictures import copy_picture
+from nerve_jax.data.exchange.pictures import Labelled, copy_picture
 from nerve_jax.data.listing import is_image
 from nerve_jax.data.outlines import choose_mask
 from nerve_jax.data.structures import NERVE
@@ -89,22 +88,17 @@ def _read_frames(
     frames: Sequence[SourceFrame], readers: Sequence[str]
 ) -> Iterator[Labelled]:
     for frame, stored in read_frames(frames):
-        size = stored.grey.values.shape
-        masks = {
-            structure: choose_mask(stored.outlines, structure, readers, size)
-            for structure in stored.outlines
-        }
-        path = frame.image.path
-        is_numbered = _is_numbered(frame)
-        is_clip = is_numbered or (frame.medium is not None and frame.medium.is_clip)
-        number = frame.number if is_clip else None
-        image = path.parent if is_numbered else path
+        size, outlines = stored.grey.values.shape, stored.outlines
+        masks = {name: choose_mask(outlines, name, readers, size) for name in outlines}
+        image, number = frame.image.path, None
+        if _is_numbered(frame):
+            image, number = image.parent, frame.number
+        elif frame.medium is not None and frame.medium.is_clip:
+            number = frame.number
         yield Labelled(frame.frame, image, number, size, masks)
 
 
-def write(
-    folder: Path, labelled: Iterable[Labelled], structures: Sequence[str] = ()
-) -> tuple[str, ...]:
+def write(folder: Path, labelled: Iterable[Labelled]) -> None:
     """Write images/, pictures and clips byte for byte, and masks/, 0 and 255.
 
     Masks are masks/<structure>/NAME.png, and of clips masks/<structure>/CLIP/00012.png.
@@ -114,15 +108,11 @@ def write(
     Args:
       folder: is there, empty.
       labelled: frames; a clip's have names that end in # and the number.
-      structures: in order; those that frames have are added.
-
-    Returns:
-      All structures, in order.
     """
     masks_dir = folder / "masks"
     for name in ("images", "masks"):
         (folder / name).mkdir()
-    found = dict.fromkeys(structures)
+    found: set[str] = set()
     copied: set[str] = set()
     for one in labelled:
         name, file = one.name, f"{one.name}.png"
@@ -133,13 +123,12 @@ def write(
             copy_picture(one.image, folder / "images", name)
             copied.add(name)
         for structure, mask in one.masks.items():
-            found[structure] = None
+            found.add(structure)
             path = masks_dir / structure / file
             path.parent.mkdir(parents=True, exist_ok=True)
             write_png(path, mask.astype(np.uint8) * 255)
     if len(found) == 1:
-        _lift(folder, next(iter(found)))
-    return tuple(found)
+        _lift(folder, *found)
 
 
 def _lift(folder: Path, structure: str) -> None:

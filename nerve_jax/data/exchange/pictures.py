@@ -1,16 +1,17 @@
-"""Pictures beside labels of other programs: found, measured, copied."""
+"""Pictures beside labels of other programs: found, measured, copied, given masks."""
 
 import itertools
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from nerve_jax.data import media
-from nerve_jax.data.exchange.labelled import Labelled
-from nerve_jax.data.exchange.planes import is_plane, read_plane
+from nerve_jax.data.exchange.planes import is_plane, measure_plane, read_plane
+from nerve_jax.data.exchange.shapes import Mask, Size
 from nerve_jax.data.frames import (
     IMAGE_FORMATS,
     ORIENTATION,
@@ -30,6 +31,33 @@ TURNED = (
 )
 
 
+class Labelled(NamedTuple):
+    """A picture with outlines, as it passes between the formats.
+
+    Attributes:
+      name: of the picture, without its ending; unique in its set.
+      image: the picture's file; a clip's, where `number` is not None.
+      number: which frame of a clip, from 0; None for a picture.
+      size: height and width in px.
+      masks: where each structure is, by its name; a structure that was looked for and is
+        not there has an empty mask, one that nobody looked for is not among them.
+    """
+
+    name: str
+    image: Path
+    number: int | None
+    size: Size
+    masks: dict[str, Mask]
+
+
+def list_files(folder: Path) -> Iterator[tuple[Path, Path]]:
+    """Each path in and below a folder, and as seen from it; not what a system hides."""
+    for path in sorted(folder.rglob("*")):
+        inside = path.relative_to(folder)
+        if not any(is_litter(Path(part)) for part in inside.parts):
+            yield path, inside
+
+
 def find_pictures(folder: Path) -> dict[str, Path]:
     """Pictures in and below a folder by their path from it, or from its images/.
 
@@ -37,23 +65,24 @@ def find_pictures(folder: Path) -> dict[str, Path]:
     is left out; so is a picture in the folder itself that images/ has as well.
     """
     found = {}
-    for path in sorted(folder.rglob("*")):
-        inside = path.relative_to(folder)
-        hidden = any(is_litter(Path(part)) for part in inside.parts)
-        if is_image(path) and path.is_file() and not hidden:
-            if inside.parts[0] == "images" and len(inside.parts) > 1:
-                inside = inside.relative_to("images")
-            found[compose(inside.as_posix())] = path
+    for path, inside in list_files(folder):
+        if is_image(path) and path.is_file():
+            place = compose(inside.as_posix())
+            name = place.removeprefix("images/")
+            if name != place or name not in found:
+                found[name] = path
     return found
 
 
-def measure(path: Path) -> tuple[int, int]:
+def measure(path: Path) -> Size:
     """Height and width of a picture, in px, from its head alone.
 
     Raises:
       OSError: it cannot be opened.
       ValueError: it is no picture that is read, or is turned by an EXIF tag.
     """
+    if is_plane(path):
+        return measure_plane(path)
     with open_file(path) as file, in_words():
         image = Image.open(file, formats=IMAGE_FORMATS)
         if len(list_pages(image)) > 1:
@@ -92,7 +121,7 @@ def copy_picture(path: Path, folder: Path, name: str) -> str:
 def copy_pictures(
     labelled: Iterable[Labelled], folder: Path
 ) -> Iterator[tuple[Labelled, str]]:
-    """Put pictures into a folder that is there, and give each with its file's name there.
+    """Put pictures into a new folder, and give each with its file's name there.
 
     A picture is copied byte for byte. What other programs might not show as it is read
     here, a frame of a clip or of a DICOM file or a picture that is turned, is decoded and
@@ -102,6 +131,7 @@ def copy_pictures(
       labelled: those of one clip follow each other, by rising number.
       folder: of the pictures.
     """
+    folder.mkdir(exist_ok=True)
     for path, of_file in itertools.groupby(labelled, lambda one: one.image):
         medium = media.describe(path)
         if medium.kind == "picture" and is_upright(path):

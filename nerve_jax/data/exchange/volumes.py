@@ -1,4 +1,4 @@
-"""Label maps of medical programs beside pictures: what NIfTI and NRRD have in common.
+"""Label maps of medical programs: what NIfTI, NRRD and nnU-Net have in common.
 
 Each file is of one picture, of its name: p1.nii.gz, p1_seg.nii.gz or labels/p1-mask.nrrd
 of p1.png. The axes are x, then y, then nothing more or axes of length 1. The stored array
@@ -8,41 +8,45 @@ not applied. Programs that open a PNG picture (those built on ITK, such as ITK-S
 axes point right and forward) and 1 in NRRD (left and backward) for the same array.
 """
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Int, UInt8
 
-from nerve_jax.data.exchange import nnunet_dataset
-from nerve_jax.data.exchange.entries import Entry, Gathered, Shape, Size, settle
-from nerve_jax.data.exchange.labelled import Labelled
-from nerve_jax.data.exchange.names import name_picture, name_structures
-from nerve_jax.data.exchange.pictures import find_pictures, measure
-from nerve_jax.data.exchange.references import MALFORMED, choose, describe, group
-from nerve_jax.data.frames import MAX_PIXELS, read_file
-from nerve_jax.data.listing import compose, is_litter, list_some
+from nerve_jax.data.exchange.entries import Entry, Problems, Shape, name_labels, settle
+from nerve_jax.data.exchange.names import (
+    choose,
+    group,
+    name_picture,
+    read_json,
+)
+from nerve_jax.data.exchange.pictures import Labelled, find_pictures, list_files
+from nerve_jax.data.exchange.shapes import Size, make_patch
+from nerve_jax.data.frames import MAX_PIXELS
+from nerve_jax.data.listing import compose, list_some
 from nerve_jax.data.ultrasound_nerve.sources import SourceFile
 from nerve_jax.data.ultrasound_nerve.structures_table import read_structures
 from nerve_jax.system.errors import InputError
-from nerve_jax.system.files import show, write_table
+from nerve_jax.system.files import show
 
-TABLE, COLUMNS = "structures.csv", ("value", "name")
+TABLE = "structures.csv"
+DATASET, BACKGROUND, IGNORE = "dataset.json", "background", "ignore"  # of nnU-Net
 FOLDERS = ("labels", "masks", "images")  # in front of a name, of no meaning
 ENDING = re.compile(r"[-_. ](seg(mentation)?|label(s|map)?|masks?)$", re.IGNORECASE)
+MOST = 255  # structures that a label map of 8 bits holds
 VALUES_SHOWN = 8
 
 
 class Part(NamedTuple):
-    """A structure of a volume: its label, in which layer it is, and as which value."""
+    """A structure of a volume, by its label, in one layer: pixels of these values."""
 
     label: str
     layer: int
-    value: int
+    values: tuple[int, ...]
 
 
 class Volume(NamedTuple):
@@ -50,7 +54,7 @@ class Volume(NamedTuple):
 
     Attributes:
       size: height and width of what is stored, in px.
-      corner: top and left of that in the picture, where it may be a part of it; None
+      corner: left and top of that in the picture, where it may be a part of it; None
         where it must be the whole.
       parts: the structures that were looked for.
       load: reads the values. Raises `ValueError`.
@@ -78,67 +82,98 @@ def read_volumes(
     Raises:
       InputError: lists all that is wrong; see `entries.settle`. Values without a name.
     """
-    gathered = Gathered()
-    values = read_values(folder, gathered)
-    gathered.raise_if_any(folder)  # without a table every file has a problem
-    table = [Part(name, 0, value) for name, of in values.items() for value in of]
-    pictures = find_pictures(folder)
-    find, opened = _make_finder(pictures), []
-    for path in sorted(folder.rglob("*")):
-        inside = path.relative_to(folder)
-        hidden = any(is_litter(Path(part)) for part in inside.parts)
+    problems = Problems()
+    table = _read_table(folder, problems)
+    problems.raise_if_any(folder)  # without a table every file has a problem
+    find, entries = _make_finder(find_pictures(folder)), []
+    for path, inside in list_files(folder):
         ending = next((e for e in endings if path.name.lower().endswith(e)), "")
-        if not ending or hidden or not path.is_file():
-            continue
-        where = show(inside.as_posix())
-        try:
-            picture = find(inside.as_posix()[: -len(ending)])
-            open_it = partial(open_volume, path, table)
-            volume = _check(open_it, pictures.get(picture))
-            size = volume.size if volume.corner is None else None
-            opened.append((picture, size, volume.parts, open_it))
-        except (OSError, *MALFORMED) as error:
-            gathered.problems.append(f"{where}: {describe(error)}")
-    labels = [part.label for _, _, parts, _ in opened for part in parts]
-    structures = name_structures(dict.fromkeys(labels), gathered.problems)
-    if not opened and not gathered.problems:
-        gathered.problems.append(f"no {' or '.join(endings)} file there")
-    if not opened:
-        gathered.raise_if_any(folder)
-    entries = [_make_entry(*one, structures) for one in opened]
-    return settle(entries, folder, gathered)
+        if ending and path.is_file():
+            where = show(inside.as_posix())
+            with problems.at(where):
+                picture = find(inside.as_posix()[: -len(ending)])
+                entries.append(make_entry(where, picture, open_volume(path, table)))
+    entries = name_labels(entries, problems)
+    return settle(entries, folder, problems, f"no {' or '.join(endings)} file there")
 
 
-def read_values(folder: Path, gathered: Gathered) -> dict[str, tuple[int, ...]]:
-    """The values of each label: of structures.csv, else of nnU-Net's dataset.json.
+def make_entry(where: str, picture: str, volume: Volume) -> Entry:
+    """What a file says of its picture, with labels; see `_check_values` for errors.
 
-    Returns:
-      Empty where the folder has neither file.
+    Args:
+      where: the file.
+      picture: see `Entry.file_name`.
+      volume: of it.
     """
+    _check_values(volume)
+
+    def load(part: Part) -> np.ndarray:
+        return np.isin(volume.load()[part.layer], part.values)
+
+    shapes = []
+    for part in volume.parts:
+        place = volume.corner or (0, 0)
+        area = make_patch(*place, volume.size, partial(load, part))
+        shapes.append(Shape(part.label, area, where))
+    size = volume.size if volume.corner is None else None
+    return Entry(where, picture, size, (), shapes)
+
+
+def _check_values(volume: Volume) -> None:
+    """Raise `ValueError` for a volume of too many values, or with some of no structure."""
+    height, width = volume.size
+    layers = 1 + max((part.layer for part in volume.parts), default=0)
+    if height * width * layers > MAX_PIXELS:
+        raise ValueError(f"{width}x{height} px in {layers} layers are too many")
+    for layer, values in enumerate(volume.load()):
+        known = {0, *(v for p in volume.parts if p.layer == layer for v in p.values)}
+        if unknown := sorted(set(np.unique(values).tolist()) - known):
+            raise ValueError(
+                f"no name for {'values' if len(unknown) > 1 else 'value'} "
+                f"{list_some(map(str, unknown), VALUES_SHOWN)}; write {TABLE}, of value "
+                f"and name, or {DATASET}"
+            )
+
+
+def _read_table(folder: Path, problems: Problems) -> list[Part]:
+    """Structures and values: of structures.csv, else of nnU-Net's dataset.json."""
     for path in (folder / TABLE, folder / "labels" / TABLE):
         if path.exists():
             try:
-                values = read_structures(SourceFile(path), gathered.problems)
+                values = read_structures(SourceFile(path), problems)
             except InputError as error:
-                gathered.problems.append(str(error))
-                return {}
-            colours = [name for name, value in values.items() if type(value) is not int]
-            if colours:
-                shown = list_some(colours, VALUES_SHOWN)
-                gathered.problems.append(
-                    f"{path.name}: colours ({shown}); the values here are whole numbers"
-                )
-                return {}
-            return {name: (value,) for name, value in values.items()}
-    path = folder / nnunet_dataset.FILE
-    if not path.exists():
-        return {}
-    try:
-        labels = json.loads(read_file(path))["labels"]
-        return nnunet_dataset.read_labels(labels, gathered)
-    except (OSError, RecursionError, *MALFORMED) as error:
-        gathered.problems.append(f"{path.name}: no labels in it ({error}); mend it")
-        return {}
+                problems.append(str(error))
+                return []
+            if any(type(value) is not int for value in values.values()):
+                problems.append(f"{path.name}: colours; the values here are numbers")
+                return []
+            return [Part(name, 0, (value,)) for name, value in values.items()]
+    path = folder / DATASET
+    if path.exists():
+        with problems.at(DATASET) as found:
+            return list_labels(read_json(path)["labels"], found)
+    return []
+
+
+def list_labels(labels: Any, problems: Problems) -> list[Part]:
+    """The labels of a dataset.json; names and values may be either way round."""
+    pairs: list[tuple[str, Any]] = list(labels.items())
+    if all(isinstance(name, str) for name in labels.values()):  # the first version
+        is_number = re.compile("[0-9]{1,9}").fullmatch
+        pairs = [(n, int(v) if is_number(v) else v) for v, n in labels.items()]
+    found: dict[str, tuple[int, ...]] = {}
+    for name, value in pairs:
+        values = tuple(value) if isinstance(value, list) else (value,)
+        with problems.at(f"label {show(name)!r}"):
+            if not values or not all(type(v) is int and v >= 0 for v in values):
+                raise ValueError(f"{show(str(value))} is no whole number")
+            if (name == BACKGROUND) != (values == (0,)):
+                raise ValueError(f"is {values[0]}; 0 is {BACKGROUND}")
+            if name in found or values in found.values():
+                raise ValueError(f"is there twice, or its value {value} is; keep one")
+        found[name] = values
+    left_out = (BACKGROUND, IGNORE)
+    return [Part(n, 0, values) for n, values in found.items() if n not in left_out]
 
 
 def _make_finder(pictures: Mapping[str, Path]) -> Callable[[str], str]:
@@ -149,75 +184,33 @@ def _make_finder(pictures: Mapping[str, Path]) -> Callable[[str], str]:
     def find(path: str) -> str:
         parts = PurePosixPath(compose(path)).parts
         inner = parts[1:] if len(parts) > 1 and parts[0] in FOLDERS else parts
-        for name in (inner[-1], ENDING.sub("", inner[-1])):
-            whole = "_".join([*inner[:-1], name])
-            if found := by_name.get(whole) or by_stem.get(name):
+        stripped = ENDING.sub("", inner[-1])
+        for name in (inner[-1], stripped):
+            if found := by_name["_".join([*inner[:-1], name])] or by_stem[name]:
                 return choose(found, path)
-        return ENDING.sub("", inner[-1])
+        return stripped
 
     return find
 
 
-def _check(open_it: Callable[[], Volume], picture: Path | None) -> Volume:
-    """Open and load a volume; raise `ValueError` for what is wrong with it."""
-    volume = open_it()
-    height, width = volume.size
-    layers = 1 + max((part.layer for part in volume.parts), default=0)
-    if height * width * layers > MAX_PIXELS:
-        raise ValueError(f"{width}x{height} px in {layers} layers are too many")
-    size = measure(picture) if picture else None
-    if size and volume.corner is None and size == volume.size[::-1] != volume.size:
-        raise ValueError(
-            f"axes of {width} and {height}, and a picture {size[1]} px wide: the first "
-            "axis is to be x; save the array transposed"
-        )
-    if size and volume.corner is not None:
-        ends = [c + n for c, n in zip(volume.corner, volume.size, strict=True)]
-        if min(volume.corner) < 0 or ends[0] > size[0] or ends[1] > size[1]:
-            raise ValueError(f"reaches beyond its picture of {size[1]}x{size[0]} px")
-    _check_values(volume)
-    return volume
+def merge_masks(
+    one: Labelled, structures: Sequence[str], problems: list[str]
+) -> UInt8[np.ndarray, "height width"]:
+    """The label map of a picture: 1 for the first structure, and so on.
 
-
-def _check_values(volume: Volume) -> None:
-    known = {(part.layer, part.value) for part in volume.parts}
-    for layer, values in enumerate(volume.load()):
-        found = [v for v in np.unique(values).tolist() if v and (layer, v) not in known]
-        if found:
-            shown = list_some(map(str, found), VALUES_SHOWN)
-            raise ValueError(
-                f"no name for {'values' if len(found) > 1 else 'value'} {shown}; write "
-                f"{TABLE}, of {' and '.join(COLUMNS)}, beside"
-            )
-
-
-def _make_entry(
-    picture: str,
-    size: Size | None,
-    parts: Sequence[Part],
-    open_it: Callable[[], Volume],
-    structures: Mapping[str, str],
-) -> Entry:
-    named = [part for part in parts if part.label in structures]
-    shapes = [
-        Shape(structures[part.label], partial(_draw, open_it, part)) for part in named
-    ]
-    looked_for = list(dict.fromkeys(shape.structure for shape in shapes))
-    return Entry(picture, size, looked_for, shapes)
-
-
-def _draw(
-    open_it: Callable[[], Volume], part: Part, size: Size
-) -> Bool[np.ndarray, "height width"]:
-    volume, mask = open_it(), np.zeros(size, bool)
-    top, left = volume.corner or (0, 0)
-    inside = mask[top : top + volume.size[0], left : left + volume.size[1]]
-    inside[:] = volume.load()[part.layer] == part.value
-    return mask
-
-
-def write_values(folder: Path, structures: Sequence[str]) -> dict[str, int]:
-    """Write structures.csv, and return the value of each structure, from 1."""
-    values = {structure: value for value, structure in enumerate(structures, 1)}
-    write_table(folder / TABLE, COLUMNS, [(v, s) for s, v in values.items()])
+    Args:
+      one: the picture with its masks.
+      structures: all, in order.
+      problems: gains what a label map of 8 bits cannot hold.
+    """
+    values = np.zeros(one.size, np.uint8)
+    if len(structures) > MOST:
+        problems.append(f"{one.name}: {len(structures)} structures, more than {MOST}")
+        return values
+    for value, structure in enumerate(structures, 1):
+        mask = one.masks.get(structure, np.zeros(one.size, bool))
+        if values[mask].any():
+            problems.append(f"{one.name}: structures overlap")
+            break
+        values[mask] = value
     return values

@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from nerve_jax.data.exchange.formats import Format
-from nerve_jax.data.exchange.labelled import Labelled
+from nerve_jax.data.exchange.pictures import Labelled
 
 STRUCTURES = ("nerve", "vessel", "muscle_2")
 SIZES = st.tuples(st.integers(1, 13), st.integers(1, 13))

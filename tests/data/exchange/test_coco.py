@@ -9,7 +9,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from nerve_jax.data.exchange import coco, coco_segments
+from nerve_jax.data.exchange import coco
 from nerve_jax.data.exchange.formats import FORMATS
 from nerve_jax.system.errors import InputError
 from tests.data.exchange.making import check_round_trip, make_labelled, sets
@@ -85,7 +85,7 @@ def test_polygons_and_both_kinds_of_runs(write):
     mask = np.zeros(SIZE, np.uint8)
     mask[1:4, 2:5] = 1
     runs = coco_mask.encode(np.asfortranarray(mask))
-    counts = coco_segments.read_counts(runs["counts"].decode())
+    counts = [2 * SIZE[0] + 1, 3, 3, 3, 3, 3, 4 * SIZE[0] + 2]
     other = [6, 1, 8, 1, 8, 4, 6, 4]
     for found in (
         [SQUARE],
@@ -137,6 +137,14 @@ def test_pictures_lie_in_the_folder_or_where_their_names_say(write):
     }
 
 
+@pytest.mark.parametrize("name", ["a.png", "z.png"])
+def test_a_picture_in_images_is_taken_before_one_beside_it(write, name):
+    folder = write([], pictures=[name])
+    Image.new("L", (3, 3)).save(folder / name)
+    (one,) = coco.read(folder)
+    assert one.image == folder / "images" / name
+
+
 def test_by_up_to_a_pixel_polygons_are_cut_off_and_counted(write, capsys):
     inside = [0, 0, 9, 0, 9, 6, 0, 6]
     over = [-1, -0.5, 10, 0, 9.5, 7, 0, 6]
@@ -154,7 +162,7 @@ BAD = {
     "not a number": ([{"segmentation": [[0, 0, float("nan"), 0, 3, 3]]}], {}, "beyond"),
     "two corners": ([{"segmentation": [[0, 0, 3, 3]]}], {}, "three corners"),
     "box alone": ([{"bbox": [0, 0, 3, 3]}], {}, "a box without a segmentation"),
-    "text": ([{"segmentation": [["a"] * 6]}], {}, "three corners"),
+    "text": ([{"segmentation": [["a"] * 6]}], {}, "could not convert"),
     "size": ([{"segmentation": {"size": [9, 6], "counts": [54]}}], {}, "of size"),
     "short": (
         [{"segmentation": {"size": [6, 9], "counts": [50]}}],
@@ -178,7 +186,7 @@ BAD = {
         "character",
     ),
     "cut": ([{"segmentation": {"size": [6, 9], "counts": "Z"}}], {}, "inside a number"),
-    "none": ([{"segmentation": {"size": [6, 9]}}], {}, "cannot be read"),
+    "none": ([{"segmentation": {"size": [6, 9]}}], {}, "no.* as its program"),
     "category": ([{"category_id": 8, "segmentation": [SQUARE]}], {}, "category_id 8"),
     "image": ([{"image_id": 8, "segmentation": [SQUARE]}], {}, "image_id 8"),
     "unhashable": ([{"image_id": [1]}], {}, "image_id .1. is not listed"),
@@ -205,7 +213,8 @@ BAD = {
         "needs file_name",
     ),
     "listed id": ([], {"images": [{"id": [1]}]}, "images: each needs an id"),
-    "empty": ([], {"images": []}, "labels of no picture"),
+    "empty": ([], {"images": []}, "no label of a picture"),
+    "no categories": ([], {"categories": []}, "no label of a picture"),
 }
 
 
@@ -269,7 +278,7 @@ def test_a_picture_that_is_turned_is_refused(write):
 def test_two_files_that_label_the_same_images_are_refused(write):
     folder = write([], file="one.json")
     write([], file="two.json")
-    with pytest.raises(InputError, match="overlapping label files: one.json, two.json"):
+    with pytest.raises(InputError, match="in one.json and two.json; keep one"):
         coco.read(folder)
 
 

@@ -16,7 +16,7 @@ from tests.data.exchange.making import make_labelled, new_folders
 MASK = np.eye(6, 9, dtype=bool)
 FILES = {
     "coco": coco.FILE,
-    "nnunet": nnunet.FILE,
+    "nnunet": nnunet.DATASET,
     "labelstudio": "tasks.json",
     "labelme": "p0_a.json",
 }

@@ -141,13 +141,11 @@ def test_a_bare_region_has_the_labels_of_another_of_its_id(folder):
     assert np.array_equal(masks["nerve"], MASK)
 
 
-def test_older_exports_and_those_of_few_fields_are_read(folder):
-    old = task(brushed())
-    old["completions"] = old.pop("annotations")
-    assert np.array_equal(read_masks(folder(old))["a"]["nerve"], MASK)
+def test_exports_of_few_fields_are_refused_by_name(folder):
     flat = box()["value"] | {"original_width": 20, "original_height": 10}
     row = {"id": 1, "image": UPLOAD, "tag": [flat], "annotator": 1, "note": ["x"]}
-    assert np.array_equal(read_masks(folder(row))["a"]["nerve"], MASK)
+    with pytest.raises(InputError, match='export as "JSON", not as "JSON-MIN"'):
+        labelstudio.read(folder(row))
 
 
 def test_who_annotated_looked_for_all_labels_unless_the_task_says_for_which(folder):
@@ -224,6 +222,13 @@ BAD = {
     "point": (
         task(region({"x": 1, "y": 1, "width": 1}, "keypointlabels")),
         "no outline",
+    ),
+    "clip": (
+        task(
+            region({"sequence": [], "labels": ["x"]}, "videorectangle", ()),
+            image="c.mp4",
+        ),
+        "boxes in a clip are not read; label clips in CVAT",
     ),
     "no label": (task(brushed(labels=())), "no label; give it one"),
     "turned": (task(brushed(image_rotation=90)), "turned; turn it back"),

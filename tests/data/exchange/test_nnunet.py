@@ -151,12 +151,15 @@ BAD = {
     "background": ({"labels": {"background": 1, "nerve": 2}}, "0 is background"),
     "name": ({"labels": {"/": 1, "x": 2}}, "begins with a letter"),
     "alike": ({"labels": {"nerve": 1, "Nerve": 2}}, "both structure nerve"),
-    "same": ({"labels": {"nerve": 1, "b": 1, "c": 2}}, "two labels of one value"),
+    "same": (
+        {"labels": {"nerve": 1, "b": 1, "c": 2}},
+        "b.: is there twice, or its value",
+    ),
     "unnamed": (
         {"labels": {"background": 0, "nerve": 1}},
-        "values 2 are of no structure",
+        "no name for value 2",
     ),
-    "ignore": ({"labels": {"nerve": 1, "ignore": 2}}, "values 2 are of no structure"),
+    "ignore": ({"labels": {"nerve": 1, "ignore": 2}}, "no name for value 2"),
     "count": ({"numTraining": 3}, "numTraining is 3, but imagesTr has 2 cases"),
     "paths": ({"dataset": {}}, "paths under dataset"),
 }
@@ -193,7 +196,10 @@ FILES = {
         move("imagesTr/a_1_0000.png", "x.png"),
         "1 case without an image in imagesTr; .*: a_1",
     ),
-    "size": (put("labelsTr/a_1.png", VALUES.T.astype(np.uint8)), "label is 6x9 px"),
+    "size": (
+        put("labelsTr/a_1.png", VALUES.T.astype(np.uint8)),
+        "labels of 6x9 px, but the picture is 9x6",
+    ),
     "colour": (
         put("labelsTr/a_1.png", np.zeros((*SIZE, 3), np.uint8)),
         "one whole number",
@@ -207,7 +213,7 @@ FILES = {
         "capitals alone",
     ),
     "json": (lambda folder: (folder / "dataset.json").write_text("{"), "not JSON"),
-    "nothing": (move("dataset.json", "data.json"), "no dataset.json there"),
+    "nothing": (move("dataset.json", "data.json"), "dataset.json: .*No such file"),
     "broken": (
         lambda folder: (folder / "imagesTr/a_1_0000.png").write_bytes(b"x"),
         "a_1_0000.png: cannot be decoded",
@@ -226,7 +232,7 @@ def test_files_that_do_not_fit_are_refused(write, change, message):
 PLANES = {
     "stack": (np.zeros((9, 6, 4), np.uint8), "not one plane"),
     "halves": (np.full((9, 6), 0.5, np.float32), "no whole numbers"),
-    "nan": (np.full((9, 6), np.nan, np.float32), "no numbers"),
+    "nan": (np.full((9, 6), np.nan, np.float32), "no whole numbers"),
     "below": (np.full((9, 6), -1, np.int16), "no grey of 16 bits"),
 }
 

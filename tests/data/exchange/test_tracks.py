@@ -8,7 +8,7 @@ from PIL import Image
 
 from nerve_jax.commands import labels
 from nerve_jax.data.exchange import cvat
-from nerve_jax.data.exchange.clips import Position, carry
+from nerve_jax.data.exchange.tracks import Position, carry
 from nerve_jax.data.ultrasound_nerve.checking import check_frames
 from nerve_jax.data.ultrasound_nerve.layouts import list_source
 from nerve_jax.data.ultrasound_nerve.reading import read_frames
@@ -106,10 +106,10 @@ def test_a_track_may_come_back(video):
 
 def test_a_box_turns_the_shorter_way():
     def at(frame, angle):
-        return Position(frame, np.array([0.0, 0, 4, 2, angle]), False)
+        return Position(frame, np.array([0.0, 0, 4, 2, angle]), False, "here")
 
-    assert carry([at(0, 350), at(10, 10)], 5)[4] == pytest.approx(360)
-    assert carry([at(0, 10), at(10, 350)], 5)[4] == pytest.approx(0)
+    assert carry([at(0, 350), at(10, 10)], 5).box[4] == pytest.approx(360)
+    assert carry([at(0, 10), at(10, 350)], 5).box[4] == pytest.approx(0)
     assert carry([at(3, 0)], 2) is None
 
 
