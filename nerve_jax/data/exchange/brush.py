@@ -18,7 +18,7 @@ which Label Studio encodes with.
 import itertools
 
 import numpy as np
-from jaxtyping import Int64, UInt8
+from jaxtyping import UInt8
 
 from nerve_jax.data.exchange.shapes import Mask, Size
 
@@ -86,7 +86,9 @@ def decode_values(code: bytes, size: Size) -> UInt8[np.ndarray, "height width 4"
         end = done + bits.read(lengths[bits.read(CHOICE_BITS)]) + 1
         if end > count:
             raise ValueError("its rle holds more values than it counts")
-        values[done:end] = bits.read_many(1 if is_repeated else end - done, word)
+        values[done:end] = (
+            bits.read(word) if is_repeated else bits.read_many(end - done, word)
+        )
         done = end
     if bits.has_more:
         raise ValueError("its rle goes on behind the last value")
@@ -97,20 +99,26 @@ class _Bits:
     """Numbers out of a sequence of bits."""
 
     def __init__(self, content: bytes):
-        self._flags = np.unpackbits(np.frombuffer(content, np.uint8))
+        self._content = content
         self._at = 0
 
-    def read(self, bits: int) -> int:
-        return int(self.read_many(1, bits)[0])
-
-    def read_many(self, count: int, bits: int) -> Int64[np.ndarray, " count"]:
-        first, self._at = self._at, self._at + count * bits
-        if self._at > self._flags.size:
+    def _advance(self, bits: int) -> tuple[int, bytes]:
+        """Where in some bytes the next bits begin, and these bytes."""
+        first, self._at = self._at, self._at + bits
+        if self._at > 8 * len(self._content):
             raise ValueError("its rle ends too early")
-        flags = self._flags[first : self._at].reshape(count, bits)
-        return flags @ (1 << np.arange(bits)[::-1])
+        return first % 8, self._content[first // 8 : (self._at + 7) // 8]
+
+    def read(self, bits: int) -> int:
+        _, part = self._advance(bits)
+        return int.from_bytes(part) >> (-self._at % 8) & ((1 << bits) - 1)
+
+    def read_many(self, count: int, bits: int) -> UInt8[np.ndarray, " count"]:
+        start, part = self._advance(count * bits)
+        flags = np.unpackbits(np.frombuffer(part, np.uint8))[start:][: count * bits]
+        return flags.reshape(count, bits) @ (1 << np.arange(bits, dtype=np.uint8)[::-1])
 
     @property
     def has_more(self) -> bool:
         """Whether what was not read is more than zeros that fill a byte."""
-        return bool(self._flags[self._at :].any())
+        return any(self._content[(self._at + 7) // 8 :])

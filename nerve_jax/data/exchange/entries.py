@@ -48,7 +48,8 @@ class Entry(NamedTuple):
       where: the file of labels, for errors.
       file_name: of the picture, with / between folders.
       size: height and width in px, as labels state it; None where they do not.
-      structures: that were looked for, beside those of the shapes.
+      structures: that were looked for, beside those of the shapes; None, until
+        `name_labels`, for all there are.
       shapes: that were found.
     """
 
@@ -89,12 +90,7 @@ class Problems(list[str]):
 
 
 def name_labels(entries: Sequence[Entry], problems: Problems) -> list[Entry]:
-    """Entries with structures in place of labels; `structures` of None are all there are.
-
-    Args:
-      entries: with labels as a program writes them.
-      problems: see `names.name_structures`.
-    """
+    """Entries with structures in place of labels; see `names.name_structures`."""
     used = [
         label
         for entry in entries

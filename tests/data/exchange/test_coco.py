@@ -229,6 +229,18 @@ def image(name, number=1, size=SIZE):
     return {"id": number, "file_name": name, "height": size[0], "width": size[1]}
 
 
+def test_a_category_was_looked_for_where_the_image_says_so_or_it_is_outlined(write):
+    names = [
+        {"id": 7, "name": "nerve"},
+        {"id": 8, "name": "vein"},
+        {"id": 9, "name": "x"},
+    ]
+    images = [image("a.png") | {"structures_labelled": ["vein"]}]
+    folder = write([{"segmentation": [SQUARE]}], images=images, categories=names)
+    masks = read_masks(folder)["a"]
+    assert masks.keys() == {"nerve", "vein"} and masks["nerve"].any()
+
+
 IMAGES = {
     "missing": (["b.png"], r"1 picture with labels is not in .*: b.png"),
     "parent": (["../a.png"], "no name of a picture"),
