@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from nerve_jax.data.listing import list_some
-from nerve_jax.data.outlines import ONLY_STRUCTURE
+from nerve_jax.data.structures import NERVE
 from nerve_jax.runs import folder
 from nerve_jax.runs.score_table import read_scores
 from nerve_jax.scoring.scores import Scored
@@ -52,7 +52,7 @@ def read_structures(workdir: Path) -> list[str]:
     """The structures of a run; its config.json may be older than any other than nerve."""
     path = workdir / "config.json"
     content = read_json(path) if path.exists() else {}
-    return content.get("data", {}).get("structures", [ONLY_STRUCTURE])
+    return content.get("data", {}).get("structures", [NERVE])
 
 
 def pair_up(first: Path, second: Path, structure: str) -> Pair:

@@ -8,7 +8,15 @@ from hypothesis.extra import numpy as hnp
 
 from nerve_jax.data import rle
 from nerve_jax.data.columns import fill, gather_labels, read_row
-from nerve_jax.data.outlines import NERVE, Wanted, average, draw_outlines, vote
+from nerve_jax.data.outlines import (
+    NERVE_ALONE,
+    Wanted,
+    average,
+    choose_mask,
+    draw_outlines,
+    encode_outlines,
+    vote,
+)
 from nerve_jax.system.errors import InputError
 
 SIZE = (12, 18)
@@ -118,12 +126,12 @@ def test_one_reader_alone_can_be_the_truth():
 def test_what_a_data_set_does_not_have_is_named_with_what_it_has(wanted, message):
     with pytest.raises(InputError, match=message):
         wanted.check(["nerve", "vessel"], ["a", "b"], "the set")
-    NERVE.check(["nerve", "vessel"], ["a", "b"], "the set")
+    NERVE_ALONE.check(["nerve", "vessel"], ["a", "b"], "the set")
 
 
 def test_what_is_kept_on_disk_has_a_name_of_its_own_for_every_wish():
     wishes = [
-        NERVE,
+        NERVE_ALONE,
         Wanted(("vessel",)),
         Wanted(("nerve", "vessel")),
         Wanted(reader="a"),
@@ -131,3 +139,46 @@ def test_what_is_kept_on_disk_has_a_name_of_its_own_for_every_wish():
     names = [wanted.name for wanted in wishes]
     assert names[0] == ""  # as before there were any
     assert len(set(names)) == len(names)
+
+
+SMALL = (5, 7)
+DRAWN = hnp.arrays(np.bool_, SMALL)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from("abc"),
+        st.dictionaries(st.sampled_from("xy"), DRAWN, min_size=1),
+    )
+)
+def test_outlines_come_back_from_their_code_in_order(outlines):
+    code = json.loads(encode_outlines(outlines, ["c", "a", "b"], ["y", "x"]))
+    assert list(code) == [name for name in "cab" if name in outlines]
+    for name, of_reader in code.items():
+        assert list(of_reader) == [r for r in "yx" if r in outlines[name]]
+        for reader, runs in of_reader.items():
+            np.testing.assert_array_equal(
+                rle.decode(runs, *SMALL), outlines[name][reader]
+            )
+
+
+@given(DRAWN)
+def test_the_nerve_alone_by_one_reader_has_no_code(mask):
+    assert encode_outlines({"nerve": {"reader1": mask}}, ["nerve"], ["reader1"]) == ""
+    assert encode_outlines({}, ["nerve"], ["reader1"]) == ""
+    assert encode_outlines({}, ["artery"], ["reader1"]) == "{}"
+    assert encode_outlines({}, ["nerve"], ["anna"]) == "{}"
+
+
+def test_the_first_reader_who_gave_an_outline_counts():
+    first, second = np.eye(5, 7, dtype=bool), np.ones(SMALL, bool)
+    outlines = {"nerve": {"x": first, "y": second}, "vessel": {"y": second}}
+    readers = ["x", "y"]
+    assert choose_mask(outlines, "nerve", readers, SMALL) is first
+    assert choose_mask(outlines, "vessel", readers, SMALL) is second
+    assert not choose_mask(outlines, "bone", readers, SMALL).any()
+
+
+def test_folders_that_are_readers_are_named_where_a_structure_is_not_there():
+    with pytest.raises(InputError, match=r'has \("anna","ben"\).*data.readers=True'):
+        Wanted(("nerve",)).check(["anna", "ben"], ["reader1"], "set/1.0")
