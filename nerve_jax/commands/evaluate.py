@@ -16,6 +16,7 @@ from nerve_jax.commands.unseen import (
     choose_frames,
     predict_unseen,
 )
+from nerve_jax.data.listing import list_some
 from nerve_jax.data.population import Population, find_doubtful, find_people
 from nerve_jax.reports.pictures import draw_scored
 from nerve_jax.reports.structure import compare_with_readers
@@ -92,7 +93,7 @@ def evaluate(
     decision = config.decision
     members = load_members(workdir)
     population = find_people(
-        processes.take_turns(lambda: setup.load_frames(config, split))
+        processes.take_turns(lambda: setup.load_frames(config, split, if_there=True))
     )
     examples = population.examples
     chosen = choose_frames(config, workdir, list(members), population, split)
@@ -103,6 +104,8 @@ def evaluate(
     }
     by_structure = {name: one.content for name, one in found.items() if one}
     first = examples.structures[0]
+    if lacking := [name for name in examples.structures if name not in by_structure]:
+        say(f"no frame to score is labelled for {list_some(lacking)}")
     if first not in by_structure:
         raise InputError(
             f"{examples.fingerprint}, split {split}: no frame to score is labelled for "

@@ -33,11 +33,19 @@ from nerve_jax.training.step import make_train_step
 from nerve_jax.training.transfer import make_begin
 
 
-def load_frames(config: ConfigDict, split: str) -> Examples:
-    """The frames of a split of the configuration's data set, at its training size."""
+def load_frames(config: ConfigDict, split: str, *, if_there: bool = False) -> Examples:
+    """The frames of a split of the configuration's data set, at its training size.
+
+    Args:
+      config: of the run.
+      split: "train" or "test".
+      if_there: see `Wanted`.
+    """
     from nerve_jax.data.loading import load_split  # tfds, for those who read records
 
-    return load_split(split, **_name_labels(config), **_name_source(config))
+    labels = _name_labels(config)
+    labels["wanted"] = labels["wanted"]._replace(if_there=if_there)
+    return load_split(split, **labels, **_name_source(config))
 
 
 def load_frames_of_all_splits(config: ConfigDict) -> tuple[Examples, Examples]:

@@ -1,5 +1,6 @@
 """What a record says of each structure: outlines of its readers, and their one truth."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -9,10 +10,10 @@ from jaxtyping import Bool, UInt8
 
 from nerve_jax.data import rle
 from nerve_jax.data.resize import resize_image
-from nerve_jax.data.structures import NERVE, READER
+from nerve_jax.data.structures import NERVE, OF_ALL, READER
 from nerve_jax.system.errors import InputError
 
-OF_ALL = "mean"  # for `Wanted.reader`
+MOST_LETTERS = 100  # of structures in a folder's name; file systems take 255
 
 Mask = Bool[np.ndarray, "height width"]
 Outlines = dict[str, dict[str, Mask]]  # by structure and the reader who drew it
@@ -24,17 +25,27 @@ class Wanted(NamedTuple):
     Attributes:
       structures: names, the one that headlines speak of first.
       reader: whose outlines are the truth, or `OF_ALL`.
+      if_there: a data set may lack some of the structures, but not all; none of its
+        frames is labelled for these.
     """
 
     structures: tuple[str, ...] = (NERVE,)
     reader: str = OF_ALL
+    if_there: bool = False
 
     @property
     def name(self) -> str:
-        """For a folder; "" for what was there before others could be asked for."""
+        """For a folder; "" for what was there before others could be asked for.
+
+        Long ones, and those of one reader, end in a hash.
+        """
         parts = [] if self.structures == (NERVE,) else [*self.structures]
-        parts += [] if self.reader == OF_ALL else [self.reader]
-        return "+".join(parts)
+        text = "+".join(parts)
+        if self.reader == OF_ALL and len(text) <= MOST_LETTERS:
+            return text
+        content = json.dumps([self.structures, self.reader]).encode()
+        digest = hashlib.blake2b(content, digest_size=6).hexdigest()
+        return f"{text[:MOST_LETTERS]}-{digest}"
 
     def check(self, structures: Sequence[str], readers: Sequence[str], where: str):
         """Raise `InputError` where a data set does not have them.
@@ -44,8 +55,10 @@ class Wanted(NamedTuple):
           readers: of it.
           where: its name.
         """
-        twice = len(set(self.structures)) < len(self.structures)
-        if twice or not self.structures or not set(self.structures) <= set(structures):
+        wanted = set(self.structures)
+        lacking = wanted - set(structures)
+        twice = len(wanted) < len(self.structures)
+        if twice or not wanted or lacking == wanted or (lacking and not self.if_there):
             asked, there = (
                 show_tuple(names) for names in (self.structures, structures)
             )

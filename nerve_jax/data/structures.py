@@ -5,6 +5,8 @@ import unicodedata
 
 NERVE = "nerve"  # the structure of masks that name none
 READER = "reader1"  # who outlined, where there is one reader
+# Names that no reader has: they stand for all of them, and for what is held against them.
+OF_ALL, MODEL = "mean", "model"
 
 
 def name_structure(text: str) -> str:

@@ -11,11 +11,11 @@ from nerve_jax.reports.tables import (
     BY_FOLD,
     BY_NAME,
     BY_READER,
-    HEADLINE,
     describe_readers,
     list_headline,
     list_named,
     list_readers,
+    name_score,
 )
 from nerve_jax.runs.differences import flatten
 from nerve_jax.scoring.fitting import FEWEST_PEOPLE
@@ -56,7 +56,7 @@ def render_report(
         report=content,
         first=first,
         others=others,
-        by_fold={key: HEADLINE[key] for key in BY_FOLD},
+        by_fold={key: name_score(key, first["structure"]) for key in BY_FOLD},
         columns=BY_NAME,
         structures=list_named(content["by_structure"]),
         reader_columns=BY_READER,

@@ -6,10 +6,9 @@ import numpy as np
 from rich.table import Table
 
 from nerve_jax.data.listing import count_of
-from nerve_jax.data.structures import NERVE
+from nerve_jax.data.structures import MODEL, NERVE
 from nerve_jax.reports.html import show_gain, show_interval, show_number
 from nerve_jax.scoring.metrics import compute_mean
-from nerve_jax.scoring.readers import MODEL
 from nerve_jax.system.console import create_console, say
 
 HEADLINE = {
@@ -38,7 +37,7 @@ BY_NAME = ("frames", "subjects", "Dice", "95 % interval", "Dice, present")
 BY_NAME += ("predicting nothing",)
 GAINS = {
     "decision_gain": "Dice gained by the fitted decision on the plain threshold",
-    "decision_gain_with_nerve": "  on frames with a nerve",
+    "decision_gain_with_nerve": "  on frames with nerve",
     "decision_gain_without_nerve": "  on frames without",
     "flip_gain": "Dice gained by mirror images",
     "ensemble_gain": "Dice gained by the average over folds on each by itself",
@@ -47,6 +46,12 @@ COSTS = (
     "  what was learnt of other people costs here, as it may on another scanner's frames; "
     "--config.decision.rule=threshold leaves it out"
 )
+
+
+def name_score(key: str, structure: str) -> str:
+    """What a score of `HEADLINE`, `IN_MILLIMETRES` or `GAINS` of a structure is called."""
+    name = (HEADLINE | IN_MILLIMETRES | GAINS)[key]
+    return name.replace(NERVE, structure)
 
 
 def summarise_folds(rows: list[dict]) -> dict:
@@ -78,13 +83,13 @@ def list_headline(
     """
     known = not np.isnan(scores.get("surface_dice_1mm", np.nan))
     rows = []
-    for key, name in (HEADLINE | (IN_MILLIMETRES if known else {})).items():
+    for key in HEADLINE | (IN_MILLIMETRES if known else {}):
         digits = 1 if key.endswith("_px") else 3
         interval = show_interval(
             scores["intervals"].get(key, (np.nan, np.nan)), f".{digits}f"
         )
         baseline = show_number(scores.get(f"{key}_empty_baseline"))
-        name = name.replace(NERVE, structure)
+        name = name_score(key, structure)
         rows.append((key, name, show_number(scores[key], digits), interval, baseline))
     return rows
 
@@ -166,9 +171,9 @@ def print_scores(scores: dict, *, title: str, folds: list[dict] | None = None) -
     for _, *row in list_headline(scores, first):
         table.add_row(*row)
     console.print(table)
-    for name, sentence in GAINS.items():
-        if not np.isnan(scores.get(name, np.nan)):
-            say(f"{sentence}: {show_gain(name, scores)}")
+    for key in GAINS:
+        if not np.isnan(scores.get(key, np.nan)):
+            say(f"{name_score(key, first)}: {show_gain(key, scores)}")
     if scores["intervals"].get("decision_gain", (0, 0))[1] < 0:
         say(COSTS)
     for kind in ("structure", "scanner"):
@@ -183,7 +188,7 @@ def print_scores(scores: dict, *, title: str, folds: list[dict] | None = None) -
         say(f"{structure}: {describe_readers(readers)}")
     if folds and len(folds) > 1:
         say("by fold")
-        console.print(_fold_table(folds))
+        console.print(_fold_table(folds, first))
 
 
 def _create_table(columns: Sequence[str]) -> Table:
@@ -195,9 +200,10 @@ def _create_table(columns: Sequence[str]) -> Table:
     return table
 
 
-def _fold_table(folds: list[dict]) -> Table:
+def _fold_table(folds: list[dict], structure: str) -> Table:
     table = Table()
-    for name in ("fold", "frames", *(HEADLINE[key] for key in BY_FOLD)):
+    names = [name_score(key, structure) for key in BY_FOLD]
+    for name in ("fold", "frames", *names):
         table.add_column(name, justify="right")
     for row in folds:
         cells = (show_number(row[key]) for key in BY_FOLD)

@@ -36,7 +36,7 @@ from nerve_jax.system.files import (
 # What the arrays of a checkpoint are named, shaped and counted by, and what finished folds
 # have predicted with: a folder has one of each.
 BUILT = (
-    *("data.image_size", "model."),
+    *("data.image_size", "data.structures", "model."),
     *("start.encoder_frozen_steps", "start.encoder_rate_factor"),
 )
 # Fields that a task does not read.

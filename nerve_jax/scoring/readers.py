@@ -7,10 +7,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from nerve_jax.data import rle
+from nerve_jax.data.structures import MODEL
 from nerve_jax.scoring.intervals import compute_mean_interval, compute_score_interval
 from nerve_jax.scoring.metrics import compute_counts, compute_dice, compute_mean
 
-MODEL = "model"
 Runs = Sequence[str | None]  # of each frame, None where nobody looked
 
 

@@ -5,11 +5,12 @@ seen the people that it will be scored on, and notes in init.json what it took a
 those weights have seen, so that later scores leave those out too.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from nerve_jax.data.population import Population
 from nerve_jax.model.unet import ENCODER, HEADS, Params
 from nerve_jax.runs import folder
+from nerve_jax.runs.config import load_config
 from nerve_jax.runs.folder import Fold
 from nerve_jax.runs.members import load_member
 from nerve_jax.runs.seen import load_seen
@@ -45,13 +46,16 @@ def make_begin(
       take: a key of `TAKES`.
 
     Raises:
-      InputError: another `take`; or by `begin`, where there are no weights to take,
-        where none fits, or where all have seen people that the fold is scored on.
+      InputError: another `take`, or "all" of a run of other structures; or by `begin`,
+        where there are no weights to take, where none fits, or where all have seen people
+        that the fold is scored on.
     """
     check_take(take)
     if not workdir:
         return _begin_at_random
     source = open_path(workdir, "--config.start.workdir", plain=True)
+    if take == "all":
+        _check_heads(source, population.examples.structures)
 
     def begin(fold: Fold, params: Params) -> Params:
         number = processes.share(lambda: choose_fold(source, fold, population))
@@ -67,6 +71,18 @@ def make_begin(
         return begun
 
     return begin
+
+
+def _check_heads(source: Path, structures: Sequence[str]) -> None:
+    """Raise `InputError` unless a run's heads are those of the same structures."""
+    theirs = tuple(load_config(source).data.structures)
+    if theirs != tuple(structures):
+        raise InputError(
+            f"start.take=all: heads of {source} outline {', '.join(theirs)}, and "
+            f"data.structures names {', '.join(structures)}, so that one would begin as "
+            "that of another. Use --config.start.take=all_but_heads, or name the same "
+            "structures in the same order"
+        )
 
 
 def _begin_at_random(fold: Fold, params: Params) -> Params:

@@ -76,6 +76,20 @@ def test_a_run_of_two_structures_is_predicted_and_compared(trained, tmp_path, ca
     assert json.loads((tmp_path / "same" / "compare.json").read_text())["structure"]
 
 
+def test_a_set_that_lacks_a_structure_is_scored_for_the_others(
+    trained, write_folder, blob_frames, capsys
+):
+    others = write_folder(blob_frames(3, 3, seed=9), name="others")
+    found = evaluate(trained, {"data.manual_dir": str(others)}, "train")
+    assert list(found["by_structure"]) == ["nerve"]
+    assert found["num_frames"] == 9
+    assert "no frame to score is labelled for vessel" in capsys.readouterr().out
+    assert not (trained / "evaluation_vessel.csv").exists()
+    (others / "structures.csv").write_text("value,name\n255,artery\n")
+    with pytest.raises(InputError, match=r'has \("artery",\)'):
+        evaluate(trained, {"data.manual_dir": str(others)}, "train")
+
+
 def read(path):
     return json.loads(path.read_text())
 

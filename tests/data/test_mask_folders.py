@@ -536,6 +536,14 @@ WRONG_READERS = {
         lambda f: (f.add("masks/anna", area(FIRST)), (f.path / "masks/bert").mkdir()),
         "masks/bert: no masks of this reader",
     ),
+    "for all readers": (
+        lambda f: [f.add(f"masks/{n}", area(FIRST)) for n in ("anna", "Mean")],
+        "masks/Mean: a reader cannot be called mean, which stands for all readers",
+    ),
+    "for the model": (
+        lambda f: [f.add(f"masks/{n}", area(FIRST)) for n in ("anna", "model")],
+        "masks/model: a reader cannot be called model, which stands for the model",
+    ),
     "one name": (
         lambda f: [f.add(f"masks/{n}", area(FIRST)) for n in ("dr anna", "Dr. Anna")],
         "the same reader as Dr. Anna, dr_anna",

@@ -129,14 +129,32 @@ def test_what_a_data_set_does_not_have_is_named_with_what_it_has(wanted, message
     NERVE_ALONE.check(["nerve", "vessel"], ["a", "b"], "the set")
 
 
+def test_a_set_to_score_may_lack_some_structures_but_not_all():
+    both = Wanted(("nerve", "vessel"), if_there=True)
+    both.check(["nerve"], ["reader1"], "the set")
+    both.check(["vessel", "artery"], ["reader1"], "the set")
+    for there in (["artery"], []):
+        with pytest.raises(InputError, match="the set has"):
+            both.check(there, ["reader1"], "the set")
+    row = read_row(record_of({"nerve": {"a": boxes(6, 12)[0]}}), SIZE, both)
+    assert [bool(row[f"{name}.labelled"]) for name in both.structures] == [True, False]
+
+
 def test_what_is_kept_on_disk_has_a_name_of_its_own_for_every_wish():
     wishes = [
         NERVE_ALONE,
         Wanted(("vessel",)),
         Wanted(("nerve", "vessel")),
         Wanted(reader="a"),
+        Wanted(("a",)),  # a structure may have a reader's name
+        Wanted(("nerve", "a")),
+        Wanted(("nerve",), "vessel"),
+        Wanted(("vessel",), "nerve"),
+        *(Wanted(tuple(f"{'x' * 40}{n}" for n in range(count))) for count in (7, 8)),
+        Wanted(tuple(f"{'x' * 40}{n}" for n in (1, 0, *range(2, 8)))),
     ]
     names = [wanted.name for wanted in wishes]
+    assert max(map(len, names)) < 200  # of the 255 bytes that a name may have
     assert names[0] == ""  # as before there were any
     assert len(set(names)) == len(names)
 

@@ -44,6 +44,17 @@ def test_the_table_shows_each_score_beside_its_baseline(capsys):
     assert "0.963" in line  # 0.9625
 
 
+def test_what_is_not_the_nerve_is_not_called_so(capsys):
+    scores = scores_of(COUNTS)
+    for by_structure in ({"vessel": scores}, {"vessel": scores, "artery": scores}):
+        own = scores | {"by_structure": by_structure, "decision_gain_with_nerve": 0.1}
+        tables.print_scores(own, title="a run", folds=rows())
+        said = capsys.readouterr().out
+        assert "nerve" not in said
+        assert said.count("Dice, vessel present") == 2
+        assert "on frames with vessel" in said
+
+
 def test_scanners_have_a_table_where_there_are_several(capsys):
     for names, shown in ((["[GE] 7"] * 4, False), (["[GE] 7", "B", "B", ""], True)):
         scored = table(COUNTS, np.zeros(4), scanners=names)

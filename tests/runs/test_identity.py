@@ -209,6 +209,8 @@ def test_only_what_changes_numbers_is_refused(
         ("model.num_groups", 4),
         ("model.widths", (8, 16)),
         ("data.image_size", (48, 64)),
+        ("data.structures", ("nerve", "vessel")),
+        ("data.structures", ("vessel",)),
         ("start.encoder_rate_factor", 0.5),
         ("start.encoder_frozen_steps", 5),
     ],

@@ -14,10 +14,12 @@ from nerve_jax.data.examples import Examples, Labels
 from nerve_jax.data.population import Population
 from nerve_jax.model.unet import create_model
 from nerve_jax.runs import checkpoints
+from nerve_jax.runs.config import to_plain
 from nerve_jax.runs.folder import Fold
 from nerve_jax.runs.seen import load_seen
 from nerve_jax.system import devices
 from nerve_jax.system.errors import InputError
+from nerve_jax.system.files import write_json
 from nerve_jax.training import transfer
 from nerve_jax.training.optimizer import create_transform
 
@@ -109,6 +111,22 @@ def test_a_frozen_encoder_stays_and_a_slowed_one_moves_less():
 def test_fields_that_do_not_fit_are_refused(small_config, fields, said):
     with pytest.raises(InputError, match=said):
         check_config(small_config(**fields), devices.create_mesh())
+
+
+@pytest.mark.parametrize("theirs", [("nerve",), ("vessel", "nerve"), ("artery",)])
+def test_all_is_taken_of_runs_of_the_same_structures_alone(
+    tmp_path, small_config, theirs
+):
+    """Heads of other structures may have the shapes of ours."""
+    _, population = scored_on(["a"])
+    config = small_config(**{"data.structures": theirs})
+    write_json(tmp_path / "config.json", to_plain(config))
+    if theirs == ("nerve",):
+        transfer.make_begin(population, workdir=str(tmp_path), take="all")
+    else:
+        with pytest.raises(InputError, match="would begin as that of another"):
+            transfer.make_begin(population, workdir=str(tmp_path), take="all")
+    transfer.make_begin(population, workdir=str(tmp_path), take="all_but_heads")
 
 
 NO_DUPLICATES = Duplicates([], np.zeros(0, np.int64), 0, 0, 0, 0)

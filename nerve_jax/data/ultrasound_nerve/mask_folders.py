@@ -19,7 +19,7 @@ from nerve_jax.data.listing import (
     name_kind,
     scan,
 )
-from nerve_jax.data.structures import NERVE, READER, name_structure
+from nerve_jax.data.structures import MODEL, NERVE, OF_ALL, READER, name_structure
 from nerve_jax.data.ultrasound_nerve.sources import Listing
 from nerve_jax.system.files import show
 
@@ -83,6 +83,12 @@ def _list_named(
 ) -> dict[str, Path]:
     """The folders in masks/ by the names of readers that theirs stand for."""
     found = _name_folders(list_folders(masks_dir), "reader", listing)
+    listing.problems += [
+        f"{show(str(found[name]))}: a reader cannot be called {name}, which stands for "
+        f"{meant} in reports; rename the folder"
+        for name, meant in ((OF_ALL, "all readers"), (MODEL, "the model"))
+        if name in found
+    ]
     problems = [f"{show(str(p))}: beside readers' folders in masks/" for p in others]
     contents = scan(masks_dir)
     if contents.images:
