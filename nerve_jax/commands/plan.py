@@ -86,7 +86,7 @@ def plan(config: ConfigDict, workdir: Path) -> dict:
       The content of plan.json: "measured", "device", "chosen" and "why".
 
     Raises:
-      InputError: no frame there shows a nerve; or another's files under these names.
+      InputError: no frame there shows the first structure; or another's files under these names.
     """
     check_folder(workdir, FILES, flag="--workdir")
     examples = setup.load_frames(config, "train")
@@ -164,7 +164,8 @@ def _choose_net(measured: dict, budget: Budget) -> dict[str, Choice]:
             "no gain on this CPU" if on_cpu else "half the memory and more throughput",
         ),
         "model.presence_head": Choice(
-            presence <= ALWAYS, f"{presence:.0%} of labelled frames show a nerve"
+            presence <= ALWAYS,
+            f"{presence:.0%} of labelled frames show {measured['structure']}",
         ),
     }
 
@@ -232,7 +233,7 @@ def _choose_batch(device: dict, bytes_a_frame: int) -> int:
 
 
 def _choose_size(measured: dict, budget: Budget) -> Choice:
-    """Height and width of the median frame's shape at which small nerves stay visible."""
+    """Height and width of the median frame's shape at which small outlines stay visible."""
     height, width = (measured[name]["median"] for name in ("height_px", "width_px"))
     share = measured["nerve_share"]["low"]
     original = height * width
@@ -252,7 +253,8 @@ def _choose_size(measured: dict, budget: Budget) -> Choice:
         )
     return Choice(
         size,
-        f"the smallest twentieth of nerves cover {share:.2%} of a frame of about "
+        f"the smallest twentieth of outlines of {measured['structure']} cover {share:.2%} of a "
+        "frame of about "
         f"{height:.0f}x{width:.0f} px, and keep {kept:.0f} px{limit}",
     )
 

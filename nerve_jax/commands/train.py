@@ -2,6 +2,7 @@
 
 import time
 import warnings
+from collections.abc import Sequence
 
 from ml_collections import ConfigDict
 
@@ -16,10 +17,10 @@ from nerve_jax.data.population import (
     find_people,
     leave_out_doubtful,
 )
-from nerve_jax.reports.report import write_report
+from nerve_jax.reports.report import make_unscored, write_report
 from nerve_jax.reports.tables import print_scores
 from nerve_jax.runs.config import set_fields, to_plain
-from nerve_jax.runs.folder import Fold
+from nerve_jax.runs.folder import Fold, finished_folds
 from nerve_jax.system import locks, processes
 from nerve_jax.system.console import is_first, say
 from nerve_jax.system.files import Path
@@ -88,6 +89,7 @@ def train_and_report(training: Training, *, force: bool = False) -> dict:
     population = training.population
     examples = population.examples
     folds = prepare(training, examples.structures_labelled.any(1), force=force)
+    check_scored(workdir, examples, folds)
     if config.data.clean_train:
         folds = [_leave_out_doubtful(fold, population) for fold in folds]
     train_all(training, folds)
@@ -99,6 +101,16 @@ def train_and_report(training: Training, *, force: bool = False) -> dict:
         "one row per frame"
     )
     return content
+
+
+def check_scored(workdir: Path, examples: Examples, folds: Sequence[Fold]) -> None:
+    """Raise `InputError` where a report would have no frame of the first structure.
+
+    That of a run with finished folds, which may have one, is left to `write_report`.
+    """
+    labelled = any(examples.labelled[fold.val].any() for fold in folds)
+    if not labelled and not processes.share(lambda: finished_folds(workdir)):
+        raise make_unscored(workdir, examples.structures)
 
 
 def _report(workdir: Path, config: ConfigDict, population: Population) -> dict:

@@ -11,20 +11,21 @@ SMALL_PERCENTILE = 5  # of mask areas; a nerve so small must still be seen
 
 
 def measure(examples: Examples) -> dict:
-    """Measure frames and nerves.
+    """Measure frames and their first structure.
 
     Returns:
-      Counts of frames, labelled ones and people in these; sizes in px; spacing in mm
-      (None where unknown); grey values; the share of labelled frames that show a nerve,
-      and the share of such a frame that is nerve.
+      Its name, `structure`; counts of frames, labelled ones and people in these; sizes in
+      px; spacing in mm (None where unknown); grey values; the share of labelled frames
+      that show the structure, and the share of such a frame that it covers.
 
     Raises:
-      InputError: no frame shows a nerve, or all labelled ones are of one person.
+      InputError: no frame shows it, or all labelled ones are of one person.
     """
+    structure = examples.structures[0]
     present = np.flatnonzero(examples.presence & examples.labelled)
     if not present.size:
         raise InputError(
-            f"{examples.fingerprint}: no frame shows a nerve, so its size is not known"
+            f"{examples.fingerprint}: no frame shows {structure}, so its size is not known"
         )
     groups = np.array(find_people(examples).groups)[examples.labelled]
     if len(set(groups)) < 2:
@@ -37,6 +38,7 @@ def measure(examples: Examples) -> dict:
     spacing = np.nanmedian(examples.spacing_mm) if _knows_spacing(examples) else None
     means = examples.thumbnails.mean((1, 2))
     return {
+        "structure": structure,
         "num_frames": len(examples),
         "num_labelled": int(examples.labelled.sum()),
         "num_people": len(set(groups)),
@@ -73,7 +75,7 @@ def describe(name: str, measured: dict, device: dict) -> str:
         + ("unknown" if spacing is None else f"{spacing:.3f} mm")
         + f"\n  mean grey {grey['low']:.0f} to {grey['high']:.0f}, saturated "
         f"{measured['saturated_share']:.2%}; the net standardises each frame\n"
-        f"  nerve in {measured['presence']:.0%} of labelled frames, covering "
+        f"  {measured['structure']} in {measured['presence']:.0%} of labelled frames, covering "
         f"{area['low']:.2%} to {area['high']:.2%}\n"
         f"  {device['count']} x {device['kind']}, {device['memory_bytes'] / 1e9:.0f} GB"
     )

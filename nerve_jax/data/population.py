@@ -76,9 +76,11 @@ def find_known_people(shown: Shown, known: Shown) -> Bool[np.ndarray, " frames"]
 def check_labelled(examples: Examples) -> None:
     """Raise `InputError` where there is nothing to train on or to score."""
     if not examples.labelled.any():
+        several = len(examples.structures) > 1
         raise InputError(
-            f"{examples.fingerprint}: none of {len(examples)} frames has a mask, so "
-            "there is nothing to train on (predicting works)"
+            f"{examples.fingerprint}: none of {len(examples)} frames has a mask"
+            f"{f' of {examples.structures[0]}' * several}, so there is nothing to train on "
+            "(predicting works)"
         )
 
 

@@ -48,11 +48,7 @@ def write_report(
     reported = {name: one for name, one in found.items() if one is not None}
     first = examples.structures[0]
     if first not in reported:
-        raise InputError(
-            f"{workdir}: no scored frame is labelled for {first}, the first of "
-            f"data.structures={examples.structures}: train other folds too, or name one "
-            "first that is"
-        )
+        raise make_unscored(workdir, examples.structures)
     audit = compute_audit(population)
     content = {
         **reported[first].content,
@@ -78,6 +74,15 @@ def write_report(
     )
     write_whole(workdir / "report.html", page)
     return content
+
+
+def make_unscored(workdir: Path, structures: Sequence[str]) -> InputError:
+    """The error of a run that scores no frame of its first structure."""
+    return InputError(
+        f"{workdir}: no scored frame is labelled for {structures[0]}, the first of "
+        f"data.structures={tuple(structures)}: train other folds too, or name one first "
+        "that is"
+    )
 
 
 def _find_torn(workdir: Path, frames: Sequence[str], names: Sequence[str]) -> list[str]:

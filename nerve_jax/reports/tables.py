@@ -137,7 +137,8 @@ def list_readers(readers: dict) -> list[tuple[str, ...]]:
     """The rows of a table of readers, with the columns `BY_READER`.
 
     Args:
-      readers: of `compare_readers`; {} gives no row.
+      readers: of `compare_readers`; {} gives no row, nor does a pair without a frame that
+        both have outlined.
     """
     return [
         (
@@ -150,6 +151,7 @@ def list_readers(readers: dict) -> list[tuple[str, ...]]:
             show_interval(pair["intervals"]["dice_present"]),
         )
         for pair in readers.get("pairs", [])
+        if pair["num_frames"]
     ]
 
 

@@ -32,7 +32,7 @@ def compare_readers(
       people: the person of each.
 
     Returns:
-      `pairs`, for every two of the readers and the model: `first`, `second`, `dice` over
+      `pairs`, for every two readers, then for each and the model: `first`, `second`, `dice` over
       the frames that both have outlined, `dice_present` over those of them in which one
       has found the structure, the `intervals` of both (95 %, over people) and
       `num_frames`. And of the frames with two readers or more, `num_frames`:
@@ -41,9 +41,10 @@ def compare_readers(
       second minus the first; each with `dice` and `interval`. NaN where there is none.
     """
     drawn = {**readers, MODEL: predicted}
+    pairs = [*itertools.combinations(readers, 2), *((name, MODEL) for name in readers)]
     dice = {
         pair: np.array([_compute(*o) for o in zip(*map(drawn.get, pair), sizes)])
-        for pair in itertools.combinations(drawn, 2)
+        for pair in pairs
     }
     between = [values for pair, values in dice.items() if MODEL not in pair]
     shared = ~np.isnan(between).all(0)

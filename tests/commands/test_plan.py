@@ -19,6 +19,7 @@ def of_kaggle(**changes):
 
     # Like those of the Kaggle competition.
     kaggle = {
+        "structure": "nerve",
         "num_frames": 5635,
         "num_labelled": 5635,
         "num_people": 45,
@@ -144,6 +145,6 @@ def test_without_a_nerve_there_is_no_plan(write_folder, small_config, tmp_path):
     grey = np.full((40, 56), 90, np.uint8)
     frames = {f"s{i}_0": (grey + np.uint8(i), 0 * grey) for i in range(3)}
     folder = write_folder(frames, name="empty")
-    with pytest.raises(InputError, match="no frame shows a nerve"):
+    with pytest.raises(InputError, match="no frame shows nerve"):
         plan.plan(small_config(**{"data.manual_dir": str(folder)}), tmp_path / "plan")
     assert not (tmp_path / "plan").exists()

@@ -10,6 +10,7 @@ from PIL import Image
 
 from nerve_jax.commands.compare import compare
 from nerve_jax.commands.evaluate import evaluate
+from nerve_jax.commands.plan import plan
 from nerve_jax.commands.predict import predict
 from nerve_jax.commands.train import cross_validate
 from nerve_jax.system.errors import InputError
@@ -88,6 +89,23 @@ def test_a_set_that_lacks_a_structure_is_scored_for_the_others(
     (others / "structures.csv").write_text("value,name\n255,artery\n")
     with pytest.raises(InputError, match=r'has \("artery",\)'):
         evaluate(trained, {"data.manual_dir": str(others)}, "train")
+
+
+def test_a_plan_is_of_the_first_structure_by_its_name(
+    trained, small_config, tmp_path, capsys
+):
+    config = small_config(
+        **{
+            "data.manual_dir": str(tmp_path / "set"),
+            "data.structures": ("vessel", "nerve"),
+        }
+    )
+    found = plan(config, tmp_path / "plan")
+    assert found["measured"]["structure"] == "vessel"
+    assert "show vessel" in found["why"]["model.presence_head"]
+    said = capsys.readouterr().out
+    assert "  vessel in 100% of labelled frames" in said
+    assert "nerve in" not in said
 
 
 def read(path):
@@ -198,6 +216,7 @@ def test_a_run_whose_headline_structure_is_on_no_scored_frame_ends_in_a_sentence
             cross_validate(config, tmp_path / f"run{fold}")
         except InputError as error:
             assert "no scored frame is labelled for nerve, the first" in str(error)
+            assert not list((tmp_path / f"run{fold}").rglob("checkpoints"))
             break
     else:
         pytest.fail("every fold scored a nerve, which one frame has")

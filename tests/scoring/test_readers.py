@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from nerve_jax.data import rle
+from nerve_jax.reports.tables import list_readers
 from nerve_jax.scoring.readers import compare_readers
 
 SIZE = (10, 10)
@@ -49,6 +50,21 @@ def test_the_ceiling_is_of_frames_that_two_have_outlined_and_counts_each_once():
     model = np.mean([dice(4, 6), 1, dice(8, 6)])
     assert found["with_model"]["dice"] == pytest.approx((model + 1) / 2)
     assert found["difference"]["dice"] == pytest.approx((model - first) / 2)
+
+
+def test_readers_come_first_and_pairs_without_a_common_frame_are_not_shown():
+    """The third reader has never seen the structure."""
+    found = compare({"a": [4, 4], "b": [6, 4], "c": [None, None]}, [6, 4], people="ab")
+    pairs = [(row["first"], row["second"]) for row in found["pairs"]]
+    assert pairs == [
+        *(("a", "b"), ("a", "c"), ("b", "c")),
+        *((name, "model") for name in "abc"),
+    ]
+    assert [row[:3] for row in list_readers(found)] == [
+        ("a", "b", "2"),
+        ("model", "a", "2"),
+        ("model", "b", "2"),
+    ]
 
 
 def test_a_model_that_draws_as_a_reader_does_reaches_the_ceiling():
