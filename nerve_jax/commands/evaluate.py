@@ -127,10 +127,13 @@ def evaluate(
     if is_first():
         claim(workdir, "evaluate", files, flag="--workdir")
         for name, one in found.items():
+            table, sheet = (workdir / file for file in names[name])
             if one:
-                table, sheet = names[name]
-                write_scores(workdir / table, one.scored)
-                write_png(workdir / sheet, one.sheet)
+                write_scores(table, one.scored)
+                write_png(sheet, one.sheet)
+            else:  # those of another data set, evaluated before
+                table.unlink(missing_ok=True)
+                sheet.unlink(missing_ok=True)
         write_json(workdir / "evaluation.json", content)
     _print(content, workdir)
     return content

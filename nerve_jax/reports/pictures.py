@@ -14,9 +14,9 @@ from nerve_jax.scoring.metrics import compute_dice, compute_presence
 from nerve_jax.scoring.scores import Predicted, Scored
 
 OUTLINE_COLOURS = {"truth": (255, 200, 0), "prediction": (0, 210, 255)}
-# Of structures in turn, after 7 the first again: predictions' cyan in place of sky blue,
+# Of structures in turn, after 8 the first again: predictions' cyan in place of sky blue,
 # then Okabe & Ito (2008), those first that are brighter than tissue and furthest apart for
-# people who see red, green or blue weakly.
+# people who see red, green or blue weakly; white in place of black.
 STRUCTURE_COLOURS = (
     OUTLINE_COLOURS["prediction"],
     (240, 228, 66),
@@ -25,6 +25,7 @@ STRUCTURE_COLOURS = (
     (0, 158, 115),
     (0, 114, 178),
     (230, 159, 0),
+    (255, 255, 255),
 )
 CELL_PX = (180, 220)  # height and width of one frame in the sheet
 GAP_PX, CAPTION_PX = 6, 18

@@ -46,9 +46,12 @@ def render_report(
     first, *others = (_describe(name, one) for name, one in reported.items())
     first["title"] = ""
     examples = next(iter(reported.values())).examples
+    of_first = f" of {first['structure']}" * bool(others)
     drawn = {
         "loss": plots.plot_curves(curves, "loss", "training loss"),
-        "dice": plots.plot_curves(curves, "dice", "validation Dice at the threshold"),
+        "dice": plots.plot_curves(
+            curves, "dice", f"validation Dice{of_first} at the threshold"
+        ),
     }
     return html.render(
         "report.html",
@@ -107,9 +110,10 @@ def _draw_plots(one: Reported, structure: str) -> dict[str, str]:
     drawn = {
         "pixels": plots.plot_reliability(one.pixels, "pixels"),
         "presence": plots.plot_reliability({"": one.presence}, "presence"),
-        "area": plots.plot_dice_against_area(dice, area, present, structure),
         "subjects": plots.plot_distribution(*means),
     }
+    if present.any():
+        drawn["area"] = plots.plot_dice_against_area(dice, area, present, structure)
     return {name: html.plot_uri(svg) for name, svg in drawn.items()}
 
 

@@ -80,12 +80,16 @@ def test_a_run_of_two_structures_is_predicted_and_compared(trained, tmp_path, ca
 def test_a_set_that_lacks_a_structure_is_scored_for_the_others(
     trained, write_folder, blob_frames, capsys
 ):
+    evaluate(trained, {}, "train")
+    assert (trained / "evaluation_vessel.csv").exists()
     others = write_folder(blob_frames(3, 3, seed=9), name="others")
     found = evaluate(trained, {"data.manual_dir": str(others)}, "train")
     assert list(found["by_structure"]) == ["nerve"]
     assert found["num_frames"] == 9
     assert "no frame to score is labelled for vessel" in capsys.readouterr().out
-    assert not (trained / "evaluation_vessel.csv").exists()
+    assert {path.name for path in trained.glob("evaluation*")} == {
+        *("evaluation.json", "evaluation.csv", "evaluation.png")
+    }
     (others / "structures.csv").write_text("value,name\n255,artery\n")
     with pytest.raises(InputError, match=r'has \("artery",\)'):
         evaluate(trained, {"data.manual_dir": str(others)}, "train")
@@ -194,6 +198,28 @@ def test_sets_that_are_labelled_for_different_structures_train_together(
     assert vessel["num_subjects"] == 2
     assert len(vessel["by_fold"]) == 2
     assert report["readers"] == {}
+
+
+def test_a_structure_that_is_in_no_frame_has_a_section_without_its_size(
+    tmp_path, small_config
+):
+    for number in range(8):
+        draw(tmp_path / "set", f"s{number // 2}_{number}", number)
+    empty = Image.fromarray(np.zeros(SIZE, np.uint8))
+    for path in (tmp_path / "set" / "masks" / "vessel").iterdir():
+        empty.save(path)
+    config = small_config(
+        **{
+            "data.manual_dir": str(tmp_path / "set"),
+            "data.structures": ("nerve", "vessel"),
+        },
+        num_train_steps=1,
+    )
+    report = cross_validate(config, tmp_path / "run")
+    assert np.isnan(report["by_structure"]["vessel"]["dice_nerve_present"])
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "Frames that show nerve: score" in page
+    assert "Frames that show vessel: score" not in page
 
 
 def test_a_run_whose_headline_structure_is_on_no_scored_frame_ends_in_a_sentence(

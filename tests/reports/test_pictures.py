@@ -140,3 +140,4 @@ def test_colours_of_structures_are_told_apart_without_a_kind_of_cone(weak):
     assert min(apart) > 15  # 2.3 is just noticeable
     few = [np.linalg.norm(a - b) for a, b in itertools.combinations(seen[:4], 2)]
     assert min(few) > 25
+    assert len(seen) == 8
