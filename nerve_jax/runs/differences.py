@@ -8,6 +8,7 @@ PLACES = (
     *("data.records_dir", "data.manual_dir"),
     *("data.max_resident_gb", "data.num_workers"),
 )
+ABSENT = "not there"  # of a field that one of two configurations has
 # What may change from one command to the next in the same folder: which folds it trains,
 # how they lie on the devices, and what training does not read. A name that ends with a
 # dot stands for a whole section.
@@ -38,9 +39,9 @@ def find_differences(
     before: dict, now: dict, leave_out: Sequence[str]
 ) -> dict[str, tuple]:
     """What every field that differs was and is, by dotted name; "not there" if absent."""
-    before, now, absent = flatten(before), flatten(now), "not there"
+    before, now = flatten(before), flatten(now)
     return {
-        name: (before.get(name, absent), now.get(name, absent))
+        name: (before.get(name, ABSENT), now.get(name, ABSENT))
         for name in sorted(before.keys() | now.keys())
         if not is_among(name, leave_out) and before.get(name) != now.get(name)
     }

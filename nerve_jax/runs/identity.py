@@ -7,11 +7,13 @@ import numpy as np
 
 from nerve_jax.data.examples import Examples
 from nerve_jax.data.frames import Storage
-from nerve_jax.runs.config import check_version
+from nerve_jax.runs.config import check_version, load_reference, to_plain
 from nerve_jax.runs.differences import (
+    ABSENT,
     FREE,
     ROUNDING,
     find_differences,
+    flatten,
     is_among,
     show_differences,
 )
@@ -135,6 +137,13 @@ def _compare_config(workdir: Path, config: dict, task: str) -> Differences:
     if path.exists():
         check_version(path, read_json(path))
     found = _compare(workdir, "config.json", config, (*FREE, *UNREAD[task]))
+    # A run that is older than a field had what the reference has, as `load_config` says.
+    usual = flatten(to_plain(load_reference()))
+    found = {
+        name: (was, now)
+        for name, (was, now) in found.items()
+        if was != ABSENT or name not in usual or now != usual[name]
+    }
     noted = {name for name in found if is_among(name, ROUNDING)}
     return _sort(found, noted)
 

@@ -73,6 +73,20 @@ def test_folds_and_places_of_files_may_change(workdir, examples):
     )
 
 
+def test_fields_that_a_run_is_older_than_had_the_usual_value(begin_run, examples):
+    workdir = begin_run()
+    kept = read_json(workdir / "config.json")
+    for name in ("structures", "reader"):
+        del kept["data"][name]
+    write_json(workdir / "config.json", kept)
+    assert identity.check_run(workdir, reference_with(), examples) == ([], [])
+    now = reference_with(**{"data.structures": ("vessel",)})
+    with pytest.raises(InputError, match="data.structures: not there before"):
+        identity.check_run(workdir, now, examples)
+    with pytest.raises(InputError, match="--force cannot change"):
+        identity.check_run(workdir, now, examples, force=True)
+
+
 def test_a_run_of_an_older_version_is_refused(workdir, examples):
     write_json(workdir / "config.json", {"seed": 0, "widths": [8, 16]})
     with pytest.raises(InputError, match="config.json: an older version of this code"):
