@@ -13,7 +13,7 @@ from nerve_jax.system.errors import InputError
 from nerve_jax.system.targets import Chip, Target
 from tests.samples import need_compiler
 
-SHAPE = (40, 32, 48)
+SHAPE = (40, 1, 32, 48)
 SMALL = {"batch_size": 8, "steps_per_call": 3}
 
 
@@ -29,7 +29,7 @@ def fits_into(memory_bytes, monkeypatch, small_config):
     """Whether the prediction of one frame fits into a device of so much memory."""
     target = give(monkeypatch, memory_bytes)
     config = small_config(**SMALL)
-    shape = (SHAPE[0], *config.data.image_size)
+    shape = (*SHAPE[:2], *config.data.image_size)
     *_, one = command.list_programs(config, create_mesh(), shape)
     return command.measure(one, target, "float32")["fits"]
 
@@ -94,13 +94,13 @@ def test_a_fold_is_predicted_as_it_is_while_training(small_config, monkeypatch, 
     params = setup.create_model_of(config)[1](jax.random.key(0))
     monkeypatch.setattr(predictor, "jit_predict_batch", spy)
     predict = setup.create_predictor_of(config)
-    predict([params], np.zeros((20, *SHAPE[1:]), np.uint8))
+    predict([params], np.zeros((20, *SHAPE[2:]), np.uint8))
     assert asked == [(8, 20, create_local_mesh(), 1)] * 2  # 40 frames in two folds
     shape, dtype, _ = batches[0]
     assert {batch[:2] for batch in batches} == {(shape, dtype)}
     (images,) = [x for x in program.trace().jaxpr.in_avals if x.dtype == np.uint8]
     probs, presence = program.trace().jaxpr.out_avals
-    assert images.shape == shape == (16, *SHAPE[1:])
+    assert images.shape == shape == (16, *SHAPE[2:])
     assert probs.dtype == dtype == (np.float32 if flips else np.float16)
     assert presence.dtype == np.float32
 

@@ -205,6 +205,7 @@ def test_a_finished_run_is_not_trained_again(shared):
         assert before[key] == after[key]
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_ends_bit_for_bit_the_same(shared):
     folder, _ = shared
     workdir = folder / "killed"
@@ -556,6 +557,7 @@ def test_the_report_asks_for_nothing_and_fits_the_screen(shared, width, browser)
     assert page.get_by_text("predicting nothing").count()
 
 
+@pytest.mark.slow
 def test_predict_decides_by_the_rule_of_the_run_and_by_as_many_folds_as_told(
     shared, tmp_path
 ):

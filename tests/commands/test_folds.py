@@ -40,6 +40,7 @@ def test_a_signal_amid_compiling_says_what_is_saved_and_how_to_go_on(
     )
 
 
+@pytest.mark.slow
 def test_an_interval_of_no_whole_calls_is_rounded_and_said_once(
     small_config, tmp_path, monkeypatch, capsys
 ):

@@ -71,6 +71,7 @@ def test_frames_without_masks_of_a_scanner_left_out_are_not_learnt_from():
     assert by_scanner == ["f08", "f09", "f06", "f07", "f14", "f15"]
 
 
+@pytest.mark.slow
 def test_without_any_mask_all_frames_are_dealt(
     write_folder, blob_frames, small_config, tmp_path
 ):
@@ -83,6 +84,7 @@ def test_without_any_mask_all_frames_are_dealt(
         cross_validate(config, tmp_path / "other")
 
 
+@pytest.mark.slow
 def test_it_learns_what_is_hidden(write_folder, small_config, tmp_path):
     """Stripes go on under a patch, so they can be guessed."""
     rng = np.random.default_rng(0)

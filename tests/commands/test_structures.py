@@ -200,6 +200,7 @@ def test_sets_that_are_labelled_for_different_structures_train_together(
     assert report["readers"] == {}
 
 
+@pytest.mark.slow
 def test_a_structure_that_is_in_no_frame_has_a_section_without_its_size(
     tmp_path, small_config
 ):
