@@ -22,11 +22,12 @@ class Packed(NamedTuple):
     """Frames of a data set, the pixels of each side by side: see `pack` and `Frames`.
 
     A TPU lays out an array so that little of it is padding. Frames of 208x288 px would lie
-    with one pixel of all frames side by side, and be copied whole to pick a batch.
+    with one pixel of all frames side by side, and be copied whole to pick a batch; so would
+    masks with an axis of structures, whose rows stand one structure after another instead.
     """
 
     images: UInt8[Array, "frames rows lanes"]
-    masks: UInt8[Array, "frames structures rows lanes"]
+    masks: UInt8[Array, "frames all_rows lanes"]
     labelled: Bool[Array, "frames structures"]
 
 
@@ -68,8 +69,10 @@ class ResidentFeed:
 
     def pick(self, frames: Packed, row: Int[Array, " batch"]) -> Frames:
         """The batch of a step; runs inside the compiled program."""
-        images, masks = (unpack(part[row], self.image_size) for part in frames[:2])
-        return Frames(images, masks, frames.labelled[row])
+        images, masks, labelled = (part[row] for part in frames)
+        by_structure = masks.reshape(*labelled.shape, -1, LANES)
+        images, masks = (unpack(x, self.image_size) for x in (images, by_structure))
+        return Frames(images, masks, labelled)
 
     def shape(self, count: int) -> jax.ShapeDtypeStruct:
         """Shape of the rows of `count` steps for all folds that train together."""
@@ -195,10 +198,10 @@ def describe_feed(
     if is_streamed(shape, max_resident_gb)[1]:
         return StreamedFeed(None, shape[1:], mesh, batch_size, seed=0)
     (frames, structures), image_size = shape[:2], shape[2:]
-    packed = (-(-image_size[0] * image_size[1] // LANES), LANES)
+    rows = -(-image_size[0] * image_size[1] // LANES)
     described = Packed(
-        jax.ShapeDtypeStruct((frames, *packed), np.uint8),
-        jax.ShapeDtypeStruct((frames, structures, *packed), np.uint8),
+        jax.ShapeDtypeStruct((frames, rows, LANES), np.uint8),
+        jax.ShapeDtypeStruct((frames, structures * rows, LANES), np.uint8),
         jax.ShapeDtypeStruct((frames, structures), np.bool_),
     )
     return ResidentFeed(described, image_size, mesh, batch_size, seed=0)
@@ -220,7 +223,8 @@ def is_streamed(
 
 def put_frames(frames: Frames, mesh: Mesh) -> Packed:
     """The frames of a data set on every device of a mesh."""
-    resident = Packed(pack(frames.images), pack(frames.masks), frames.labelled)
+    masks = pack(frames.masks).reshape(len(frames.masks), -1, LANES)
+    resident = Packed(pack(frames.images), masks, frames.labelled)
     return devices.put(resident, devices.replicated(mesh))
 
 
