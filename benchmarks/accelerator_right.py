@@ -102,7 +102,7 @@ def predict_frames(setting: Setting, precision: str) -> np.ndarray:
     with jax.default_matmul_precision(multiplied):
         params = draw_params(setup.create_model_of(config)[1])
         views = setup.create_predictor_of(config, keep)([params], images)
-    return views.probs[:, 0]
+    return views.probs[:, 0, 0]
 
 
 def measure_cpu_prediction(setting: Setting) -> dict:

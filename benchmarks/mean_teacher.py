@@ -105,7 +105,7 @@ def train(config, population, split, share: float, weight: float, seed: int):
     segmentation = setup.create_segmentation(config, population)
     task = MeanTeacher(**vars(segmentation), weight=weight)
     feed = PairedFeed(
-        put_frames(examples, mesh),
+        put_frames(examples.training_frames, mesh),
         examples.images.shape[1:],
         mesh,
         config.batch_size,
@@ -126,7 +126,7 @@ def score(config, params, tests, path: Path) -> None:
     probs, presence = setup.create_predictor_of(config)([params], tests.images)
     scored = score_frames(
         tests,
-        Predicted(everything, probs, presence),
+        Predicted(everything, probs[:, 0], presence[:, 0]),
         [Rule(0.5)] * len(tests),
         threshold=0.5,
         groups=list(tests.subjects),

@@ -102,4 +102,4 @@ class NerveUNet:
     def predict(self, images: np.ndarray) -> np.ndarray:
         """Probabilities of frames, uint8 -> float32 [frames height width]."""
         params = next(self.engine.split(self.states)).ema_params
-        return self.engine.predict([params], images)[0]
+        return self.engine.predict([params], images)[0][:, 0]
