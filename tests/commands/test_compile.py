@@ -211,3 +211,17 @@ def test_on_several_hosts_a_fold_stays_inside_its_chips(
     assert (gradients["kind"], gradients["groups"]) == ("all-reduce", groups)
     rest = sum(row["bytes"] for row in found) - gradients["bytes"]
     assert rest <= 1024  # metrics, for every process to read
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_tpu_copies_no_frames_to_pick_a_batch(small_config, count):
+    """Whatever one instruction moves is far less than the masks of one structure."""
+    need_compiler("v5e:1x1")
+    target = targets.describe("v5e:1x1")
+    names = tuple(f"structure{number}" for number in range(count))
+    config = small_config(batch_size=8, **{"data.structures": names})
+    shape = (40_000, count, 64, 64)
+    step = next(command.list_programs(config, create_mesh(1, target.devices), shape))
+    (largest, *_) = command.measure(step, target, "float32")["costliest"]
+    assert largest["bytes"] < 40_000 * 64 * 64 / 4
