@@ -179,3 +179,17 @@ def test_vessels_are_dark_and_are_outlined_where_they_show():
     assert sum(mask.sum() for mask in covered) < 0.02 * sum(
         f.mask.sum() for f in frames
     )
+
+
+@pytest.mark.parametrize(("visibility", "is_seen"), [(1.0, True), (0.0, False)])
+def test_a_nerve_may_be_as_clear_or_as_faint_as_can_be(
+    monkeypatch, visibility, is_seen
+):
+    def show(rng, num_frames, rate):
+        return np.full(num_frames, visibility)
+
+    monkeypatch.setattr(people, "_visibility", show)
+    frames = list(people.simulate_frames(1, 2, seed=0, num_readers=3))
+    for frame in frames:
+        for mask in frame.outlines["nerve"].values():
+            assert mask.any() == is_seen

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy import special
 
 from nerve_jax.data.phantom.anatomy import (
     HEIGHT_PX,
@@ -75,7 +76,7 @@ class Reader:
         shape = scene.anatomy.nerve_shape + rng.normal(0, 0.04, (3, 2))
         aspect = float(scene.anatomy.nerve_aspect * np.exp(rng.normal(0, 0.08)))
         radius, _, _ = nerve_radius(aspect, shape, hand)
-        seen = np.log(scene.visibility / (1 - scene.visibility))
+        seen = special.logit(scene.visibility)  # which may be 1
         return (radius < 1) & (seen + rng.normal(0, 0.8) > self.threshold)
 
     def _outline_vessels(self, scene: Scene, rng: np.random.Generator) -> np.ndarray:
