@@ -75,11 +75,11 @@ def report_structure(
     whole = population.examples
     subfolder = folder.find_subfolder(whole.structures, structure)
     population = population._replace(examples=whole.of(structure))
-    if not out_of_fold.load_predictions(workdir, population.examples, subfolder):
-        return None
     decided = out_of_fold.decide_folds(
         workdir, population, subfolder, kind=rule, threshold=threshold
     )
+    if decided is None:
+        return None
     scored = _score(workdir, population, subfolder, decided, threshold)
     mask_of = _make_mask_of(population.examples, decided)
     pixels = out_of_fold.measure_reliability(decided.evidence, decided.rules)

@@ -54,7 +54,7 @@ def decide_folds(
     *,
     kind: str,
     threshold: float,
-) -> Decided:
+) -> Decided | None:
     """Read predictions, fit the rules on them, and write these; see `fit_rules`.
 
     Args:
@@ -62,9 +62,14 @@ def decide_folds(
       population: its data set; the first structure is decided.
       subfolder: of that structure, see `folder.find_subfolder`.
       kind, threshold: as of `fit_rules`.
+
+    Returns:
+      What was decided; None where no scored frame is labelled for the structure.
     """
     examples = population.examples
     predictions = load_predictions(workdir, examples, subfolder)
+    if not predictions:
+        return None
     evidence = gather_evidence(examples.masks, examples.presence, predictions)
     groups = {
         fold: [population.groups[i] for i in predicted.positions]

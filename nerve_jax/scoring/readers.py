@@ -52,6 +52,7 @@ def compare_readers(
         "between_readers": _mean_of(between, shared),
         "with_model": _mean_of([dice[name, MODEL] for name in readers], shared),
     }
+    difference = means["with_model"] - means["between_readers"]
     return {
         "pairs": [
             _describe(pair, drawn, values, people) for pair, values in dice.items()
@@ -64,10 +65,8 @@ def compare_readers(
             for name, values in means.items()
         },
         "difference": {
-            "dice": compute_mean(means["with_model"] - means["between_readers"]),
-            "interval": compute_mean_interval(
-                means["with_model"] - means["between_readers"], people
-            ),
+            "dice": compute_mean(difference),
+            "interval": compute_mean_interval(difference, people),
         },
         "num_frames": int(shared.sum()),
     }
