@@ -82,11 +82,7 @@ def evaluate(
     """
     processes.share(lambda: check_folder(workdir, FILES, flag="--workdir"))
     trained = load_config(workdir) if trained is None else trained
-    structures = trained.data.structures
-    names = {
-        name: [_name_file(structures, name, ending) for ending in ("csv", "png")]
-        for name in structures
-    }
+    names = _name_files(trained.data.structures)
     files = [FILES[0], *itertools.chain(*names.values())]
     processes.share(lambda: check_folder(workdir, files, flag="--workdir"))
     config = override(trained, overrides, (*DATA_FIELDS, "decision."), workdir)
@@ -127,13 +123,7 @@ def evaluate(
     if is_first():
         claim(workdir, "evaluate", files, flag="--workdir")
         for name, one in found.items():
-            table, sheet = (workdir / file for file in names[name])
-            if one:
-                write_scores(table, one.scored)
-                write_png(sheet, one.sheet)
-            else:  # those of another data set, evaluated before
-                table.unlink(missing_ok=True)
-                sheet.unlink(missing_ok=True)
+            _write(*(workdir / file for file in names[name]), one)
         write_json(workdir / "evaluation.json", content)
     _print(content, workdir)
     return content
@@ -155,6 +145,16 @@ class Evaluated(NamedTuple):
     sheet: UInt8[np.ndarray, "height width 3"]
 
 
+def _write(table: Path, sheet: Path, one: Evaluated | None) -> None:
+    """Write the files of a structure; without it, those of a set scored before go."""
+    if one:
+        write_scores(table, one.scored)
+        write_png(sheet, one.sheet)
+    else:
+        table.unlink(missing_ok=True)
+        sheet.unlink(missing_ok=True)
+
+
 def _print(content: dict, workdir: Path) -> None:
     count, left_out = content["num_frames"], content["num_frames_left_out"]
     title = f"{content['dataset']}, split {content['split']}, {count} frames"
@@ -168,10 +168,13 @@ def _print(content: dict, workdir: Path) -> None:
     say(f"wrote {workdir / 'evaluation.json'}, evaluation.csv and evaluation.png")
 
 
-def _name_file(structures: Sequence[str], structure: str, ending: str) -> str:
-    """ "evaluation.csv" for the first structure, "evaluation_vessel.csv" for another."""
-    own = "" if structure == structures[0] else f"_{structure}"
-    return f"evaluation{own}.{ending}"
+def _name_files(structures: Sequence[str]) -> dict[str, list[str]]:
+    """Table and sheet of each structure: evaluation.csv, or evaluation_vessel.csv, ..."""
+    first, *others = structures
+    ends = {first: "", **{name: f"_{name}" for name in others}}
+    return {
+        name: [f"evaluation{e}.csv", f"evaluation{e}.png"] for name, e in ends.items()
+    }
 
 
 def _score(
